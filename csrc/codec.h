@@ -1,0 +1,61 @@
+/*
+ * Codecs: how a vector is coded for navigation and how codes are compared.
+ *
+ * An index kind (flat, hnsw) says which candidates to look at; a codec says how far they
+ * are. The two meet only here. Distances of a codec order candidates; they are not the
+ * distances that a query returns (those are computed from the stored vector,
+ * vs_metric_distance).
+ *
+ *     metric   order of codes                    returned distance
+ *     l2       sum (a - b)^2                     its square root
+ *     cosine   -dot of the normalised vectors    1 - cos; 1 when either is zero
+ *     dot      -dot                              -dot: smaller is nearer
+ */
+#ifndef VS_CODEC_H
+#define VS_CODEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc.h"
+#include "kernels.h"
+
+typedef enum VsMetric { VS_L2 = 0, VS_COSINE = 1, VS_DOT = 2 } VsMetric;
+typedef enum VsCodecId { VS_CODEC_NONE = 0 } VsCodecId;
+
+typedef struct VsCodecParams {
+    uint32_t dims;
+    VsMetric metric;
+    VsCodecId codec;
+} VsCodecParams;
+
+/* A query or a node in the form that a codec compares with codes. */
+typedef struct VsQuery {
+    const VsCodecParams *params;
+    const VsKernels *kernels;
+    const unsigned char *data; /* what the codec needs of the vector */
+} VsQuery;
+
+typedef struct VsCodec {
+    const char *name;
+    /* Bytes of a code. */
+    uint32_t (*code_size)(const VsCodecParams *params);
+    /* Bytes of a prepared query. */
+    size_t (*query_size)(const VsCodecParams *params);
+    /* Writes the code of v (dims floats, as the user gave them). */
+    void (*encode)(const VsCodecParams *params, const float *v, unsigned char *code);
+    /* Writes the prepared form of v at `data`. */
+    void (*prepare)(const VsCodecParams *params, const float *v, unsigned char *data);
+    /* Writes the prepared form of a vector that is known only by its code. */
+    void (*prepare_code)(const VsCodecParams *params, const unsigned char *code,
+                         unsigned char *data);
+    /* Order of a code relative to the query: smaller is nearer. */
+    float (*distance)(const VsQuery *query, const unsigned char *code);
+} VsCodec;
+
+const VsCodec *vs_codec(VsCodecId id);
+
+/* The distance of the table above between two stored vectors. */
+double vs_metric_distance(VsMetric metric, const float *a, const float *b, size_t dims);
+
+#endif

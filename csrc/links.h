@@ -1,0 +1,74 @@
+/*
+ * Links: the one place that changes a list, and with it the counters that depend on
+ * lists.
+ *
+ * vs_list_set keeps three things true for whoever calls it (graph.h): indeg and indeg_old
+ * of every node equal what the lists say; a live node with indeg_old == 0 is a seed, any
+ * other is not; a dead node that nothing links to is freed.
+ */
+#ifndef VS_LINKS_H
+#define VS_LINKS_H
+
+#include "graph.h"
+#include "search.h"
+
+/* Nobody links to a node that has so many in-links: the counter has 16 bits, and a
+ * deletion adds one for a moment. */
+#define VS_MAX_INDEG (UINT16_MAX - 1)
+
+/* Replaces the out-links of `node` on `layer` by links[0..n-1] (distinct, not the node
+ * itself). */
+VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
+                     uint32_t n);
+
+/* Appends one link to a list that has room. */
+VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target);
+
+/* True in *out if dropping the link node -> target on `layer` would leave the live
+ * `target` without an older in-link. */
+VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target,
+                        int *out);
+
+/* Chooses up to `cap` of the candidates (sorted, nearest to `node` first) by the
+ * heuristic of Malkov & Yashunin 2018, algorithm 4, without filling up: a candidate is
+ * kept if it is nearer to `node` than to every one kept before. Needed links
+ * (vs_link_needed) are always kept. Candidates that are equal to one kept are dropped, so
+ * that duplicates do not fill lists. */
+VsStatus vs_select(VsGraph *g, uint32_t node, uint32_t layer, const VsHit *candidates,
+                   size_t n, uint32_t cap, uint32_t *out, uint32_t *n_out);
+
+/* *diverse: the candidate is nearer to the node (candidate->order) than to each of
+ * kept[0..n-1]. */
+VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
+                       uint32_t n, int *diverse);
+
+/* Orders nodes by their distance to `node` (dropping the node itself, the dead and the
+ * repeated): *n shrinks. */
+VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
+                 size_t *n_out);
+
+/* Sorts hits nearest first, equal ones newer node first. */
+void vs_hits_sort(VsHit *hits, size_t n);
+
+/* Gives a live node an in-link from the nearest older candidate that can take one; if
+ * none can, the node is (or becomes) a seed. */
+VsStatus vs_rescue(VsGraph *g, uint32_t node, const VsHit *candidates, size_t n);
+
+/* Seeds. */
+VsStatus vs_seed_add(VsGraph *g, uint32_t node);
+VsStatus vs_seed_remove(VsGraph *g, uint32_t node);
+
+/* Puts a node whose lists are empty on the free list. */
+VsStatus vs_node_release(VsGraph *g, uint32_t node);
+
+/* Changes the status of a node, keeping the seed mark. */
+VsStatus vs_node_set_status(VsGraph *g, uint32_t node, uint8_t status);
+
+/* Takes d_old from (or adds it to) the node's count of older in-links. */
+VsStatus vs_count_links(VsGraph *g, uint32_t node, int d_indeg, int d_old);
+
+/* Frees the dead nodes that nothing links to, beginning with `node`, and those that only
+ * they linked to. */
+VsStatus vs_reap(VsGraph *g, uint32_t node);
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * Page tables with copy-on-write snapshots, and the bytes of a page.
+ *
+ * A graph is four arrays of fixed-size slots (one per VsPageKind). Each array is cut into
+ * pages; a page is the unit that is stored (one row of %_pages), loaded, copied and
+ * shared.
+ *
+ *     VsTable -> leaves (256 page pointers each, counted) -> pages (counted)
+ *
+ * A leaf or page with one reference belongs to one table and may be written; with more it
+ * is immutable and a writer copies it first (vs_table_own). So a snapshot costs one root
+ * array, a write costs the pages that it touches, and an old snapshot stays what it was.
+ *
+ * A page pointer may be NULL: not loaded yet. Two tables share a leaf only while all its
+ * pages mean the same in both, so filling a NULL in a shared leaf is right for both.
+ *
+ * In memory a page is an array of slots in the layout of graph.h, 64-byte aligned.
+ * Stored, it is
+ *
+ *     offset size
+ *          0    2  "VP"
+ *          2    1  format version, 1
+ *          3    1  kind in bits 0-3; bit 7: links take 4 bytes each, otherwise 3
+ *          4    4  page number within its kind
+ *          8    4  low 32 bits of the version (ver) that it includes
+ *         12    4  CRC-32C of bytes 0..11 and 16..end
+ *         16    .  slots, without padding; their count follows from the length
+ *
+ * all little-endian. Slots of each kind, stored:
+ *     NODE   rowid i64, seq u32, upper u32, indeg u16, indeg_old u16, level u8, flags u8,
+ *            M0 links (3 or 4 bytes each; all ones: no link)
+ *     CODE   the code, as the codec defines it
+ *     UPPER  next u32, M links
+ *     SEED   node u32
+ * Three-byte links let 34 nodes of M = 16 share a 4 KiB database page instead of 26.
+ */
+#ifndef VS_PAGES_H
+#define VS_PAGES_H
+
+#include <stdint.h>
+
+#include "alloc.h"
+
+#define VS_FORMAT_VERSION 1
+#define VS_PAGE_HEADER 16
+#define VS_NIL UINT32_MAX        /* no node, no slot */
+#define VS_MAX_NODES 0x7FFFFFFFu /* the top bit is the search pool's mark */
+
+typedef enum VsPageKind {
+    VS_NODE = 0,
+    VS_CODE = 1,
+    VS_UPPER = 2,
+    VS_SEED = 3,
+    VS_PAGE_KINDS = 4
+} VsPageKind;
+
+/* How the slots of one kind lie in pages. */
+typedef struct VsGeometry {
+    uint32_t per_page;   /* slots in a page */
+    uint32_t slot_size;  /* bytes of a slot in memory */
+    uint32_t n_links;    /* link fields at the end of a slot (NODE, UPPER) */
+    uint32_t fixed_size; /* stored bytes before the links */
+    uint64_t reciprocal; /* floor(2^64 / per_page) + 1: division by multiplication */
+} VsGeometry;
+
+/* Geometry for stored pages of at most `page_bytes` bytes (at least one slot a page,
+ * however large); n_links and fixed_size as above, slot_size the memory layout's. */
+VsGeometry vs_geometry(uint32_t page_bytes, uint32_t fixed_size, uint32_t n_links,
+                       uint32_t slot_size);
+
+static inline uint32_t vs_page_of(const VsGeometry *geo, uint32_t slot) {
+#if defined(__SIZEOF_INT128__)
+    if (geo->reciprocal !=
+        0) { /* 0 stands for per_page 1, whose reciprocal needs 65 bits */
+        return (uint32_t)(((unsigned __int128)geo->reciprocal * slot) >> 64);
+    }
+    return slot;
+#else
+    return slot / geo->per_page;
+#endif
+}
+
+#define VS_LEAF_BITS 8
+#define VS_LEAF_PAGES (1u << VS_LEAF_BITS)
+
+typedef struct VsLeaf {
+    uint32_t refs;
+    unsigned char *page[VS_LEAF_PAGES]; /* first slot of the page, or NULL: not loaded */
+} VsLeaf;
+
+typedef struct VsTable {
+    VsLeaf **leaf;
+    uint32_t n_leaves;
+} VsTable;
+
+/* The page, or NULL if it is not in memory. */
+static inline unsigned char *vs_table_get(const VsTable *t, uint32_t page) {
+    uint32_t i = page >> VS_LEAF_BITS;
+    return i < t->n_leaves ? t->leaf[i]->page[page & (VS_LEAF_PAGES - 1)] : NULL;
+}
+
+/* A new zeroed page with one reference; NULL when out of memory. */
+unsigned char *vs_page_new(const VsAlloc *a, const VsGeometry *geo);
+void vs_page_release(const VsAlloc *a, unsigned char *page);
+
+/* Bytes of memory that a page takes, header included. */
+size_t vs_page_memory(const VsGeometry *geo);
+
+/* The mark of the last flush period in which a writer touched this page (0: never). The
+ * writer keeps its list of dirty pages with it. */
+uint64_t *vs_page_mark(unsigned char *page);
+
+/* Makes room for page numbers 0..n-1 (not loaded). */
+VsStatus vs_table_reserve(const VsAlloc *a, VsTable *t, uint32_t n);
+
+/* Makes the leaf of `page` belong to t alone, so that filling or replacing the page is
+ * not seen through other tables. The page number must be reserved. */
+VsStatus vs_table_own_leaf(const VsAlloc *a, VsTable *t, uint32_t page);
+
+/* Makes the page itself belong to t alone, copying it if it is shared; it must be in
+ * memory. */
+VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint32_t page,
+                      unsigned char **out);
+
+/* Puts a page (and the reference that comes with it) where there was none. */
+void vs_table_fill(VsTable *t, uint32_t page, unsigned char *data);
+
+/* A second table with the same contents. *to is overwritten. */
+VsStatus vs_table_clone(const VsAlloc *a, const VsTable *from, VsTable *to);
+void vs_table_clear(const VsAlloc *a, VsTable *t);
+
+/* Stored form of the first `count` slots of a page: at most vs_page_stored_max() bytes at
+ * out. */
+size_t vs_page_encode(const VsGeometry *geo, VsPageKind kind, uint32_t page, uint64_t ver,
+                      const unsigned char *data, uint32_t count, unsigned char *out);
+size_t vs_page_stored_max(const VsGeometry *geo);
+
+/* Reads a stored page into `data` (per_page slots; those not stored are zeroed).
+ * VS_CORRUPT when magic, version, kind, number, length or checksum are wrong. Values
+ * inside slots are not judged here. *ver is the low 32 bits in the header. */
+VsStatus vs_page_decode(const VsGeometry *geo, VsPageKind kind, uint32_t page,
+                        const unsigned char *blob, size_t len, unsigned char *data,
+                        uint32_t *ver);
+
+/* Little-endian access at any alignment. */
+void vs_put_u16(unsigned char *p, uint16_t v);
+void vs_put_u32(unsigned char *p, uint32_t v);
+void vs_put_u64(unsigned char *p, uint64_t v);
+uint32_t vs_get_u32(const unsigned char *p);
+uint64_t vs_get_u64(const unsigned char *p);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * Search: the beam search of HNSW (Malkov & Yashunin 2018, algorithms 2 and 5) and the
+ * exact scan.
+ *
+ * Differences from the paper, each because it measured better or because a table must not
+ * lose rows: one sorted pool holds both candidates and results (as Glass and NSG do);
+ * upper layers are walked greedily; layer 0 begins at the seeds too, so that every live
+ * row can be reached (graph.h); equal distances prefer the newer node, so that among
+ * duplicates a search finds those that still have room for links.
+ */
+#ifndef VS_SEARCH_H
+#define VS_SEARCH_H
+
+#include "graph.h"
+
+typedef struct VsHit {
+    float order; /* codec order, smaller is nearer */
+    uint32_t node;
+} VsHit;
+
+/* Which nodes may be returned: bit n of words[n / 64]. NULL words: all. `count` is the
+ * number of bits set that are live nodes. */
+typedef struct VsAdmit {
+    const uint64_t *words;
+    uint32_t n_nodes; /* bits beyond are taken as 0 */
+    uint32_t count;
+} VsAdmit;
+
+static inline int vs_admitted(const VsAdmit *admit, uint32_t node) {
+    return admit == NULL ||
+           (node < admit->n_nodes && (admit->words[node >> 6] >> (node & 63) & 1) != 0);
+}
+
+VsStatus vs_scratch_new(const VsGraph *g, VsScratch **out);
+void vs_scratch_free(const VsGraph *g, VsScratch *s);
+
+/* Prepares v (dims floats) as the query of the next searches. */
+VsStatus vs_query_set(VsGraph *g, const float *v, VsQuery *out);
+/* The same from a node's code: for building. `which` 0 or 1: two queries can be held at
+ * once. */
+VsStatus vs_query_of_node(VsGraph *g, uint32_t node, int which, VsQuery *out);
+
+/* Order of a node relative to a query. */
+VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out);
+
+/* The up to k nearest admitted live nodes, nearest first (equal: newer node first), at
+ * hits[0..]. Walks the graph with a beam of max(ef, k); returns min(k, admitted) rows
+ * always: what the walk does not find, or would find at more cost than a scan, comes from
+ * the scan. */
+VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef,
+                   const VsAdmit *admit, VsHit *hits, size_t *n);
+
+/* The same by looking at every admitted code. */
+VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
+                 VsHit *hits, size_t *n);
+
+/* Candidates for the links of a new node: from `entry` down to `layer`. hits must hold
+ * ef. The pool is left in hits, DEAD nodes included. */
+VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
+                         const uint32_t *entries, size_t n_entries, size_t ef,
+                         VsHit *hits, size_t *n);
+/* Greedy walk from the entry point down to just above `layer`. */
+VsStatus vs_descend(VsGraph *g, const VsQuery *q, uint32_t layer, uint32_t *entry);
+
+/* The seeds, in scratch memory that lasts until the next call. */
+VsStatus vs_seeds(VsGraph *g, const uint32_t **out, size_t *n);
+
+/* Distance evaluations since the graph was opened: the hardware-free cost of a search. */
+uint64_t vs_evaluations(const VsGraph *g);
+
+#endif

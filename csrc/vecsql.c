@@ -1,0 +1,135 @@
+/*
+ * An index in memory; see vecsql.h. The one file of the core that uses libc's allocator:
+ * here is no SQLite to ask.
+ */
+#include "vecsql.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "hnsw.h"
+#include "kernels.h"
+#include "search.h"
+#include "validate.h"
+
+struct VsMemoryIndex {
+    VsGraph *graph;
+    int64_t next;
+};
+
+static void *libc_resize(void *ctx, void *ptr, size_t size) {
+    (void)ctx;
+    return realloc(ptr, size);
+}
+
+static void libc_release(void *ctx, void *ptr) {
+    (void)ctx;
+    free(ptr);
+}
+
+static const VsAlloc libc_alloc = {libc_resize, libc_release, NULL};
+
+const char *vs_kernels_name(void) {
+    return vs_kernels()->name;
+}
+
+VsMemoryIndex *vs_memory_open(uint32_t dims, int metric, int kind, uint32_t m,
+                              uint32_t ef_construction) {
+    VsParams params = {.code = {.dims = dims, .metric = (VsMetric)metric},
+                       .kind = (VsIndexKind)kind,
+                       .m = m,
+                       .ef_construction = ef_construction,
+                       .page_bytes = 4048};
+    VsHooks none = {0};
+    VsMemoryIndex *index = vs_alloc_zero(&libc_alloc, 1, sizeof *index);
+    if (index == NULL || metric < VS_L2 || metric > VS_DOT || kind < VS_HNSW ||
+        kind > VS_FLAT || ef_construction == 0 ||
+        vs_graph_open(&libc_alloc, &params, &none, &index->graph) != VS_OK) {
+        free(index);
+        return NULL;
+    }
+    return index;
+}
+
+void vs_memory_close(VsMemoryIndex *index) {
+    if (index != NULL) {
+        vs_graph_close(index->graph);
+        free(index);
+    }
+}
+
+/* There is no log to write here: edits are forgotten as soon as they are made. */
+static int finish(VsMemoryIndex *index, VsStatus st) {
+    if (st == VS_OK) {
+        vs_done(index->graph);
+        vs_forget(index->graph);
+    } else {
+        vs_undo(index->graph);
+    }
+    return (int)st;
+}
+
+int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n) {
+    int st = VS_OK;
+    for (size_t i = 0; st == VS_OK && i < n; i++) {
+        uint32_t node;
+        vs_begin(index->graph);
+        st =
+            finish(index, vs_insert(index->graph, index->next,
+                                    vectors + i * index->graph->params.code.dims, &node));
+        index->next += st == VS_OK;
+    }
+    return st;
+}
+
+int vs_memory_delete(VsMemoryIndex *index, uint32_t node) {
+    vs_begin(index->graph);
+    return finish(index, vs_delete(index->graph, node));
+}
+
+static float distance_of(VsMetric metric, float order) {
+    return metric == VS_L2 ? sqrtf(order) : metric == VS_COSINE ? 1 + order : order;
+}
+
+static VsStatus search_one(VsGraph *g, const float *query, size_t k, size_t ef,
+                           VsHit *hits, int64_t *rowids, float *distances) {
+    VsQuery q;
+    size_t n = 0;
+    VsStatus st = vs_query_set(g, query, &q);
+    st = st == VS_OK ? vs_search(g, &q, k, ef, NULL, hits, &n) : st;
+    for (size_t i = 0; st == VS_OK && i < k; i++) {
+        const VsNode *node = NULL;
+        rowids[i] = -1;
+        distances[i] = INFINITY;
+        if (i < n) {
+            st = vs_node(g, hits[i].node, &node);
+            rowids[i] = st == VS_OK ? node->rowid : -1;
+            distances[i] = distance_of(g->params.code.metric, hits[i].order);
+        }
+    }
+    return st;
+}
+
+int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_t k,
+                     size_t ef, int64_t *rowids, float *distances) {
+    VsHit *hits = vs_alloc(&libc_alloc, k, sizeof *hits);
+    VsStatus st = hits == NULL ? VS_NOMEM : VS_OK;
+    for (size_t i = 0; st == VS_OK && i < n; i++) {
+        st = search_one(index->graph, queries + i * index->graph->params.code.dims, k, ef,
+                        hits, rowids + i * k, distances + i * k);
+    }
+    free(hits);
+    return (int)st;
+}
+
+uint64_t vs_memory_evaluations(const VsMemoryIndex *index) {
+    return vs_evaluations(index->graph);
+}
+
+const char *vs_memory_validate(VsMemoryIndex *index) {
+    VsFinding finding;
+    if (vs_validate(index->graph, &finding) != VS_OK) {
+        return "the check ran out of memory";
+    }
+    return finding.flaw == VS_FLAW_NONE ? NULL : vs_flaw_text(finding.flaw);
+}

@@ -1,0 +1,42 @@
+/*
+ * The C interface that the Python package binds (vecsql/_core_build.py reads the block
+ * below): an index in memory, without SQLite, to measure and test the core by itself.
+ *
+ * An index is used by one thread at a time. Rowids are 0, 1, 2, ... in order of
+ * insertion. Functions that can fail return a VsStatus (status.h), 0 for success.
+ */
+#ifndef VECSQL_H
+#define VECSQL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi:begin */
+typedef struct VsMemoryIndex VsMemoryIndex;
+
+/* Name of the kernels in use: "avx2" or "scalar". */
+const char *vs_kernels_name(void);
+
+/* metric: 0 l2, 1 cosine, 2 dot; kind: 0 hnsw, 1 flat. NULL: no memory or a value out of
+ * range. */
+VsMemoryIndex *vs_memory_open(uint32_t dims, int metric, int kind, uint32_t m,
+                              uint32_t ef_construction);
+void vs_memory_close(VsMemoryIndex *index);
+
+/* Adds n vectors, n * dims floats row by row. */
+int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n);
+int vs_memory_delete(VsMemoryIndex *index, uint32_t node);
+
+/* The k nearest of each of n queries: rowids and distances, n * k of them row by row. A
+ * query that finds fewer fills up with rowid -1. */
+int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_t k,
+                     size_t ef, int64_t *rowids, float *distances);
+
+/* Distance evaluations so far. */
+uint64_t vs_memory_evaluations(const VsMemoryIndex *index);
+
+/* NULL if every invariant holds, else what does not. */
+const char *vs_memory_validate(VsMemoryIndex *index);
+/* cffi:end */
+
+#endif

@@ -1,0 +1,328 @@
+/*
+ * Cursors: the plan of plan.c carried out, one row at a time.
+ *
+ * A cursor holds no statement and no pointer into the graph between two calls: the
+ * columns that a query uses are copied when it first asks for one of a row.
+ */
+#include <limits.h>
+#include <string.h>
+
+#include "ext.h"
+
+enum { SCAN_BATCH = 64 };
+
+typedef enum CursorKind { CURSOR_SCAN, CURSOR_POINT, CURSOR_KNN } CursorKind;
+
+typedef struct Cursor {
+    sqlite3_vtab_cursor base;
+    CursorKind kind;
+    unsigned used; /* mask of columns that xColumn will ask for (plan.c) */
+    int eof;
+    sqlite3_int64 rowid;
+    sqlite3_int64 batch[SCAN_BATCH]; /* a scan reads its rowids ahead */
+    int n_batch, at;
+    VsxKnn knn;
+    sqlite3_value **value; /* stored columns of the current row; NULL: not used */
+    int have_values;
+} Cursor;
+
+static VsxTable *table_of(const Cursor *c) {
+    return (VsxTable *)c->base.pVtab;
+}
+
+int vsx_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out) {
+    const VsxSchema *def = ((VsxTable *)base)->index->def;
+    Cursor *c = sqlite3_malloc64(sizeof *c);
+    size_t size = (size_t)def->n_stored * sizeof(sqlite3_value *);
+    sqlite3_value **value = sqlite3_malloc64(size);
+    if (c == NULL || value == NULL) {
+        sqlite3_free(c);
+        sqlite3_free(value);
+        return SQLITE_NOMEM;
+    }
+    memset(c, 0, sizeof *c);
+    memset(value, 0, size);
+    c->value = value;
+    c->eof = 1;
+    *out = &c->base;
+    return SQLITE_OK;
+}
+
+static void forget_values(Cursor *c) {
+    for (int i = 0; c->have_values && i < table_of(c)->index->def->n_stored; i++) {
+        sqlite3_value_free(c->value[i]);
+        c->value[i] = NULL;
+    }
+    c->have_values = 0;
+}
+
+int vsx_close(sqlite3_vtab_cursor *base) {
+    Cursor *c = (Cursor *)base;
+    forget_values(c);
+    vsx_knn_clear(&c->knn);
+    sqlite3_free(c->value);
+    sqlite3_free(c);
+    return SQLITE_OK;
+}
+
+/* ---- rows in order of rowid
+ * ------------------------------------------------------------------ */
+
+static int read_batch(Cursor *c, sqlite3_int64 from) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_row_stmt(table_of(c)->index, VSX_ROW_NEXT, &stmt);
+    c->n_batch = c->at = 0;
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, from);
+        while ((rc = sqlite3_step(stmt)) == SQLITE_ROW && c->n_batch < SCAN_BATCH) {
+            c->batch[c->n_batch++] = sqlite3_column_int64(stmt, 0);
+        }
+        rc = vsx_reset(stmt, rc);
+    }
+    return rc;
+}
+
+static int scan_next(Cursor *c) {
+    int rc = SQLITE_OK;
+    if (c->at == c->n_batch && c->n_batch == SCAN_BATCH) {
+        sqlite3_int64 last = c->batch[c->n_batch - 1];
+        c->n_batch = c->at = 0;
+        rc = last < LLONG_MAX ? read_batch(c, last + 1) : SQLITE_OK;
+    }
+    c->eof = c->at == c->n_batch;
+    c->rowid = c->eof ? 0 : c->batch[c->at++];
+    return rc;
+}
+
+/* ---- xFilter
+ * --------------------------------------------------------------------------------- */
+
+static int word_is(const char *word, size_t len, const char *what) {
+    return strlen(what) == len && memcmp(word, what, len) == 0;
+}
+
+static const VsxColumn *knn_column(const VsxKnn *knn) {
+    const VsxSchema *def = knn->vector->index->def;
+    return &def->column[def->vector[knn->vector->number]];
+}
+
+static int take_query(Cursor *c, sqlite3_value *value) {
+    VsxTable *t = table_of(c);
+    const VsxColumn *column = knn_column(&c->knn);
+    VsxFloats v = {0};
+    char *err = NULL;
+    int rc = vsx_vector_read(value, &v, &err);
+    if (rc == SQLITE_ERROR) {
+        rc = vsx_fail(t, rc, "%s.%s: query vector: %s", t->index->table, column->name,
+                      err);
+    } else if (rc == SQLITE_OK && v.n != column->params.code.dims) {
+        rc = vsx_fail(
+            t, SQLITE_ERROR, "%s.%s: query vector: expected %u dimensions, got %lld",
+            t->index->table, column->name, column->params.code.dims, (long long)v.n);
+        vsx_vector_free(&v);
+    } else if (rc == SQLITE_OK) {
+        c->knn.query = v.v;
+    }
+    sqlite3_free(err);
+    return rc;
+}
+
+/* The values of k, ef_search and exact. */
+static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
+    VsxTable *t = table_of(c);
+    sqlite3_int64 n = sqlite3_value_int64(value);
+    int is_null = sqlite3_value_type(value) == SQLITE_NULL;
+    if (!is_null && sqlite3_value_numeric_type(value) != SQLITE_INTEGER) {
+        return vsx_fail(t, SQLITE_ERROR, "%s: %.*s must be a whole number, not '%s'",
+                        t->index->table, (int)len - 1, word, sqlite3_value_text(value));
+    }
+    if (word_is(word, len, "k=")) {
+        if (n < 0) {
+            return vsx_fail(t, SQLITE_ERROR, "%s: k must not be negative, got %lld",
+                            t->index->table, n);
+        }
+        c->knn.k = is_null ? 0 : n;
+    } else if (word_is(word, len, "exact=")) {
+        c->knn.exact = n != 0;
+    } else if (!is_null) {
+        if (n < 1 || n > INT_MAX) {
+            return vsx_fail(t, SQLITE_ERROR, "%s: ef_search must be at least 1, got %lld",
+                            t->index->table, n);
+        }
+        c->knn.ef = (size_t)n;
+    }
+    return SQLITE_OK;
+}
+
+/* The first batch of a stream: what LIMIT and OFFSET say, if they say anything useful. */
+static void take_hint(Cursor *c, sqlite3_value *value) {
+    sqlite3_int64 n = sqlite3_value_int64(value);
+    if (n > 0 && n < 1 << 20) {
+        c->knn.batch += (size_t)n;
+    }
+}
+
+/* One word of the plan with its argument. */
+static int take_word(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
+    if (word_is(word, len, "match")) {
+        return take_query(c, value);
+    }
+    if (word_is(word, len, "k=") || word_is(word, len, "ef=") ||
+        word_is(word, len, "exact=")) {
+        return take_setting(c, word, len, value);
+    }
+    if (word_is(word, len, "limit") || word_is(word, len, "offset")) {
+        take_hint(c, value);
+        return SQLITE_OK;
+    }
+    c->knn.exact |= word_is(word, len, "rowid=");
+    return vsx_filter_add(&c->knn.filter, word, len, value);
+}
+
+static int start_knn(Cursor *c, const char *plan, int argc, sqlite3_value **argv) {
+    VsxTable *t = table_of(c);
+    int number = plan[4] - '0', rc = SQLITE_OK;
+    const char *word = plan + 5;
+    if (*word >= '0' && *word <= '9') {
+        number = number * 10 + *word++ - '0';
+    }
+    c->knn.vector = &t->index->vector[number];
+    c->knn.k = -1;
+    c->knn.ef = knn_column(&c->knn)->ef_search;
+    for (int i = 0; rc == SQLITE_OK && i < argc; i++) {
+        word += strspn(word, " ");
+        size_t len = strcspn(word, " ");
+        rc = take_word(c, word, len, argv[i]);
+        word += len;
+    }
+    c->knn.batch = c->knn.batch > 0 ? c->knn.batch : 16;
+    return rc == SQLITE_OK ? vsx_knn_more(&c->knn) : rc;
+}
+
+static int knn_next(Cursor *c) {
+    int rc = SQLITE_OK;
+    if (c->knn.at == c->knn.n) {
+        rc = vsx_knn_more(&c->knn);
+    }
+    c->eof = rc != SQLITE_OK || c->knn.at == c->knn.n;
+    c->rowid = c->eof ? 0 : c->knn.result[c->knn.at++].rowid;
+    return rc;
+}
+
+int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
+               sqlite3_value **argv) {
+    Cursor *c = (Cursor *)base;
+    int rc = SQLITE_OK;
+    forget_values(c);
+    vsx_knn_clear(&c->knn);
+    c->used = (unsigned)num;
+    c->eof = 1;
+    if (plan == NULL) {
+        return SQLITE_NOMEM;
+    }
+    if (strncmp(plan, "knn:", 4) == 0) {
+        c->kind = CURSOR_KNN;
+        rc = start_knn(c, plan, argc, argv);
+        rc = rc == SQLITE_OK ? knn_next(c) : rc;
+    } else if (strncmp(plan, "point", 5) == 0) {
+        c->kind = CURSOR_POINT;
+        if (sqlite3_value_numeric_type(argv[0]) == SQLITE_INTEGER) {
+            c->rowid = sqlite3_value_int64(argv[0]);
+            rc = read_batch(c, c->rowid);
+            c->eof = c->n_batch == 0 || c->batch[0] != c->rowid;
+        }
+    } else {
+        c->kind = CURSOR_SCAN;
+        rc = read_batch(c, LLONG_MIN);
+        rc = rc == SQLITE_OK ? scan_next(c) : rc;
+    }
+    return vsx_explain(table_of(c), rc);
+}
+
+int vsx_next(sqlite3_vtab_cursor *base) {
+    Cursor *c = (Cursor *)base;
+    forget_values(c);
+    if (c->kind == CURSOR_POINT) {
+        c->eof = 1;
+        return SQLITE_OK;
+    }
+    return vsx_explain(table_of(c), c->kind == CURSOR_KNN ? knn_next(c) : scan_next(c));
+}
+
+int vsx_eof(sqlite3_vtab_cursor *base) {
+    return ((Cursor *)base)->eof;
+}
+
+int vsx_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
+    *rowid = ((Cursor *)base)->rowid;
+    return SQLITE_OK;
+}
+
+/* ---- xColumn
+ * --------------------------------------------------------------------------------- */
+
+static int is_used(const Cursor *c, int column) {
+    return (c->used >> (column < 30 ? column : 30) & 1) != 0;
+}
+
+/* Copies the used columns of the current row. A row that is gone by now has none. */
+static int read_values(Cursor *c) {
+    VsxIndex *index = table_of(c)->index;
+    const VsxSchema *def = index->def;
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_row_stmt(index, VSX_ROW_GET, &stmt);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    c->have_values = 1;
+    sqlite3_bind_int64(stmt, 1, c->rowid);
+    rc = sqlite3_step(stmt);
+    for (int i = 0; rc == SQLITE_ROW && i < def->n_columns; i++) {
+        int stored = def->column[i].stored;
+        if (stored > 0 && is_used(c, i)) {
+            c->value[stored] = sqlite3_value_dup(sqlite3_column_value(stmt, stored));
+            rc = c->value[stored] == NULL ? SQLITE_NOMEM : rc;
+        }
+    }
+    return vsx_reset(stmt, rc);
+}
+
+static void hidden_column(const Cursor *c, sqlite3_context *ctx, int hidden) {
+    if (c->kind == CURSOR_KNN && hidden == VSX_DISTANCE && !c->eof) {
+        sqlite3_result_double(ctx, c->knn.result[c->knn.at - 1].distance);
+    } else if (c->kind == CURSOR_KNN && hidden == VSX_K && c->knn.k >= 0) {
+        sqlite3_result_int64(ctx, c->knn.k);
+    } else if (c->kind == CURSOR_KNN && hidden == VSX_EF_SEARCH) {
+        sqlite3_result_int64(ctx, (sqlite3_int64)c->knn.ef);
+    } else if (c->kind == CURSOR_KNN && hidden == VSX_EXACT) {
+        sqlite3_result_int(ctx, c->knn.exact);
+    }
+}
+
+int vsx_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
+    Cursor *c = (Cursor *)base;
+    VsxTable *t = table_of(c);
+    const VsxSchema *def = t->index->def;
+    if (i >= def->n_columns) {
+        hidden_column(c, ctx, i - def->n_columns);
+        return SQLITE_OK;
+    }
+    const VsxColumn *column = &def->column[i];
+    if (column->role == VSX_KEY) {
+        sqlite3_result_int64(ctx, c->rowid);
+        return SQLITE_OK;
+    }
+    if (sqlite3_vtab_nochange(ctx)) {
+        return SQLITE_OK; /* an UPDATE that leaves it alone does not read it */
+    }
+    if (!c->have_values) {
+        int rc = read_values(c);
+        if (rc != SQLITE_OK) {
+            return vsx_explain(t, rc);
+        }
+    }
+    if (c->value[column->stored] != NULL) {
+        sqlite3_result_value(ctx, c->value[column->stored]);
+    }
+    return SQLITE_OK;
+}

@@ -1,0 +1,248 @@
+/*
+ * Entry point of the loadable extension, and the module: connecting tables to the
+ * registry.
+ *
+ * One copy of the library serves one SQLite library. The API pointer is a static variable
+ * of the file; a second SQLite in the process (apsw's beside the stdlib's) that loads the
+ * same file would overwrite it and memory of one would be freed by the other. So a second
+ * one is refused, and the Python loader then loads a private copy of the file.
+ */
+#include <sqlite3ext.h>
+SQLITE_EXTENSION_INIT1
+
+#include <string.h>
+
+#include "ext.h"
+#include "functions.h"
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+#ifndef SQLITE_VTAB_INNOCUOUS
+#define SQLITE_VTAB_INNOCUOUS 2
+#endif
+
+#define OLDEST_SQLITE 3038000
+
+/* ---- create, connect, disconnect, destroy
+ * ---------------------------------------------------- */
+
+static int declare(sqlite3 *db, const VsxSchema *def, const char *table) {
+    char *sql = vsx_schema_declaration(def, table);
+    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_declare_vtab(db, sql);
+    sqlite3_free(sql);
+    rc =
+        rc == SQLITE_OK ? sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1) : rc;
+    return rc == SQLITE_OK ? sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS) : rc;
+}
+
+static int open_table(sqlite3 *db, VsxGlobal *global, int create, int argc,
+                      const char *const *argv, sqlite3_vtab **out, char **err) {
+    const char *schema = argv[1], *name = argv[2];
+    VsxSchema *def = NULL;
+    VsxTable *t = sqlite3_malloc64(sizeof *t);
+    if (t == NULL) {
+        return SQLITE_NOMEM;
+    }
+    memset(t, 0, sizeof *t);
+    int rc = vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
+    rc = rc == SQLITE_OK && create ? vsx_shadow_create(db, schema, name, def, err) : rc;
+    rc = rc == SQLITE_OK ? vsx_shadow_config(db, schema, name, def, err) : rc;
+    rc = rc == SQLITE_OK ? declare(db, def, name) : rc;
+    if (rc == SQLITE_OK) {
+        rc = vsx_index_acquire(global, schema, name, def, &t->index);
+        def = NULL; /* taken over */
+    }
+    if (rc != SQLITE_OK) {
+        vsx_schema_free(def);
+        sqlite3_free(t);
+        if (*err != NULL) {
+            char *message = sqlite3_mprintf("vecsql: table %s: %s", name, *err);
+            sqlite3_free(*err);
+            *err = message;
+        }
+        return rc;
+    }
+    *out = &t->base;
+    return SQLITE_OK;
+}
+
+static int vtab_create(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                       sqlite3_vtab **out, char **err) {
+    return open_table(db, aux, 1, argc, argv, out, err);
+}
+
+static int vtab_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                        sqlite3_vtab **out, char **err) {
+    return open_table(db, aux, 0, argc, argv, out, err);
+}
+
+static int vtab_disconnect(sqlite3_vtab *base) {
+    VsxTable *t = (VsxTable *)base;
+    vsx_index_release(t->index);
+    sqlite3_free(t);
+    return SQLITE_OK;
+}
+
+static int vtab_destroy(sqlite3_vtab *base) {
+    VsxTable *t = (VsxTable *)base;
+    VsxIndex *i = t->index;
+    vsx_stmts_free(i);
+    int rc = vsx_shadow_drop(i->global->db, i->schema, i->table, i->def);
+    if (rc == SQLITE_OK) {
+        vsx_discard(i);
+        vsx_index_drop(i);
+        rc = vtab_disconnect(base);
+    }
+    return rc;
+}
+
+/* ---- transactions: the protocol is in txn.c
+ * -------------------------------------------------- */
+
+static int vtab_begin(sqlite3_vtab *base) {
+    (void)base;
+    return SQLITE_OK;
+}
+
+static int vtab_sync(sqlite3_vtab *base) {
+    VsxTable *t = (VsxTable *)base;
+    return vsx_explain(t, vsx_flush(t->index, 1));
+}
+
+static int vtab_commit(sqlite3_vtab *base) {
+    VsxIndex *index = ((VsxTable *)base)->index;
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        vs_history_trim(index->vector[i].graph, &index->vector[i].history);
+    }
+    return SQLITE_OK;
+}
+
+static int vtab_rollback(sqlite3_vtab *base) {
+    vsx_discard(((VsxTable *)base)->index);
+    return SQLITE_OK;
+}
+
+static int vtab_savepoint(sqlite3_vtab *base, int n) {
+    VsxTable *t = (VsxTable *)base;
+    (void)n;
+    return t->index->writing ? SQLITE_OK : vsx_explain(t, vsx_flush(t->index, 0));
+}
+
+static int vtab_release(sqlite3_vtab *base, int n) {
+    (void)base;
+    (void)n;
+    return SQLITE_OK;
+}
+
+static int vtab_rollback_to(sqlite3_vtab *base, int n) {
+    (void)n;
+    return ((VsxTable *)base)->index->writing ? SQLITE_OK : vtab_rollback(base);
+}
+
+static int vtab_rename(sqlite3_vtab *base, const char *name) {
+    VsxTable *t = (VsxTable *)base;
+    int rc = vsx_flush(t->index, 0);
+    vsx_stmts_free(t->index);
+    rc = rc == SQLITE_OK ? vsx_shadow_rename(t->index, name) : rc;
+    rc = rc == SQLITE_OK ? vsx_index_rename(t->index, name) : rc;
+    return vsx_explain(t, rc);
+}
+
+/* ---- the module
+ * ------------------------------------------------------------------------------ */
+
+/* sqlite3_module as of 3.44 (iVersion 4), which older headers do not have in full. */
+typedef struct Module {
+    int iVersion;
+    int (*xCreate)(sqlite3 *, void *, int, const char *const *, sqlite3_vtab **, char **);
+    int (*xConnect)(sqlite3 *, void *, int, const char *const *, sqlite3_vtab **,
+                    char **);
+    int (*xBestIndex)(sqlite3_vtab *, sqlite3_index_info *);
+    int (*xDisconnect)(sqlite3_vtab *);
+    int (*xDestroy)(sqlite3_vtab *);
+    int (*xOpen)(sqlite3_vtab *, sqlite3_vtab_cursor **);
+    int (*xClose)(sqlite3_vtab_cursor *);
+    int (*xFilter)(sqlite3_vtab_cursor *, int, const char *, int, sqlite3_value **);
+    int (*xNext)(sqlite3_vtab_cursor *);
+    int (*xEof)(sqlite3_vtab_cursor *);
+    int (*xColumn)(sqlite3_vtab_cursor *, sqlite3_context *, int);
+    int (*xRowid)(sqlite3_vtab_cursor *, sqlite3_int64 *);
+    int (*xUpdate)(sqlite3_vtab *, int, sqlite3_value **, sqlite3_int64 *);
+    int (*xBegin)(sqlite3_vtab *);
+    int (*xSync)(sqlite3_vtab *);
+    int (*xCommit)(sqlite3_vtab *);
+    int (*xRollback)(sqlite3_vtab *);
+    int (*xFindFunction)(sqlite3_vtab *, int, const char *,
+                         void (**)(sqlite3_context *, int, sqlite3_value **), void **);
+    int (*xRename)(sqlite3_vtab *, const char *);
+    int (*xSavepoint)(sqlite3_vtab *, int);
+    int (*xRelease)(sqlite3_vtab *, int);
+    int (*xRollbackTo)(sqlite3_vtab *, int);
+    int (*xShadowName)(const char *);
+    int (*xIntegrity)(sqlite3_vtab *, const char *, const char *, int, char **);
+} Module;
+
+/* iVersion may promise only what the library at hand knows. */
+#define MODULE(version)               \
+    {.iVersion = (version),           \
+     .xCreate = vtab_create,          \
+     .xConnect = vtab_connect,        \
+     .xBestIndex = vsx_best_index,    \
+     .xDisconnect = vtab_disconnect,  \
+     .xDestroy = vtab_destroy,        \
+     .xOpen = vsx_open,               \
+     .xClose = vsx_close,             \
+     .xFilter = vsx_filter,           \
+     .xNext = vsx_next,               \
+     .xEof = vsx_eof,                 \
+     .xColumn = vsx_column,           \
+     .xRowid = vsx_rowid,             \
+     .xUpdate = vsx_update,           \
+     .xBegin = vtab_begin,            \
+     .xSync = vtab_sync,              \
+     .xCommit = vtab_commit,          \
+     .xRollback = vtab_rollback,      \
+     .xRename = vtab_rename,          \
+     .xSavepoint = vtab_savepoint,    \
+     .xRelease = vtab_release,        \
+     .xRollbackTo = vtab_rollback_to, \
+     .xShadowName = vsx_shadow_name,  \
+     .xIntegrity = vsx_integrity}
+
+static const Module module_3 = MODULE(3);
+static const Module module_4 = MODULE(4);
+
+static int register_module(sqlite3 *db) {
+    VsxGlobal *global = sqlite3_malloc64(sizeof *global);
+    if (global == NULL) {
+        return SQLITE_NOMEM;
+    }
+    *global = (VsxGlobal){.db = db};
+    const Module *module = sqlite3_libversion_number() >= 3044000 ? &module_4 : &module_3;
+    return sqlite3_create_module_v2(db, "vecsql",
+                                    (const sqlite3_module *)(const void *)module, global,
+                                    vsx_global_free);
+}
+
+EXPORT int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api);
+
+int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api) {
+    if (sqlite3_api != NULL && sqlite3_api != api) {
+        *err = api->mprintf(
+            "vecsql: this file is already loaded by another SQLite library of the "
+            "process; load a copy of it");
+        return SQLITE_ERROR;
+    }
+    if (api->libversion_number() < OLDEST_SQLITE) {
+        *err = api->mprintf("vecsql needs SQLite 3.38 or newer, this is %s",
+                            api->libversion());
+        return SQLITE_ERROR;
+    }
+    SQLITE_EXTENSION_INIT2(api);
+    int rc = vsx_register_functions(db);
+    return rc == SQLITE_OK ? register_module(db) : rc;
+}

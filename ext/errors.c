@@ -1,0 +1,67 @@
+/*
+ * From what went wrong to what the user reads: the one place that maps a VsStatus to an
+ * SQLite code and words the message with schema, table and column.
+ */
+#include <stdarg.h>
+
+#include "ext.h"
+
+int vsx_code(const VsxIndex *index, VsStatus st) {
+    switch (st) {
+    case VS_OK:
+        return SQLITE_OK;
+    case VS_NOMEM:
+        return SQLITE_NOMEM;
+    case VS_CORRUPT:
+        return SQLITE_CORRUPT_VTAB;
+    case VS_RANGE:
+        return SQLITE_FULL;
+    case VS_INTERRUPT:
+        return SQLITE_INTERRUPT;
+    case VS_IO:
+        return index->load_rc != SQLITE_OK ? index->load_rc : SQLITE_IOERR;
+    default:
+        return SQLITE_ERROR;
+    }
+}
+
+int vsx_fail(VsxTable *t, int rc, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sqlite3_free(t->base.zErrMsg);
+    t->base.zErrMsg = sqlite3_vmprintf(format, args);
+    va_end(args);
+    return rc;
+}
+
+int vsx_explain(VsxTable *t, int rc) {
+    const VsxIndex *i = t->index;
+    switch (rc & 0xFF) {
+    case SQLITE_OK:
+    case SQLITE_NOMEM:
+    case SQLITE_INTERRUPT:
+        return rc;
+    case SQLITE_CORRUPT:
+        return vsx_fail(t, rc,
+                        "the index of %s.%s is damaged; the rows are kept: INSERT INTO "
+                        "%s(%s) VALUES('rebuild') makes it anew",
+                        i->schema, i->table, i->table, i->table);
+    case SQLITE_FULL:
+        if (sqlite3_errcode(i->global->db) != SQLITE_FULL) {
+            return vsx_fail(
+                t, rc,
+                "the index of %s.%s has used up its node numbers; INSERT INTO "
+                "%s(%s) VALUES('rebuild') gives new ones",
+                i->schema, i->table, i->table, i->table);
+        }
+        return vsx_fail(t, rc, "%s.%s: database or disk is full", i->schema, i->table);
+    default:
+        return t->base.zErrMsg != NULL ? rc
+                                       : vsx_fail(t, rc, "%s.%s: %s", i->schema, i->table,
+                                                  sqlite3_errmsg(i->global->db));
+    }
+}
+
+int vsx_fail_status(VsxTable *t, const VsxVector *v, VsStatus st) {
+    return vsx_explain(t, vsx_code(v->index, st));
+}

@@ -1,0 +1,287 @@
+/*
+ * The extension's internal header, in sections by implementing file.
+ *
+ * One VsxIndex per virtual table and connection holds everything that outlives a
+ * statement. It lives in a registry of the connection and not in sqlite3_vtab: DDL by
+ * another connection, VACUUM or ROLLBACK TO give a second sqlite3_vtab for the same table
+ * within one transaction, and both must see the same graph.
+ */
+#ifndef VSX_EXT_H
+#define VSX_EXT_H
+
+#include "../csrc/graph.h"
+#include "../csrc/log.h"
+#include "../csrc/search.h"
+#include "../csrc/snapshot.h"
+#include "sqlite_api.h"
+#include "value.h"
+
+#ifndef VECSQL_VERSION
+#define VECSQL_VERSION "0.1.0"
+#endif
+
+/* ---- schema.c: what CREATE VIRTUAL TABLE declares
+ * -------------------------------------------- */
+
+#define VSX_MAX_VECTORS 16
+#define VSX_MAX_COLUMNS 1000
+
+typedef enum VsxRole {
+    VSX_KEY,      /* id INTEGER PRIMARY KEY: the rowid under another name */
+    VSX_VECTOR,   /* embedding FLOAT[n] ... */
+    VSX_METADATA, /* filterable */
+    VSX_AUXILIARY /* +body TEXT */
+} VsxRole;
+
+typedef struct VsxColumn {
+    char *name;
+    char *type; /* declared type as written, "" if none */
+    VsxRole role;
+    int indexed; /* metadata with a b-tree of its own: `indexed` and `partition key` */
+    int stored;  /* column of %_rows (0 is the rowid) */
+    int vector;  /* number among the vector columns */
+    VsParams params; /* of a vector column */
+    uint32_t ef_search;
+} VsxColumn;
+
+typedef struct VsxSchema {
+    VsxColumn *column;
+    int n_columns;
+    int key; /* column number of the key, -1 if none */
+    int vector[VSX_MAX_VECTORS];
+    int n_vectors;
+    int n_stored; /* columns of %_rows, the rowid included */
+} VsxSchema;
+
+/* Hidden columns follow the declared ones in this order; the last is named after the
+ * table. */
+enum { VSX_DISTANCE, VSX_K, VSX_EF_SEARCH, VSX_EXACT, VSX_COMMAND, VSX_HIDDEN };
+
+/* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]). *err says what is wrong. */
+int vsx_schema_parse(const char *table, int argc, const char *const *argv,
+                     VsxSchema **out, char **err);
+void vsx_schema_free(VsxSchema *schema);
+/* The statement for sqlite3_declare_vtab; NULL when out of memory. */
+char *vsx_schema_declaration(const VsxSchema *schema, const char *table);
+/* Resolved parameters of a vector column as one line of text, and back: what %_config
+ * keeps, so that a change of defaults never touches an existing table. */
+char *vsx_params_text(const VsxColumn *column);
+int vsx_params_parse(const char *text, VsxColumn *column);
+const char *vsx_metric_name(VsMetric metric);
+
+/* ---- registry.c: indexes of a connection
+ * ----------------------------------------------------- */
+
+typedef struct VsxRowmap VsxRowmap; /* rowmap.h */
+
+typedef enum VsxSql {
+    VSX_SQL_STATE,     /* newest log row: ver, stamp, state */
+    VSX_SQL_STAMP,     /* stamp of one ver */
+    VSX_SQL_LOG,       /* log rows above a ver */
+    VSX_SQL_LOG_PUT,   /* write a log row */
+    VSX_SQL_LOG_SIZES, /* ver and size of edits, newest first */
+    VSX_SQL_LOG_TRIM,  /* delete rows up to a ver */
+    VSX_SQL_PAGE,      /* one page: ver, data */
+    VSX_SQL_PAGE_PUT,
+    VSX_SQL_MAP, /* node of a rowid */
+    VSX_SQL_MAP_PUT,
+    VSX_SQL_MAP_DELETE,
+    VSX_SQL_VECTOR, /* stored vector of a rowid */
+    VSX_SQL_CHECK,  /* every row: rowid, node, vector */
+    VSX_SQL_MAP_COUNT,
+    VSX_SQL_PER_VECTOR /* how many statements a vector column has */
+} VsxSql;
+
+typedef enum VsxRowSql {
+    VSX_ROW_GET,     /* all columns of a rowid */
+    VSX_ROW_NEXT,    /* rowids from one on, 64 at a time */
+    VSX_ROW_LAST,    /* highest rowid */
+    VSX_ROW_REPLACE, /* write a row, new or in the place of another */
+    VSX_ROW_UPDATE,  /* change some columns, the rowid too */
+    VSX_ROW_DELETE,
+    VSX_ROW_STATEMENTS
+} VsxRowSql;
+
+typedef struct VsxIndex VsxIndex;
+
+typedef struct VsxVector {
+    VsxIndex *index;
+    int number;
+    VsGraph *graph;
+    VsHistory history;
+    VsxRowmap *map; /* rowid -> node changes that are not in %_map yet */
+    int stale;      /* the graph holds edits that were rolled back */
+    int known;      /* the graph stands for some state of the database */
+    sqlite3_stmt *stmt[VSX_SQL_PER_VECTOR];
+} VsxVector;
+
+typedef struct VsxGlobal {
+    sqlite3 *db;
+    VsxIndex *first;
+} VsxGlobal;
+
+struct VsxIndex {
+    VsxGlobal *global;
+    VsxIndex *next;
+    int refs;
+    int dropped; /* no longer in the registry */
+    char *schema, *table;
+    VsxSchema *def;
+    VsxVector vector[VSX_MAX_VECTORS];
+    sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
+    int writing; /* inside our own SQL: its statement savepoints are not the user's */
+    int poison;  /* a flush failed half way: nothing may commit before a rollback */
+    int load_rc; /* why the page loader failed */
+};
+
+/* The index of schema.table, made if it is not known yet; counts a reference. `def` is
+ * taken over (and freed if an index is already there). */
+int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
+                      VsxSchema *def, VsxIndex **out);
+void vsx_index_release(VsxIndex *index);
+/* Takes it out of the registry: the table was dropped. */
+void vsx_index_drop(VsxIndex *index);
+int vsx_index_rename(VsxIndex *index, const char *name);
+void vsx_global_free(void *global);
+
+/* ---- shadow.c: all SQL on shadow tables
+ * ------------------------------------------------------ */
+
+int vsx_shadow_create(sqlite3 *db, const char *schema, const char *table,
+                      const VsxSchema *def, char **err);
+int vsx_shadow_drop(sqlite3 *db, const char *schema, const char *table,
+                    const VsxSchema *def);
+int vsx_shadow_rename(VsxIndex *index, const char *name);
+int vsx_shadow_name(const char *suffix);
+/* Reads %_config into the definition (parameters as they were resolved at creation). */
+int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSchema *def,
+                      char **err);
+/* A prepared statement, made on first use; reset it after use with vsx_reset. */
+int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out);
+int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out);
+/* Resets; returns rc if that is an error, else what the statement's last step failed
+ * with. */
+int vsx_reset(sqlite3_stmt *stmt, int rc);
+void vsx_stmts_free(VsxIndex *index);
+int vsx_exec(sqlite3 *db, const char *format, ...);
+/* SQL text with the names of the index in place: every "%w" pair is schema, table. */
+sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql);
+
+/* ---- txn.c: coherence with the database
+ * ------------------------------------------------------ */
+
+/* Makes the graph of a vector column what the database says at this moment. Called at the
+ * start of every statement that reads or writes it. */
+int vsx_refresh(VsxVector *v);
+/* Writes everything that was not flushed. `commit`: the pages may be folded too. */
+int vsx_flush(VsxIndex *index, int commit);
+/* Drops everything that was not flushed. Cannot fail. */
+void vsx_discard(VsxIndex *index);
+/* Brings the pages on disk up to date with the log. */
+int vsx_fold(VsxVector *v);
+/* Forgets what is known of the database: the next refresh reads everything anew. */
+void vsx_unknown(VsxVector *v);
+/* A graph of its own, as the database holds it now, for checking what is on disk. */
+int vsx_open_fresh(VsxVector *v, VsGraph **out);
+/* Node of a rowid in *node, VS_NIL if it has none. */
+int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node);
+VsHooks vsx_hooks(VsxVector *v);
+
+/* ---- filter.c: which rows a query admits
+ * ----------------------------------------------------- */
+
+#define VSX_MAX_TERMS 64
+
+typedef struct VsxTerm {
+    char word[16];         /* of the plan: "c3>=" */
+    sqlite3_value **value; /* the argument, or all values of an IN */
+    int n_values;
+} VsxTerm;
+
+/* The arguments of a plan, kept for as long as the cursor may search again. */
+typedef struct VsxFilter {
+    VsxTerm term[VSX_MAX_TERMS];
+    int n_terms;
+    VsxRowmap *rowids; /* of rowid-in; NULL if there is none */
+} VsxFilter;
+
+/* Adds the predicate of a plan word; SQLITE_OK also for values that admit nothing. */
+int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *arg);
+void vsx_filter_clear(VsxFilter *f);
+int vsx_filter_is_empty(const VsxFilter *f);
+/* Bitmap of the admitted nodes of a vector column; the caller frees admit->words. */
+int vsx_filter_nodes(const VsxFilter *f, VsxVector *v, VsAdmit *admit);
+/* A statement that gives (rowid, vector) of every admitted row with a vector. rowid-in is
+ * not part of it: ask vsx_filter_has. The caller finalises it. */
+int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out);
+int vsx_filter_has(const VsxFilter *f, sqlite3_int64 rowid);
+
+/* ---- knn.c: searching for a cursor
+ * ----------------------------------------------------------- */
+
+typedef struct VsxResult {
+    double distance;
+    sqlite3_int64 rowid;
+} VsxResult;
+
+/* One search, and what it has given. k < 0: a stream of all rows in order of distance. */
+typedef struct VsxKnn {
+    VsxVector *vector;
+    float *query; /* dims floats */
+    sqlite3_int64 k;
+    size_t ef, batch; /* batch: size of the next one of a stream */
+    int exact;
+    VsxFilter filter;
+    VsxResult *result; /* the current batch, in order */
+    size_t n, at;
+    VsxRowmap *given; /* rowids that a stream has given */
+    VsxResult last;   /* the last one given */
+    int complete;     /* no batch can follow */
+} VsxKnn;
+
+/* Fills the first batch / the next. When `n` is 0 afterwards the search is over. */
+int vsx_knn_more(VsxKnn *knn);
+void vsx_knn_clear(VsxKnn *knn);
+
+/* ---- vtab objects
+ * ---------------------------------------------------------------------------- */
+
+typedef struct VsxTable {
+    sqlite3_vtab base;
+    VsxIndex *index;
+} VsxTable;
+
+/* plan.c */
+int vsx_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
+/* cursor.c */
+int vsx_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out);
+int vsx_close(sqlite3_vtab_cursor *base);
+int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
+               sqlite3_value **argv);
+int vsx_next(sqlite3_vtab_cursor *base);
+int vsx_eof(sqlite3_vtab_cursor *base);
+int vsx_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i);
+int vsx_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid);
+/* update.c */
+int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
+/* Builds the index of every vector column anew from the row table. */
+int vsx_rebuild(VsxTable *t);
+/* integrity.c */
+int vsx_integrity(sqlite3_vtab *base, const char *schema, const char *table, int flags,
+                  char **err);
+/* Checks and returns in *report the first thing wrong, NULL if all is well. */
+int vsx_check(VsxIndex *index, int quick, char **report);
+
+/* ---- errors.c
+ * -------------------------------------------------------------------------------- */
+
+/* SQLite's code for a status of the core. */
+int vsx_code(const VsxIndex *index, VsStatus st);
+/* Sets the message of the virtual table and returns rc. */
+int vsx_fail(VsxTable *t, int rc, const char *format, ...);
+/* The message for a status met while working on a vector column, and its code. */
+int vsx_fail_status(VsxTable *t, const VsxVector *v, VsStatus st);
+/* Adds a message to a code that has none yet (SQLITE_CORRUPT_VTAB and the like). */
+int vsx_explain(VsxTable *t, int rc);
+
+#endif

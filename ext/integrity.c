@@ -1,0 +1,161 @@
+/*
+ * xIntegrity and the command 'integrity-check': is the index what the rows say?
+ *
+ * What is on disk is checked, not what is in memory: a graph of its own is loaded page by
+ * page. Only edits that are not flushed yet are checked where they are.
+ *
+ * quick  every page readable and sound, counters, links, in-links, reachability
+ * (vs_validate) full   besides: every row with a vector has one node and the node names
+ * that row, no node is left over, and its code is that of the stored vector
+ */
+#include <string.h>
+
+#include "../csrc/validate.h"
+#include "ext.h"
+#include "rowmap.h"
+
+static int describe(const VsxVector *v, const VsFinding *f, char **report) {
+    static const char *const kinds[] = {"node", "code", "upper", "seed"};
+    const VsxIndex *i = v->index;
+    const char *column = i->def->column[i->def->vector[v->number]].name;
+    if (f->flaw == VS_FLAW_PAGE) {
+        *report = sqlite3_mprintf("%s.%s.%s: %s page %u is missing or damaged", i->schema,
+                                  i->table, column, kinds[f->kind], f->page);
+    } else if (f->node != VS_NIL) {
+        *report = sqlite3_mprintf("%s.%s.%s: %s (node %u)", i->schema, i->table, column,
+                                  vs_flaw_text(f->flaw), f->node);
+    } else {
+        *report = sqlite3_mprintf("%s.%s.%s: %s", i->schema, i->table, column,
+                                  vs_flaw_text(f->flaw));
+    }
+    return *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+static int report_row(const VsxVector *v, sqlite3_int64 rowid, const char *what,
+                      char **report) {
+    const VsxIndex *i = v->index;
+    *report =
+        sqlite3_mprintf("%s.%s.%s: row %lld: %s", i->schema, i->table,
+                        i->def->column[i->def->vector[v->number]].name, rowid, what);
+    return *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+/* One row against its node; *what names the first difference. */
+static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char *code,
+                     const char **what) {
+    sqlite3_int64 rowid = sqlite3_column_int64(row, 0);
+    const VsxRowmapEntry *pending = vsx_rowmap_get(v->map, rowid);
+    sqlite3_int64 id = pending != NULL ? (sqlite3_int64)pending->node
+                       : sqlite3_column_type(row, 1) == SQLITE_NULL
+                           ? (sqlite3_int64)VS_NIL
+                           : sqlite3_column_int64(row, 1);
+    const VsNode *node = NULL;
+    const unsigned char *stored = NULL;
+    int has_vector = sqlite3_column_type(row, 2) != SQLITE_NULL;
+    uint32_t dims = g->params.code.dims;
+    if (!has_vector || id == (sqlite3_int64)VS_NIL) {
+        *what = has_vector                    ? "its vector is not in the index"
+                : id == (sqlite3_int64)VS_NIL ? NULL
+                                              : "it has no vector but is in the index";
+        return SQLITE_OK;
+    }
+    if (id < 0 || id >= (sqlite3_int64)g->state.n_nodes) {
+        *what = "the map names a node that does not exist";
+        return SQLITE_OK;
+    }
+    if ((size_t)sqlite3_column_bytes(row, 2) != dims * sizeof(float)) {
+        *what = "its vector has the wrong length";
+        return SQLITE_OK;
+    }
+    VsStatus st = vs_node(g, (uint32_t)id, &node);
+    st = st == VS_OK ? vs_slot(g, VS_CODE, (uint32_t)id, &stored) : st;
+    if (st == VS_OK) {
+        g->codec->encode(&g->params.code, sqlite3_column_blob(row, 2), code);
+        if ((node->flags & VS_STATUS_MASK) != VS_LIVE || node->rowid != rowid) {
+            *what = "its node belongs to another row";
+        } else if (memcmp(code, stored, g->geo[VS_CODE].slot_size) != 0) {
+            *what = "its code is not that of its vector";
+        }
+    }
+    return vsx_code(v->index, st);
+}
+
+static int map_count(VsxVector *v, sqlite3_int64 *out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_MAP_COUNT, &stmt);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(stmt);
+        *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+        rc = vsx_reset(stmt, rc);
+    }
+    return rc;
+}
+
+static int check_rows(VsxVector *v, VsGraph *g, char **report) {
+    sqlite3_stmt *stmt = NULL;
+    sqlite3_int64 indexed = 0, mapped = 0;
+    unsigned char *code = sqlite3_malloc64(g->geo[VS_CODE].slot_size);
+    int rc = code == NULL ? SQLITE_NOMEM : vsx_stmt(v, VSX_SQL_CHECK, &stmt);
+    while (rc == SQLITE_OK && *report == NULL &&
+           (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *what = NULL;
+        indexed += sqlite3_column_type(stmt, 2) != SQLITE_NULL;
+        rc = check_row(v, g, stmt, code, &what);
+        if (rc == SQLITE_OK && what != NULL) {
+            rc = report_row(v, sqlite3_column_int64(stmt, 0), what, report);
+        }
+    }
+    rc = stmt == NULL ? rc : vsx_reset(stmt, rc);
+    rc = rc == SQLITE_OK ? map_count(v, &mapped) : rc;
+    int pending = vsx_rowmap_count(v->map) > 0;
+    if (rc == SQLITE_OK && *report == NULL &&
+        (indexed != (sqlite3_int64)g->state.n_live || (!pending && mapped != indexed))) {
+        *report = sqlite3_mprintf(
+            "%s.%s: %lld rows with a vector, %u nodes, %lld map rows", v->index->schema,
+            v->index->table, indexed, g->state.n_live, mapped);
+        rc = *report == NULL ? SQLITE_NOMEM : rc;
+    }
+    sqlite3_free(code);
+    return rc;
+}
+
+static int check_vector(VsxVector *v, int quick, char **report) {
+    VsGraph *fresh = NULL;
+    VsFinding finding = {0};
+    int rc = vsx_refresh(v);
+    if (rc == SQLITE_OK && !v->graph->changed) {
+        rc = vsx_open_fresh(v, &fresh);
+    }
+    VsGraph *g = fresh != NULL ? fresh : v->graph;
+    if (rc == SQLITE_OK) {
+        rc = vsx_code(v->index, vs_validate(g, &finding));
+    }
+    if (rc == SQLITE_OK && finding.flaw != VS_FLAW_NONE) {
+        rc = describe(v, &finding, report);
+    } else if (rc == SQLITE_OK && !quick) {
+        rc = check_rows(v, g, report);
+    }
+    vs_graph_close(fresh);
+    if ((rc & 0xFF) == SQLITE_CORRUPT) {
+        *report = sqlite3_mprintf("%s.%s: the state, the log or the map is damaged",
+                                  v->index->schema, v->index->table);
+        rc = *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    return rc;
+}
+
+int vsx_check(VsxIndex *index, int quick, char **report) {
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && *report == NULL && i < index->def->n_vectors;
+         i++) {
+        rc = check_vector(&index->vector[i], quick, report);
+    }
+    return rc;
+}
+
+int vsx_integrity(sqlite3_vtab *base, const char *schema, const char *table, int flags,
+                  char **err) {
+    (void)schema;
+    (void)table;
+    return vsx_check(((VsxTable *)base)->index, flags & 1, err);
+}

@@ -1,0 +1,131 @@
+/* The indexes of a connection, found by schema and table; see ext.h. */
+#include <string.h>
+
+#include "ext.h"
+#include "rowmap.h"
+
+static int same_params(const VsxSchema *a, const VsxSchema *b) {
+    if (a->n_columns != b->n_columns || a->n_vectors != b->n_vectors ||
+        a->key != b->key) {
+        return 0;
+    }
+    for (int i = 0; i < a->n_columns; i++) {
+        const VsxColumn *x = &a->column[i], *y = &b->column[i];
+        if (x->role != y->role || x->stored != y->stored || x->indexed != y->indexed ||
+            x->ef_search != y->ef_search || strcmp(x->name, y->name) != 0 ||
+            memcmp(&x->params, &y->params, sizeof x->params) != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void index_free(VsxIndex *index) {
+    vsx_stmts_free(index);
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        VsxVector *v = &index->vector[i];
+        if (v->graph != NULL) {
+            vs_history_clear(v->graph, &v->history);
+        }
+        vs_graph_close(v->graph);
+        vsx_rowmap_free(v->map);
+    }
+    vsx_schema_free(index->def);
+    sqlite3_free(index->schema);
+    sqlite3_free(index->table);
+    sqlite3_free(index);
+}
+
+static int index_new(VsxGlobal *global, const char *schema, const char *table,
+                     VsxSchema *def, VsxIndex **out) {
+    VsxIndex *index = sqlite3_malloc64(sizeof *index);
+    if (index == NULL) {
+        vsx_schema_free(def);
+        return SQLITE_NOMEM;
+    }
+    memset(index, 0, sizeof *index);
+    index->global = global;
+    index->def = def;
+    index->refs = 1;
+    index->schema = sqlite3_mprintf("%s", schema);
+    index->table = sqlite3_mprintf("%s", table);
+    int rc = index->schema == NULL || index->table == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
+        VsxVector *v = &index->vector[i];
+        v->index = index;
+        v->number = i;
+        v->map = vsx_rowmap_new();
+        VsHooks hooks = vsx_hooks(v);
+        VsStatus st = vs_graph_open(&vsx_alloc, &def->column[def->vector[i]].params,
+                                    &hooks, &v->graph);
+        rc = v->map == NULL ? SQLITE_NOMEM : vsx_code(index, st);
+    }
+    if (rc != SQLITE_OK) {
+        index_free(index);
+        return rc;
+    }
+    *out = index;
+    return SQLITE_OK;
+}
+
+static VsxIndex **find_index(VsxGlobal *global, const char *schema, const char *table) {
+    VsxIndex **at = &global->first;
+    while (*at != NULL && (sqlite3_stricmp((*at)->schema, schema) != 0 ||
+                           sqlite3_stricmp((*at)->table, table) != 0)) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
+                      VsxSchema *def, VsxIndex **out) {
+    VsxIndex *known = *find_index(global, schema, table);
+    if (known != NULL && same_params(known->def, def)) {
+        vsx_schema_free(def);
+        known->refs++;
+        *out = known;
+        return SQLITE_OK;
+    }
+    if (known != NULL) {
+        vsx_index_drop(known); /* another table has taken the name */
+    }
+    int rc = index_new(global, schema, table, def, out);
+    if (rc == SQLITE_OK) {
+        (*out)->next = global->first;
+        global->first = *out;
+    }
+    return rc;
+}
+
+void vsx_index_drop(VsxIndex *index) {
+    if (!index->dropped) {
+        VsxIndex **at = &index->global->first;
+        while (*at != index) {
+            at = &(*at)->next;
+        }
+        *at = index->next;
+        index->dropped = 1;
+    }
+}
+
+void vsx_index_release(VsxIndex *index) {
+    if (--index->refs == 0) {
+        vsx_index_drop(index);
+        index_free(index);
+    }
+}
+
+int vsx_index_rename(VsxIndex *index, const char *name) {
+    char *table = sqlite3_mprintf("%s", name);
+    if (table == NULL) {
+        return SQLITE_NOMEM;
+    }
+    vsx_stmts_free(index); /* their text holds the old name */
+    sqlite3_free(index->table);
+    index->table = table;
+    return SQLITE_OK;
+}
+
+void vsx_global_free(void *global) {
+    sqlite3_free(global);
+}

@@ -1,0 +1,429 @@
+/*
+ * CREATE VIRTUAL TABLE ... USING vecsql(...): parsing the column definitions.
+ *
+ *     definition := name type "[" dims "]" option*          vector column
+ *                 | name INTEGER PRIMARY KEY                the rowid
+ *                 | name [type] [PARTITION KEY | INDEXED]   metadata
+ *                 | "+" name [type]                         auxiliary
+ *     option     := word "=" word
+ *
+ * Names may be quoted with "", `` or []. Keywords are case-insensitive. The grammar is
+ * that of sqlite-vec's vec0, and more.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../csrc/vec.h"
+#include "ext.h"
+
+#define DEFAULT_M 16
+#define DEFAULT_EF_CONSTRUCTION 200
+#define DEFAULT_EF_SEARCH 64
+#define MAX_EF 100000
+
+/* ---- tokens
+ * ---------------------------------------------------------------------------------- */
+
+typedef enum TokenKind { END, WORD, QUOTED, NUMBER, SIGN, BAD } TokenKind;
+
+typedef struct Token {
+    TokenKind kind;
+    const char *text;
+    int len;
+} Token;
+
+static int is_word(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '_' || c == '$' || (unsigned char)c >= 0x80;
+}
+
+static Token next_token(const char **at) {
+    const char *p = *at;
+    while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r') {
+        p++;
+    }
+    Token t = {END, p, 0};
+    if (*p == '"' || *p == '`') {
+        char quote = *p++;
+        while (*p != '\0' && (*p != quote || p[1] == quote)) {
+            p += *p == quote ? 2 : 1;
+        }
+        t.kind = *p == quote ? QUOTED : BAD;
+        p += *p == quote;
+    } else if (*p >= '0' && *p <= '9') {
+        t.kind = NUMBER;
+        while (is_word(*p)) {
+            t.kind = *p >= '0' && *p <= '9' ? t.kind : WORD;
+            p++;
+        }
+    } else if (is_word(*p)) {
+        t.kind = WORD;
+        while (is_word(*p)) {
+            p++;
+        }
+    } else if (*p != '\0') {
+        t.kind = SIGN;
+        p++;
+    }
+    t.len = (int)(p - t.text);
+    *at = p;
+    return t;
+}
+
+static int token_is(Token t, const char *word) {
+    return t.kind == WORD && (int)strlen(word) == t.len &&
+           sqlite3_strnicmp(t.text, word, t.len) == 0;
+}
+
+static int token_sign(Token t, char sign) {
+    return t.kind == SIGN && *t.text == sign;
+}
+
+/* A copy without quotes. */
+static char *token_name(Token t) {
+    char *name = sqlite3_malloc64((sqlite3_uint64)t.len + 1);
+    int n = 0;
+    for (int i = t.kind == QUOTED; name != NULL && i < t.len - (t.kind == QUOTED); i++) {
+        name[n++] = t.text[i];
+        i += t.kind == QUOTED && t.text[i] == *t.text;
+    }
+    if (name != NULL) {
+        name[n] = '\0';
+    }
+    return name;
+}
+
+/* ---- vector columns
+ * -------------------------------------------------------------------------- */
+
+static const char *const metric_names[] = {"l2", "cosine", "dot"};
+static const char *const kind_names[] = {"hnsw", "flat"};
+static const char *const codec_names[] = {"none"};
+
+const char *vsx_metric_name(VsMetric metric) {
+    return metric_names[metric];
+}
+
+static int choice(Token t, const char *const *names, int n) {
+    for (int i = 0; i < n; i++) {
+        if (token_is(t, names[i])) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+#define CHOICE(token, names) choice(token, names, (int)(sizeof names / sizeof *names))
+
+/* A number token in a range; 0 if it is none (no range includes 0). */
+static uint32_t number(Token t, uint32_t low, uint32_t high) {
+    char digits[11] = {0};
+    if (t.kind != NUMBER || t.len > 9) {
+        return 0;
+    }
+    memcpy(digits, t.text, (size_t)t.len);
+    uint32_t v = (uint32_t)strtoul(digits, NULL, 10);
+    return v >= low && v <= high ? v : 0;
+}
+
+/* One option; *err says what would be right. */
+static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
+    int chosen = 0;
+    uint32_t n = 1;
+    const char *expected = NULL;
+    if (token_is(key, "distance_metric")) {
+        expected = "l2, cosine or dot";
+        chosen = CHOICE(value, metric_names);
+        c->params.code.metric = (VsMetric)chosen;
+    } else if (token_is(key, "index")) {
+        expected = "hnsw or flat";
+        chosen = CHOICE(value, kind_names);
+        c->params.kind = (VsIndexKind)chosen;
+    } else if (token_is(key, "codec")) {
+        expected = "none";
+        chosen = CHOICE(value, codec_names);
+        c->params.code.codec = (VsCodecId)chosen;
+    } else if (token_is(key, "m")) {
+        expected = "a whole number from 2 to 128";
+        c->params.m = n = number(value, VS_MIN_M, VS_MAX_M);
+    } else if (token_is(key, "ef_construction")) {
+        expected = "a whole number from 1 to 100000";
+        c->params.ef_construction = n = number(value, 1, MAX_EF);
+    } else if (token_is(key, "ef_search")) {
+        expected = "a whole number from 1 to 100000";
+        c->ef_search = n = number(value, 1, MAX_EF);
+    } else {
+        *err = sqlite3_mprintf("column %s: unknown option '%.*s'", c->name, key.len,
+                               key.text);
+        return SQLITE_ERROR;
+    }
+    if (chosen < 0 || n == 0) {
+        *err = sqlite3_mprintf("column %s: %.*s must be %s, not '%.*s'", c->name, key.len,
+                               key.text, expected, value.len, value.text);
+        return SQLITE_ERROR;
+    }
+    return SQLITE_OK;
+}
+
+static int parse_options(VsxColumn *c, const char *at, char **err) {
+    for (Token key = next_token(&at); key.kind != END; key = next_token(&at)) {
+        Token sign = next_token(&at), value = next_token(&at);
+        if (key.kind != WORD || !token_sign(sign, '=') || value.kind == END) {
+            *err = sqlite3_mprintf("column %s: expected option=value at '%s'", c->name,
+                                   key.text);
+            return SQLITE_ERROR;
+        }
+        int rc = parse_option(c, key, value, err);
+        if (rc != SQLITE_OK) {
+            return rc;
+        }
+    }
+    return SQLITE_OK;
+}
+
+/* The type was read and "[" is next. */
+static int parse_vector(VsxColumn *c, Token type, const char *at, char **err) {
+    static const char *const later[] = {"float16", "f16", "int8", "bit"};
+    c->role = VSX_VECTOR;
+    c->params = (VsParams){.code = {.metric = VS_L2, .codec = VS_CODEC_NONE},
+                           .kind = VS_HNSW,
+                           .m = DEFAULT_M,
+                           .ef_construction = DEFAULT_EF_CONSTRUCTION};
+    c->ef_search = DEFAULT_EF_SEARCH;
+    if (CHOICE(type, later) >= 0) {
+        *err = sqlite3_mprintf(
+            "column %s: element type %.*s is not supported by this version; "
+            "use float",
+            c->name, type.len, type.text);
+        return SQLITE_ERROR;
+    }
+    (void)next_token(&at);
+    Token dims = next_token(&at);
+    Token close = next_token(&at);
+    c->params.code.dims = number(dims, 1, VS_MAX_DIMS);
+    if (!(token_is(type, "float") || token_is(type, "f32") ||
+          token_is(type, "float32")) ||
+        c->params.code.dims == 0 || !token_sign(close, ']')) {
+        *err =
+            sqlite3_mprintf("column %s: expected float[n] with n from 1 to %d, not '%s'",
+                            c->name, VS_MAX_DIMS, type.text);
+        return SQLITE_ERROR;
+    }
+    return parse_options(c, at, err);
+}
+
+char *vsx_params_text(const VsxColumn *c) {
+    const VsParams *p = &c->params;
+    return sqlite3_mprintf("float[%u] distance_metric=%s index=%s codec=%s m=%u "
+                           "ef_construction=%u ef_search=%u",
+                           p->code.dims, metric_names[p->code.metric],
+                           kind_names[p->kind], codec_names[p->code.codec], p->m,
+                           p->ef_construction, c->ef_search);
+}
+
+int vsx_params_parse(const char *text, VsxColumn *column) {
+    const char *at = text;
+    char *err = NULL;
+    VsxColumn stored = {.name = column->name};
+    Token type = next_token(&at);
+    int rc = parse_vector(&stored, type, at, &err);
+    sqlite3_free(err);
+    if (rc != SQLITE_OK || stored.params.code.dims != column->params.code.dims) {
+        return SQLITE_CORRUPT_VTAB;
+    }
+    stored.params.page_bytes = column->params.page_bytes;
+    column->params = stored.params;
+    column->ef_search = stored.ef_search;
+    return SQLITE_OK;
+}
+
+/* ---- other columns
+ * --------------------------------------------------------------------------- */
+
+static int parse_scalar(VsxColumn *c, const char *at, char **err) {
+    const char *begin = at;
+    while (*begin == ' ') {
+        begin++;
+    }
+    const char *type_end = begin;
+    for (Token t = next_token(&at); t.kind != END; t = next_token(&at)) {
+        if (token_is(t, "indexed")) {
+            c->indexed = 1;
+        } else if (token_is(t, "primary") || token_is(t, "partition")) {
+            if (!token_is(next_token(&at), "key")) {
+                *err = sqlite3_mprintf("column %s: expected KEY after %.*s", c->name,
+                                       t.len, t.text);
+                return SQLITE_ERROR;
+            }
+            c->role = token_is(t, "primary") ? VSX_KEY : c->role;
+            c->indexed |= token_is(t, "partition");
+        } else if (t.kind == WORD && !c->indexed && c->role != VSX_KEY) {
+            type_end = t.text + t.len;
+        } else {
+            *err = sqlite3_mprintf("column %s: cannot read '%s'", c->name, t.text);
+            return SQLITE_ERROR;
+        }
+    }
+    c->type = sqlite3_mprintf("%.*s", (int)(type_end - begin), begin);
+    if (c->type == NULL) {
+        return SQLITE_NOMEM;
+    }
+    if (c->role == VSX_KEY && sqlite3_stricmp(c->type, "integer") != 0) {
+        *err = sqlite3_mprintf("column %s: a PRIMARY KEY must be INTEGER, not '%s'",
+                               c->name, c->type);
+        return SQLITE_ERROR;
+    }
+    return SQLITE_OK;
+}
+
+static int parse_column(VsxColumn *c, const char *text, char **err) {
+    const char *at = text;
+    Token name = next_token(&at);
+    c->role = VSX_METADATA;
+    if (token_sign(name, '+')) {
+        c->role = VSX_AUXILIARY;
+        name = next_token(&at);
+    }
+    if (name.kind != WORD && name.kind != QUOTED) {
+        *err = sqlite3_mprintf("expected a column name at '%s'", text);
+        return SQLITE_ERROR;
+    }
+    c->name = token_name(name);
+    if (c->name == NULL) {
+        return SQLITE_NOMEM;
+    }
+    const char *rest = at;
+    Token type = next_token(&at);
+    const char *after = at;
+    if (token_sign(type, '=')) {
+        *err = sqlite3_mprintf("unknown table option '%s'", c->name);
+        return SQLITE_ERROR;
+    }
+    if (c->role == VSX_METADATA && type.kind == WORD &&
+        token_sign(next_token(&after), '[')) {
+        return parse_vector(c, type, at, err);
+    }
+    return parse_scalar(c, rest, err);
+}
+
+/* ---- the whole
+ * ------------------------------------------------------------------------------- */
+
+static const char *const hidden_names[] = {"distance", "k", "ef_search", "exact"};
+
+static int check_name(const char *table, const VsxSchema *s, int i, char **err) {
+    const char *name = s->column[i].name;
+    int taken = sqlite3_stricmp(name, table) == 0;
+    for (size_t j = 0; j < sizeof hidden_names / sizeof *hidden_names; j++) {
+        taken |= sqlite3_stricmp(name, hidden_names[j]) == 0;
+    }
+    if (taken) {
+        *err = sqlite3_mprintf("column %s: the name is taken by a hidden column", name);
+        return SQLITE_ERROR;
+    }
+    for (int j = 0; j < i; j++) {
+        if (sqlite3_stricmp(name, s->column[j].name) == 0) {
+            *err = sqlite3_mprintf("column %s: there are two of that name", name);
+            return SQLITE_ERROR;
+        }
+    }
+    return SQLITE_OK;
+}
+
+/* Places in %_rows: rowid, then everything but vectors, then vectors, so that a predicate
+ * never reads past a vector. */
+static int place_columns(VsxSchema *s, char **err) {
+    int n = 1;
+    s->key = -1;
+    for (int i = 0; i < s->n_columns; i++) {
+        VsxColumn *c = &s->column[i];
+        if (c->role == VSX_KEY && s->key >= 0) {
+            *err = sqlite3_mprintf("column %s: there is a PRIMARY KEY already", c->name);
+            return SQLITE_ERROR;
+        }
+        if (c->role == VSX_KEY) {
+            s->key = i;
+        } else if (c->role != VSX_VECTOR) {
+            c->stored = n++;
+        }
+    }
+    for (int i = 0; i < s->n_columns; i++) {
+        VsxColumn *c = &s->column[i];
+        if (c->role == VSX_VECTOR && s->n_vectors == VSX_MAX_VECTORS) {
+            *err = sqlite3_mprintf("more than %d vector columns", VSX_MAX_VECTORS);
+            return SQLITE_ERROR;
+        }
+        if (c->role == VSX_VECTOR) {
+            c->stored = n++;
+            c->vector = s->n_vectors;
+            s->vector[s->n_vectors++] = i;
+        }
+    }
+    s->n_stored = n;
+    if (s->n_vectors == 0) {
+        *err = sqlite3_mprintf(
+            "no vector column; expected for example: embedding float[384]");
+        return SQLITE_ERROR;
+    }
+    return SQLITE_OK;
+}
+
+void vsx_schema_free(VsxSchema *s) {
+    if (s == NULL) {
+        return;
+    }
+    for (int i = 0; i < s->n_columns; i++) {
+        sqlite3_free(s->column[i].name);
+        sqlite3_free(s->column[i].type);
+    }
+    sqlite3_free(s->column);
+    sqlite3_free(s);
+}
+
+int vsx_schema_parse(const char *table, int argc, const char *const *argv,
+                     VsxSchema **out, char **err) {
+    if (argc > VSX_MAX_COLUMNS) {
+        *err = sqlite3_mprintf("more than %d columns", VSX_MAX_COLUMNS);
+        return SQLITE_ERROR;
+    }
+    VsxSchema *s = sqlite3_malloc64(sizeof *s);
+    if (s == NULL) {
+        return SQLITE_NOMEM;
+    }
+    memset(s, 0, sizeof *s);
+    int rc = SQLITE_OK;
+    s->column = sqlite3_malloc64(((sqlite3_uint64)argc + 1) * sizeof *s->column);
+    if (s->column == NULL) {
+        rc = SQLITE_NOMEM;
+    } else {
+        memset(s->column, 0, ((size_t)argc + 1) * sizeof *s->column);
+    }
+    for (int i = 0; rc == SQLITE_OK && i < argc; i++) {
+        s->n_columns = i + 1;
+        rc = parse_column(&s->column[i], argv[i], err);
+        rc = rc == SQLITE_OK ? check_name(table, s, i, err) : rc;
+    }
+    rc = rc == SQLITE_OK ? place_columns(s, err) : rc;
+    if (rc != SQLITE_OK) {
+        vsx_schema_free(s);
+        return rc;
+    }
+    *out = s;
+    return SQLITE_OK;
+}
+
+char *vsx_schema_declaration(const VsxSchema *s, const char *table) {
+    sqlite3_str *sql = sqlite3_str_new(NULL);
+    sqlite3_str_appendall(sql, "CREATE TABLE x(");
+    for (int i = 0; i < s->n_columns; i++) {
+        const VsxColumn *c = &s->column[i];
+        sqlite3_str_appendf(sql, "\"%w\" %s, ", c->name,
+                            c->role == VSX_VECTOR ? "BLOB" : c->type);
+    }
+    sqlite3_str_appendf(
+        sql,
+        "distance REAL HIDDEN, k INTEGER HIDDEN, ef_search INTEGER HIDDEN, "
+        "exact INTEGER HIDDEN, \"%w\" HIDDEN)",
+        table);
+    return sqlite3_str_finish(sql);
+}

@@ -1,0 +1,345 @@
+/*
+ * Shadow tables: their creation, and every SQL statement on them.
+ *
+ *     T_config  key, value              format, page_bytes, vector0.. (parameters as
+ * resolved) T_rows    rowid, c1.., v1..       what the user stored; vectors last T_map0
+ * rowid, node             one set of these four per vector column T_pages0  page, ver,
+ * data         page = kind << 32 | number; bytes in csrc/pages.h T_log0    ver, stamp,
+ * state, edits   newest row: the state of the index; csrc/log.h
+ *
+ * Suffixes hold no underscore, so that SQLite takes the tables for shadow tables and
+ * protects them under SQLITE_DBCONFIG_DEFENSIVE. Statements are prepared on first use,
+ * inside the callback that needs them: in defensive mode the right to write is decided
+ * then. SQLITE_PREPARE_NO_VTAB keeps a hostile schema from putting a virtual table in the
+ * place of a shadow table.
+ */
+#include <stdarg.h>
+#include <string.h>
+
+#include "ext.h"
+
+#ifndef SQLITE_PREPARE_NO_VTAB
+#define SQLITE_PREPARE_NO_VTAB 0x04
+#endif
+
+#define FORMAT 1
+
+/* Room that a database page leaves for a stored page: its cell and record headers take
+ * the rest. */
+#define PAGE_OVERHEAD 48
+
+int vsx_exec(sqlite3 *db, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *sql = sqlite3_vmprintf(format, args);
+    va_end(args);
+    if (sql == NULL) {
+        return SQLITE_NOMEM;
+    }
+    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    sqlite3_free(sql);
+    return rc;
+}
+
+static int pragma_page_size(sqlite3 *db, const char *schema, int *out) {
+    sqlite3_stmt *stmt = NULL;
+    char *sql = sqlite3_mprintf("PRAGMA \"%w\".page_size", schema);
+    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    sqlite3_free(sql);
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        *out = sqlite3_column_int(stmt, 0);
+    }
+    return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+}
+
+/* ---- create, drop, rename
+ * -------------------------------------------------------------------- */
+
+static int create_rows(sqlite3 *db, const char *schema, const char *table,
+                       const VsxSchema *def) {
+    sqlite3_str *sql = sqlite3_str_new(db);
+    sqlite3_str_appendf(sql, "CREATE TABLE \"%w\".\"%w_rows\"(rowid INTEGER PRIMARY KEY",
+                        schema, table);
+    for (int vectors = 0; vectors < 2; vectors++) {
+        for (int i = 0; i < def->n_columns; i++) {
+            const VsxColumn *c = &def->column[i];
+            if (c->role != VSX_KEY && (c->role == VSX_VECTOR) == vectors) {
+                sqlite3_str_appendf(sql, ", c%d %s", c->stored,
+                                    vectors ? "BLOB" : c->type);
+            }
+        }
+    }
+    sqlite3_str_appendall(sql, ")");
+    char *text = sqlite3_str_finish(sql);
+    int rc = text == NULL ? SQLITE_NOMEM : sqlite3_exec(db, text, NULL, NULL, NULL);
+    sqlite3_free(text);
+    for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
+        int stored = def->column[i].stored;
+        if (def->column[i].indexed) {
+            rc = vsx_exec(db, "CREATE INDEX \"%w\".\"%w_rows_c%d\" ON \"%w_rows\"(c%d)",
+                          schema, table, stored, table, stored);
+        }
+    }
+    return rc;
+}
+
+static int create_vector(sqlite3 *db, const char *schema, const char *table, int i) {
+    return vsx_exec(
+        db,
+        "CREATE TABLE \"%w\".\"%w_map%d\"(rowid INTEGER PRIMARY KEY, node INTEGER);"
+        "CREATE TABLE \"%w\".\"%w_pages%d\"(page INTEGER PRIMARY KEY, ver INTEGER,"
+        " data BLOB);"
+        "CREATE TABLE \"%w\".\"%w_log%d\"(ver INTEGER PRIMARY KEY, stamp INTEGER,"
+        " state BLOB, edits BLOB)",
+        schema, table, i, schema, table, i, schema, table, i);
+}
+
+int vsx_shadow_create(sqlite3 *db, const char *schema, const char *table,
+                      const VsxSchema *def, char **err) {
+    int page_size = 4096;
+    int rc = pragma_page_size(db, schema, &page_size);
+    rc = rc != SQLITE_OK
+             ? rc
+             : vsx_exec(db,
+                        "CREATE TABLE \"%w\".\"%w_config\"(key TEXT PRIMARY KEY,"
+                        " value) WITHOUT ROWID;"
+                        "INSERT INTO \"%w\".\"%w_config\" VALUES('format', %d),"
+                        "('page_bytes', %d)",
+                        schema, table, schema, table, FORMAT, page_size - PAGE_OVERHEAD);
+    rc = rc == SQLITE_OK ? create_rows(db, schema, table, def) : rc;
+    for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
+        char *params = vsx_params_text(&def->column[def->vector[i]]);
+        rc = create_vector(db, schema, table, i);
+        rc = rc == SQLITE_OK
+                 ? vsx_exec(db, "INSERT INTO \"%w\".\"%w_config\" VALUES('vector%d', %Q)",
+                            schema, table, i, params)
+                 : rc;
+        sqlite3_free(params);
+    }
+    if (rc != SQLITE_OK) {
+        *err = sqlite3_mprintf("cannot make the shadow tables: %s", sqlite3_errmsg(db));
+    }
+    return rc;
+}
+
+/* Calls `sql` ("%w" schema, "%w" table, "%s" suffix, and "%w" new name if not NULL) for
+ * every shadow table. */
+static int for_each_table(sqlite3 *db, const char *schema, const char *table,
+                          const VsxSchema *def, const char *sql, const char *name) {
+    static const char *const fixed[] = {"config", "rows"}, *const per[] = {"map", "pages",
+                                                                           "log"};
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < 2; i++) {
+        rc = vsx_exec(db, sql, schema, table, fixed[i], name, fixed[i]);
+    }
+    for (int i = 0; rc == SQLITE_OK && i < 3 * def->n_vectors; i++) {
+        char suffix[16];
+        sqlite3_snprintf(sizeof suffix, suffix, "%s%d", per[i % 3], i / 3);
+        rc = vsx_exec(db, sql, schema, table, suffix, name, suffix);
+    }
+    return rc;
+}
+
+int vsx_shadow_drop(sqlite3 *db, const char *schema, const char *table,
+                    const VsxSchema *def) {
+    return for_each_table(db, schema, table, def, "DROP TABLE IF EXISTS \"%w\".\"%w_%s\"",
+                          NULL);
+}
+
+int vsx_shadow_rename(VsxIndex *index, const char *name) {
+    return for_each_table(index->global->db, index->schema, index->table, index->def,
+                          "ALTER TABLE \"%w\".\"%w_%s\" RENAME TO \"%w_%s\"", name);
+}
+
+int vsx_shadow_name(const char *suffix) {
+    static const char *const numbered[] = {"map", "pages", "log"};
+    if (sqlite3_stricmp(suffix, "config") == 0 || sqlite3_stricmp(suffix, "rows") == 0) {
+        return 1;
+    }
+    for (int i = 0; i < 3; i++) {
+        size_t len = strlen(numbered[i]);
+        const char *digits = suffix + len;
+        if (sqlite3_strnicmp(suffix, numbered[i], (int)len) == 0 && *digits >= '0' &&
+            *digits <= '9' &&
+            (digits[1] == '\0' ||
+             (digits[1] >= '0' && digits[1] <= '9' && digits[2] == '\0'))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- config
+ * ---------------------------------------------------------------------------------- */
+
+static int apply_config(VsxSchema *def, const char *key, sqlite3_stmt *stmt,
+                        int *format) {
+    if (strcmp(key, "format") == 0) {
+        *format = sqlite3_column_int(stmt, 1);
+    } else if (strcmp(key, "page_bytes") == 0) {
+        int bytes = sqlite3_column_int(stmt, 1);
+        if (bytes < 256 || bytes > 65536) {
+            return SQLITE_CORRUPT_VTAB;
+        }
+        for (int i = 0; i < def->n_vectors; i++) {
+            def->column[def->vector[i]].params.page_bytes = (uint32_t)bytes;
+        }
+    }
+    for (int i = 0; i < def->n_vectors; i++) {
+        char name[16];
+        sqlite3_snprintf(sizeof name, name, "vector%d", i);
+        const char *text = (const char *)sqlite3_column_text(stmt, 1);
+        if (strcmp(key, name) == 0) {
+            return text == NULL ? SQLITE_CORRUPT_VTAB
+                                : vsx_params_parse(text, &def->column[def->vector[i]]);
+        }
+    }
+    return SQLITE_OK;
+}
+
+int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSchema *def,
+                      char **err) {
+    sqlite3_stmt *stmt = NULL;
+    int format = 0;
+    char *sql =
+        sqlite3_mprintf("SELECT key, value FROM \"%w\".\"%w_config\"", schema, table);
+    int rc = sql == NULL
+                 ? SQLITE_NOMEM
+                 : sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_NO_VTAB, &stmt, NULL);
+    sqlite3_free(sql);
+    while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *key = (const char *)sqlite3_column_text(stmt, 0);
+        rc = key == NULL ? SQLITE_NOMEM : apply_config(def, key, stmt, &format);
+    }
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_OK ? final : rc;
+    if (rc == SQLITE_OK && format != FORMAT) {
+        *err = sqlite3_mprintf(
+            "table %s has format %d; this version of vecsql reads format %d", table,
+            format, FORMAT);
+        rc = SQLITE_ERROR;
+    } else if (rc != SQLITE_OK && *err == NULL) {
+        *err = sqlite3_mprintf("cannot read %s_config: %s", table,
+                               rc == SQLITE_CORRUPT_VTAB ? "it is damaged"
+                                                         : sqlite3_errmsg(db));
+    }
+    return rc;
+}
+
+/* ---- prepared statements
+ * --------------------------------------------------------------------- */
+
+sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql) {
+    sqlite3_stmt *stmt = NULL;
+    *rc = sql == NULL
+              ? SQLITE_NOMEM
+              : sqlite3_prepare_v3(index->global->db, sql, -1,
+                                   SQLITE_PREPARE_PERSISTENT | SQLITE_PREPARE_NO_VTAB,
+                                   &stmt, NULL);
+    sqlite3_free(sql);
+    return stmt;
+}
+
+int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out) {
+    static const char *const sql[VSX_SQL_PER_VECTOR] = {
+        [VSX_SQL_STATE] =
+            "SELECT ver, stamp, state FROM \"%w\".\"%w_log%d\" ORDER BY ver DESC LIMIT 1",
+        [VSX_SQL_STAMP] = "SELECT stamp FROM \"%w\".\"%w_log%d\" WHERE ver = ?1",
+        [VSX_SQL_LOG] =
+            "SELECT ver, stamp, state, edits FROM \"%w\".\"%w_log%d\" WHERE ver > ?1 "
+            "ORDER BY ver",
+        [VSX_SQL_LOG_PUT] = "REPLACE INTO \"%w\".\"%w_log%d\" VALUES(?1, ?2, ?3, ?4)",
+        [VSX_SQL_LOG_SIZES] =
+            "SELECT ver, length(edits) FROM \"%w\".\"%w_log%d\" ORDER BY ver DESC",
+        [VSX_SQL_LOG_TRIM] = "DELETE FROM \"%w\".\"%w_log%d\" WHERE ver <= ?1",
+        [VSX_SQL_PAGE] = "SELECT ver, data FROM \"%w\".\"%w_pages%d\" WHERE page = ?1",
+        [VSX_SQL_PAGE_PUT] = "REPLACE INTO \"%w\".\"%w_pages%d\" VALUES(?1, ?2, ?3)",
+        [VSX_SQL_MAP] = "SELECT node FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
+        [VSX_SQL_MAP_PUT] = "REPLACE INTO \"%w\".\"%w_map%d\" VALUES(?1, ?2)",
+        [VSX_SQL_MAP_DELETE] = "DELETE FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
+        [VSX_SQL_VECTOR] = "SELECT c%d FROM \"%w\".\"%w_rows\" WHERE rowid = ?1",
+        [VSX_SQL_CHECK] =
+            "SELECT r.rowid, m.node, r.c%d FROM \"%w\".\"%w_rows\" r LEFT JOIN "
+            "\"%w\".\"%w_map%d\" m ON m.rowid = r.rowid",
+        [VSX_SQL_MAP_COUNT] = "SELECT count(*) FROM \"%w\".\"%w_map%d\"",
+    };
+    int rc = SQLITE_OK;
+    const VsxIndex *i = v->index;
+    if (v->stmt[which] == NULL && (which == VSX_SQL_VECTOR || which == VSX_SQL_CHECK)) {
+        int stored = i->def->column[i->def->vector[v->number]].stored;
+        v->stmt[which] =
+            vsx_prepare(v->index, &rc,
+                        sqlite3_mprintf(sql[which], stored, i->schema, i->table,
+                                        i->schema, i->table, v->number));
+    } else if (v->stmt[which] == NULL) {
+        v->stmt[which] = vsx_prepare(
+            v->index, &rc, sqlite3_mprintf(sql[which], i->schema, i->table, v->number));
+    }
+    *out = v->stmt[which];
+    return rc;
+}
+
+/* "REPLACE INTO rows VALUES(?1, ..., ?n)". */
+static char *row_replace_sql(const VsxIndex *index) {
+    sqlite3_str *sql = sqlite3_str_new(index->global->db);
+    sqlite3_str_appendf(sql, "REPLACE INTO \"%w\".\"%w_rows\" VALUES(?1", index->schema,
+                        index->table);
+    for (int i = 1; i < index->def->n_stored; i++) {
+        sqlite3_str_appendf(sql, ", ?%d", i + 1);
+    }
+    sqlite3_str_appendall(sql, ")");
+    return sqlite3_str_finish(sql);
+}
+
+/* ?1 is the new rowid, ?(n + 1) the old. Column i becomes ?(i + 1) where ?(n + 1 + i) is
+ * true and stays otherwise. A row that has the new rowid already is replaced. */
+static char *row_update_sql(const VsxIndex *index) {
+    sqlite3_str *sql = sqlite3_str_new(index->global->db);
+    sqlite3_str_appendf(sql, "UPDATE OR REPLACE \"%w\".\"%w_rows\" SET rowid = ?1",
+                        index->schema, index->table);
+    int n = index->def->n_stored;
+    for (int i = 1; i < n; i++) {
+        sqlite3_str_appendf(sql, ", c%d = CASE WHEN ?%d THEN ?%d ELSE c%d END", i,
+                            n + 1 + i, i + 1, i);
+    }
+    sqlite3_str_appendf(sql, " WHERE rowid = ?%d", n + 1);
+    return sqlite3_str_finish(sql);
+}
+
+int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out) {
+    static const char *const simple[VSX_ROW_STATEMENTS] = {
+        [VSX_ROW_GET] = "SELECT * FROM \"%w\".\"%w_rows\" WHERE rowid = ?1",
+        [VSX_ROW_NEXT] = "SELECT rowid FROM \"%w\".\"%w_rows\" WHERE rowid >= ?1 ORDER "
+                         "BY rowid LIMIT 64",
+        [VSX_ROW_LAST] = "SELECT max(rowid) FROM \"%w\".\"%w_rows\"",
+        [VSX_ROW_DELETE] = "DELETE FROM \"%w\".\"%w_rows\" WHERE rowid = ?1",
+    };
+    int rc = SQLITE_OK;
+    if (index->row_stmt[which] == NULL) {
+        char *sql = which == VSX_ROW_REPLACE ? row_replace_sql(index)
+                    : which == VSX_ROW_UPDATE
+                        ? row_update_sql(index)
+                        : sqlite3_mprintf(simple[which], index->schema, index->table);
+        index->row_stmt[which] = vsx_prepare(index, &rc, sql);
+    }
+    *out = index->row_stmt[which];
+    return rc;
+}
+
+int vsx_reset(sqlite3_stmt *stmt, int rc) {
+    int step = sqlite3_reset(stmt);
+    return rc != SQLITE_OK && rc != SQLITE_ROW && rc != SQLITE_DONE ? rc : step;
+}
+
+void vsx_stmts_free(VsxIndex *index) {
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        for (int j = 0; j < VSX_SQL_PER_VECTOR; j++) {
+            sqlite3_finalize(index->vector[i].stmt[j]);
+            index->vector[i].stmt[j] = NULL;
+        }
+    }
+    for (int j = 0; j < VSX_ROW_STATEMENTS; j++) {
+        sqlite3_finalize(index->row_stmt[j]);
+        index->row_stmt[j] = NULL;
+    }
+}

@@ -1,0 +1,466 @@
+/*
+ * Coherence: how the graph in memory follows the database, and how changes reach it.
+ *
+ * The newest row of %_log is the state row. It names by (ver, stamp) what the index is in
+ * the snapshot that the running statement sees. It is always the truth:
+ *
+ *   refresh  at the start of every statement compares that stamp with the graph's.
+ *            equal                        nothing to do (0.3 us)
+ *            a stamp of our history       a rollback: go back to that snapshot
+ *            our (ver, stamp) is in the   another connection committed: replay the rows
+ * after it log, followed by edits anything else                start over and load pages
+ * when they are touched flush    in xSavepoint and xSync appends a log row with the edits
+ * made since, or, when they were too many for one, writes the pages and a row without
+ * edits. fold     at a commit, when the log is long: writes the pages that its edits
+ * touch. It is no change: ver and stamp stay.
+ *
+ * Edits that are not flushed were made on the state that the row names. They are dropped
+ * by xRollback, xRollbackTo (every open savepoint is older: xSavepoint flushed before it)
+ * and xDestroy, and if the row ever names another state. So no callback has to arrive for
+ * what was flushed: whatever was rolled back, the row tells. Nothing is final in xSync:
+ * it may come twice, and a rollback may follow it.
+ *
+ * Our own statements on shadow tables open statement savepoints too, and SQLite tells
+ * them to every table of the transaction: while index->writing is set xSavepoint and
+ * xRollbackTo do nothing.
+ *
+ * %_map follows the same rhythm: changes wait in a rowmap and are written by the flush.
+ * So xUpdate itself writes one row, and nothing is left half done when that fails.
+ */
+#include "ext.h"
+#include "rowmap.h"
+
+/* ---- hooks of the graph
+ * ---------------------------------------------------------------------- */
+
+static VsStatus load_page(void *ctx, VsPageKind kind, uint32_t page,
+                          const unsigned char **blob, size_t *len, uint64_t *ver) {
+    VsxVector *v = ctx;
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_PAGE, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)((uint64_t)kind << 32 | page));
+        rc = sqlite3_step(stmt);
+    }
+    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 1) == SQLITE_BLOB) {
+        *ver = (uint64_t)sqlite3_column_int64(stmt, 0);
+        *blob = sqlite3_column_blob(stmt, 1);
+        *len = (size_t)sqlite3_column_bytes(stmt, 1);
+        return VS_OK;
+    }
+    rc = vsx_reset(stmt, rc);
+    if (rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE) {
+        *blob = NULL; /* no such row, or not a blob: damage */
+        return VS_OK;
+    }
+    v->index->load_rc = rc;
+    return VS_IO;
+}
+
+static void load_done(void *ctx) {
+    VsxVector *v = ctx;
+    sqlite3_reset(v->stmt[VSX_SQL_PAGE]);
+}
+
+static int interrupted(void *ctx) {
+    VsxVector *v = ctx;
+    return vsx_is_interrupted(v->index->global->db);
+}
+
+VsHooks vsx_hooks(VsxVector *v) {
+    return (VsHooks){load_page, load_done, interrupted, v};
+}
+
+/* ---- refresh
+ * --------------------------------------------------------------------------------- */
+
+/* The newest log row. A table that was never written has none: the initial state. */
+static int read_state(VsxVector *v, VsStateRow *out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_STATE, &stmt);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_DONE) {
+        *out = (VsStateRow){.state = vs_state_initial(&v->graph->params)};
+    } else if (rc == SQLITE_ROW) {
+        const unsigned char *blob = sqlite3_column_blob(stmt, 2);
+        size_t len = (size_t)sqlite3_column_bytes(stmt, 2);
+        VsStatus st = vs_state_decode(blob, len, (uint64_t)sqlite3_column_int64(stmt, 0),
+                                      (uint64_t)sqlite3_column_int64(stmt, 1), out);
+        rc = vsx_code(v->index, st);
+    }
+    return vsx_reset(stmt, rc);
+}
+
+/* Steps through the log rows above ver; `use` gets the decoded row and its edits. */
+typedef VsStatus (*LogReader)(VsxVector *v, const VsStateRow *row,
+                              const unsigned char *edits, size_t len, int *stop);
+
+static int read_log(VsxVector *v, uint64_t after, LogReader use, int *stop) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_LOG, &stmt);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    sqlite3_bind_int64(stmt, 1, (sqlite3_int64)after);
+    while (!*stop && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        VsStateRow row;
+        const unsigned char *blob = sqlite3_column_blob(stmt, 2);
+        VsStatus st = vs_state_decode(blob, (size_t)sqlite3_column_bytes(stmt, 2),
+                                      (uint64_t)sqlite3_column_int64(stmt, 0),
+                                      (uint64_t)sqlite3_column_int64(stmt, 1), &row);
+        const unsigned char *edits = sqlite3_column_blob(stmt, 3);
+        size_t len = (size_t)sqlite3_column_bytes(stmt, 3);
+        st = st == VS_OK ? vs_state_check_edits(&row, edits, len) : st;
+        st = st == VS_OK ? use(v, &row, edits, len, stop) : st;
+        if (st != VS_OK) {
+            return vsx_reset(stmt, vsx_code(v->index, st));
+        }
+    }
+    return vsx_reset(stmt, rc);
+}
+
+static VsStatus replay_row(VsxVector *v, const VsStateRow *row,
+                           const unsigned char *edits, size_t len, int *stop) {
+    if (!row->has_edits || row->state.ver != v->graph->state.ver + 1) {
+        *stop = 1;
+        return VS_OK;
+    }
+    return vs_replay(v->graph, &row->state, edits, len);
+}
+
+static VsStatus overlay_row(VsxVector *v, const VsStateRow *row,
+                            const unsigned char *edits, size_t len, int *stop) {
+    (void)stop;
+    return row->has_edits ? vs_overlay_add(v->graph, row->state.ver, edits, len) : VS_OK;
+}
+
+/* 1 in *found if the log holds our (ver, stamp): then the rows after it lead to the
+ * present. */
+static int find_ourselves(VsxVector *v, int *found) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_STAMP, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)v->graph->state.ver);
+        rc = sqlite3_step(stmt);
+        *found = rc == SQLITE_ROW &&
+                 (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;
+        rc = vsx_reset(stmt, rc);
+    }
+    return rc;
+}
+
+/* Another connection went on from where we are: *done if its log could be replayed. */
+static int catch_up(VsxVector *v, const VsState *now, int *done) {
+    int stop = 0, found = 0;
+    *done = 0;
+    if (!v->known || v->stale || v->graph->changed || now->ver <= v->graph->state.ver) {
+        return SQLITE_OK;
+    }
+    int rc = find_ourselves(v, &found);
+    if (rc == SQLITE_OK && found) {
+        uint64_t folded = v->graph->state.fold_ver;
+        v->known = 0; /* until the last row is in */
+        rc = read_log(v, v->graph->state.ver, replay_row, &stop);
+        *done = rc == SQLITE_OK && !stop && v->graph->state.stamp == now->stamp;
+        if (*done && v->graph->state.fold_ver > folded) {
+            vs_overlay_keep(v->graph, v->graph->state.fold_ver, v->graph->state.ver);
+            vs_history_clear(v->graph, &v->history);
+        }
+    }
+    return rc;
+}
+
+static int start_over(VsxVector *v, const VsState *now) {
+    int stop = 0;
+    vs_history_clear(v->graph, &v->history);
+    vsx_rowmap_clear(v->map);
+    VsStatus st = vs_graph_reset(v->graph, now);
+    return st == VS_OK ? read_log(v, now->fold_ver, overlay_row, &stop)
+                       : vsx_code(v->index, st);
+}
+
+int vsx_refresh(VsxVector *v) {
+    VsStateRow row;
+    int rc = read_state(v, &row), done = 0;
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    VsGraph *g = v->graph;
+    int same =
+        v->known && row.state.ver == g->state.ver && row.state.stamp == g->state.stamp;
+    if (same && !v->stale) {
+        if (row.state.fold_ver != g->state.fold_ver && !g->changed) {
+            vs_overlay_keep(g, row.state.fold_ver, g->state.ver); /* folded elsewhere */
+            g->state = row.state;
+            vs_history_clear(g, &v->history);
+            vs_history_push(g, &v->history);
+        }
+        return SQLITE_OK;
+    }
+    if (v->known && vs_history_return(g, &v->history, row.state.ver, row.state.stamp)) {
+        vsx_rowmap_clear(v->map);
+        v->stale = 0;
+        return SQLITE_OK;
+    }
+    rc = catch_up(v, &row.state, &done);
+    if (rc == SQLITE_OK && !done) {
+        v->known = 0;
+        rc = start_over(v, &row.state);
+    }
+    if (rc == SQLITE_OK) {
+        v->stale = 0;
+        v->known = 1;
+        vs_history_push(g, &v->history);
+    }
+    return rc;
+}
+
+int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node) {
+    const VsxRowmapEntry *entry = vsx_rowmap_get(v->map, rowid);
+    if (entry != NULL) {
+        *node = entry->node;
+        return SQLITE_OK;
+    }
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_MAP, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, rowid);
+        rc = sqlite3_step(stmt);
+        sqlite3_int64 found =
+            rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : (sqlite3_int64)VS_NIL;
+        rc = vsx_reset(stmt, rc);
+        if (rc == SQLITE_OK && found != (sqlite3_int64)VS_NIL &&
+            (found < 0 || found >= (sqlite3_int64)v->graph->state.n_nodes)) {
+            rc = SQLITE_CORRUPT_VTAB;
+        }
+        *node = (uint32_t)found;
+    }
+    return rc;
+}
+
+/* ---- flush
+ * ----------------------------------------------------------------------------------- */
+
+static int step_done(sqlite3_stmt *stmt) {
+    int rc = sqlite3_step(stmt);
+    rc = vsx_reset(stmt, rc);
+    sqlite3_clear_bindings(stmt);
+    return rc;
+}
+
+static int write_log_row(VsxVector *v, const unsigned char *edits, size_t len,
+                         int has_edits) {
+    unsigned char state[VS_STATE_SIZE];
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_LOG_PUT, &stmt);
+    if (rc == SQLITE_OK) {
+        const VsState *s = &v->graph->state;
+        vs_state_encode(s, edits, len, has_edits, state);
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)s->ver);
+        sqlite3_bind_int64(stmt, 2, (sqlite3_int64)s->stamp);
+        sqlite3_bind_blob(stmt, 3, state, VS_STATE_SIZE, SQLITE_STATIC);
+        if (has_edits) {
+            sqlite3_bind_blob64(stmt, 4, edits, len, SQLITE_STATIC);
+        }
+        rc = step_done(stmt);
+    }
+    return rc;
+}
+
+static VsStatus write_page(void *ctx, VsPageKind kind, uint32_t page, uint64_t ver,
+                           const unsigned char *blob, size_t len) {
+    VsxVector *v = ctx;
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_PAGE_PUT, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)((uint64_t)kind << 32 | page));
+        sqlite3_bind_int64(stmt, 2, (sqlite3_int64)ver);
+        sqlite3_bind_blob64(stmt, 3, blob, len, SQLITE_STATIC);
+        rc = step_done(stmt);
+    }
+    v->index->load_rc = rc;
+    return rc == SQLITE_OK ? VS_OK : VS_IO;
+}
+
+static int write_map(VsxVector *v) {
+    size_t n = vsx_rowmap_count(v->map);
+    VsxRowmapEntry *entries = n == 0 ? NULL : vsx_rowmap_sorted(v->map);
+    int rc = n > 0 && entries == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
+        sqlite3_stmt *stmt = NULL;
+        int put = entries[i].node != VS_NIL;
+        rc = vsx_stmt(v, put ? VSX_SQL_MAP_PUT : VSX_SQL_MAP_DELETE, &stmt);
+        if (rc == SQLITE_OK) {
+            sqlite3_bind_int64(stmt, 1, entries[i].rowid);
+            if (put) {
+                sqlite3_bind_int64(stmt, 2, entries[i].node);
+            }
+            rc = step_done(stmt);
+        }
+    }
+    sqlite3_free(entries);
+    if (rc == SQLITE_OK) {
+        vsx_rowmap_clear(v->map);
+    }
+    return rc;
+}
+
+/* Rows of history that other connections may catch up from. */
+#define KEPT_ROWS 256
+#define KEPT_BYTES ((sqlite3_int64)512 << 10)
+
+/* Deletes log rows that the pages include, but the last few. */
+static int trim_log(VsxVector *v) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_LOG_SIZES, &stmt), rows = 0;
+    sqlite3_int64 bytes = 0, cut = -1, fold = (sqlite3_int64)v->graph->state.fold_ver;
+    while (rc == SQLITE_OK && cut < 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        sqlite3_int64 ver = sqlite3_column_int64(stmt, 0);
+        bytes += sqlite3_column_int64(stmt, 1);
+        rc = SQLITE_OK;
+        if (rows++ > 0 && ver <= fold && (rows > KEPT_ROWS || bytes > KEPT_BYTES)) {
+            cut = ver;
+        }
+    }
+    rc = stmt == NULL ? rc : vsx_reset(stmt, rc);
+    if (rc == SQLITE_OK && cut >= 0) {
+        rc = vsx_stmt(v, VSX_SQL_LOG_TRIM, &stmt);
+        if (rc == SQLITE_OK) {
+            sqlite3_bind_int64(stmt, 1, cut);
+            rc = step_done(stmt);
+        }
+    }
+    return rc;
+}
+
+/* Writes the pages, then the state row that says so. With `edits` NULL the row has none.
+ */
+static int write_pages(VsxVector *v, const unsigned char *edits, size_t len) {
+    VsStatus st = vs_flush_pages(v->graph, write_page, v);
+    int rc = vsx_code(v->index, st);
+    if (rc == SQLITE_OK) {
+        vs_history_clear(v->graph, &v->history);
+        rc = write_log_row(v, edits, len, edits != NULL);
+    }
+    return rc == SQLITE_OK ? trim_log(v) : rc;
+}
+
+int vsx_fold(VsxVector *v) {
+    sqlite3_stmt *stmt = NULL;
+    VsBuffer copy = {0};
+    if (v->graph->state.ver == v->graph->state.fold_ver) {
+        return SQLITE_OK;
+    }
+    /* The newest row keeps its edits: others may have to replay it. */
+    int rc = vsx_stmt(v, VSX_SQL_LOG, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)v->graph->state.ver - 1);
+        rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 3) == SQLITE_BLOB) {
+            VsStatus st = vs_buffer_reserve(&vsx_alloc, &copy, 1);
+            st = st == VS_OK
+                     ? vs_buffer_append(&vsx_alloc, &copy, sqlite3_column_blob(stmt, 3),
+                                        (size_t)sqlite3_column_bytes(stmt, 3))
+                     : st;
+            rc = vsx_code(v->index, st);
+        }
+        rc = vsx_reset(stmt, rc);
+    }
+    rc = rc == SQLITE_OK ? write_pages(v, copy.data, copy.len) : rc;
+    vs_free(&vsx_alloc, copy.data);
+    return rc;
+}
+
+/* The log is folded when its edits reach 2 % of the rows' share: 32 bytes a row. */
+#define FOLD_LOW ((size_t)256 << 10)
+#define FOLD_HIGH ((size_t)4 << 20)
+
+static size_t fold_limit(const VsxVector *v, int commit) {
+    size_t limit = (size_t)v->graph->state.n_live * 32;
+    limit = limit < FOLD_LOW ? FOLD_LOW : limit > FOLD_HIGH ? FOLD_HIGH : limit;
+    return commit ? limit : limit * 8; /* savepoints may come once per row: fold seldom */
+}
+
+static int flush_vector(VsxVector *v, int commit) {
+    const unsigned char *edits = NULL;
+    size_t len = 0;
+    int rc = SQLITE_OK;
+    if (v->graph->changed && v->graph->redo_overflow) {
+        rc = write_pages(v, NULL, 0);
+    } else if (v->graph->changed) {
+        VsStatus st = vs_flush_log(v->graph, &edits, &len);
+        rc = st == VS_OK ? write_log_row(v, edits, len, 1) : vsx_code(v->index, st);
+        if (rc == SQLITE_OK &&
+            vs_overlay_bytes(v->graph->overlay) > fold_limit(v, commit)) {
+            rc = vsx_fold(v);
+        }
+    } else {
+        return SQLITE_OK;
+    }
+    rc = rc == SQLITE_OK ? write_map(v) : rc;
+    if (rc == SQLITE_OK) {
+        vs_history_push(v->graph, &v->history);
+    }
+    return rc;
+}
+
+int vsx_flush(VsxIndex *index, int commit) {
+    sqlite3 *db = index->global->db;
+    sqlite3_int64 last = sqlite3_last_insert_rowid(db);
+    int rc = index->poison;
+    index->writing++;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        VsxVector *v = &index->vector[i];
+        if (!v->stale) {
+            rc = flush_vector(v, commit);
+        }
+    }
+    index->writing--;
+    sqlite3_set_last_insert_rowid(db, last);
+    index->poison = rc;
+    return rc;
+}
+
+void vsx_unknown(VsxVector *v) {
+    vs_forget(v->graph);
+    vs_history_clear(v->graph, &v->history);
+    vsx_rowmap_clear(v->map);
+    v->known = 0;
+}
+
+int vsx_open_fresh(VsxVector *v, VsGraph **out) {
+    VsStateRow row;
+    sqlite3_stmt *stmt = NULL;
+    VsHooks hooks = vsx_hooks(v);
+    int rc = read_state(v, &row), stop = 0;
+    rc = rc == SQLITE_OK ? vsx_stmt(v, VSX_SQL_LOG, &stmt) : rc;
+    VsxVector fresh = *v; /* shares the statements, which are prepared now */
+    fresh.graph = NULL;
+    if (rc == SQLITE_OK) {
+        VsStatus st = vs_graph_open(&vsx_alloc, &v->graph->params, &hooks, &fresh.graph);
+        st = st == VS_OK ? vs_graph_reset(fresh.graph, &row.state) : st;
+        rc = vsx_code(v->index, st);
+    }
+    rc = rc == SQLITE_OK ? read_log(&fresh, row.state.fold_ver, overlay_row, &stop) : rc;
+    if (rc != SQLITE_OK) {
+        vs_graph_close(fresh.graph);
+        return rc;
+    }
+    *out = fresh.graph;
+    return SQLITE_OK;
+}
+
+void vsx_discard(VsxIndex *index) {
+    index->poison = SQLITE_OK;
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        VsxVector *v = &index->vector[i];
+        if (v->graph->changed || vsx_rowmap_count(v->map) > 0) {
+            v->stale = 1;
+            vs_forget(v->graph);
+            vsx_rowmap_clear(v->map);
+        }
+    }
+}

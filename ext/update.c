@@ -1,0 +1,493 @@
+/*
+ * xUpdate: INSERT, UPDATE, DELETE and the commands.
+ *
+ * A single-row statement inside BEGIN has no statement journal: when xUpdate fails,
+ * nobody takes back what it wrote. So it goes: check everything, change the graphs under
+ * vs_begin, write one row of %_rows (one SQL statement, atomic by itself), and then only
+ * what cannot fail (vs_done, the rowmap). If anything before fails, vs_undo puts the
+ * graphs back, which cannot fail either.
+ */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../csrc/hnsw.h"
+#include "../csrc/vec.h"
+#include "ext.h"
+#include "rowmap.h"
+
+/* What happens to one vector column. */
+typedef struct VectorChange {
+    VsxFloats vector;     /* the new vector; n = 0: none */
+    int keep;             /* an UPDATE leaves it alone */
+    uint32_t old_node;    /* to delete: of the row itself, VS_NIL if none */
+    uint32_t victim_node; /* to delete: of the row that is replaced */
+    uint32_t new_node;
+} VectorChange;
+
+typedef struct Change {
+    VsxTable *t;
+    int has_old, has_new, replaces;
+    sqlite3_int64 old_rowid, new_rowid;
+    sqlite3_value **argv; /* declared columns, NULL for DELETE */
+    VectorChange vector[VSX_MAX_VECTORS];
+} Change;
+
+/* ---- checking
+ * -------------------------------------------------------------------------------- */
+
+static const VsxColumn *vector_column(const VsxIndex *index, int i) {
+    return &index->def->column[index->def->vector[i]];
+}
+
+static int check_vector(Change *c, int i, sqlite3_value *value) {
+    const VsxIndex *index = c->t->index;
+    const VsxColumn *column = vector_column(index, i);
+    VectorChange *change = &c->vector[i];
+    char *err = NULL;
+    if (sqlite3_value_nochange(value)) {
+        change->keep = 1;
+        return SQLITE_OK;
+    }
+    if (sqlite3_value_type(value) == SQLITE_NULL) {
+        return SQLITE_OK;
+    }
+    int rc = vsx_vector_read(value, &change->vector, &err);
+    if (rc == SQLITE_ERROR) {
+        rc = vsx_fail(c->t, rc, "%s.%s: %s", index->table, column->name, err);
+    } else if (rc == SQLITE_OK && change->vector.n != column->params.code.dims) {
+        rc = vsx_fail(c->t, SQLITE_ERROR, "%s.%s: expected %u dimensions, got %lld",
+                      index->table, column->name, column->params.code.dims,
+                      (long long)change->vector.n);
+    }
+    sqlite3_free(err);
+    return rc;
+}
+
+/* Vectors of all columns, and no value for a hidden column. */
+static int check_values(Change *c) {
+    const VsxIndex *index = c->t->index;
+    static const char *const hidden[] = {"distance", "k", "ef_search", "exact"};
+    for (int i = 0; i < VSX_COMMAND; i++) {
+        if (sqlite3_value_type(c->argv[index->def->n_columns + i]) != SQLITE_NULL &&
+            !sqlite3_value_nochange(c->argv[index->def->n_columns + i]) && !c->has_old) {
+            return vsx_fail(c->t, SQLITE_ERROR,
+                            "%s.%s: a value was given for a hidden column", index->table,
+                            hidden[i]);
+        }
+    }
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        int rc = check_vector(c, i, c->argv[index->def->vector[i]]);
+        if (rc != SQLITE_OK) {
+            return rc;
+        }
+    }
+    return SQLITE_OK;
+}
+
+static int last_rowid(VsxIndex *index, sqlite3_int64 *out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_row_stmt(index, VSX_ROW_LAST, &stmt);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(stmt);
+        *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+        rc = vsx_reset(stmt, rc);
+    }
+    return rc;
+}
+
+static int row_exists(VsxIndex *index, sqlite3_int64 rowid, int *out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_row_stmt(index, VSX_ROW_GET, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, rowid);
+        rc = sqlite3_step(stmt);
+        *out = rc == SQLITE_ROW;
+        rc = vsx_reset(stmt, rc);
+    }
+    return rc;
+}
+
+/* The key column wins over rowid, unless it is not what changed. */
+static int choose_rowid(Change *c, sqlite3_value *rowid) {
+    VsxIndex *index = c->t->index;
+    const VsxSchema *def = index->def;
+    sqlite3_value *given = rowid;
+    if (def->key >= 0) {
+        sqlite3_value *key = c->argv[def->key];
+        int null = sqlite3_value_type(key) == SQLITE_NULL;
+        if (!null && sqlite3_value_numeric_type(key) != SQLITE_INTEGER) {
+            return vsx_fail(c->t, SQLITE_MISMATCH,
+                            "%s.%s: expected an integer key, got '%s'", index->table,
+                            def->column[def->key].name, sqlite3_value_text(key));
+        }
+        if (c->has_old && null) {
+            return vsx_fail(c->t, SQLITE_MISMATCH, "%s.%s: a key cannot become NULL",
+                            index->table, def->column[def->key].name);
+        }
+        if (!null && !(c->has_old && sqlite3_value_int64(key) == c->old_rowid)) {
+            given = key;
+        }
+    }
+    if (sqlite3_value_type(given) != SQLITE_NULL) {
+        c->new_rowid = sqlite3_value_int64(given);
+        return SQLITE_OK;
+    }
+    sqlite3_int64 last = 0;
+    int rc = last_rowid(index, &last);
+    if (rc == SQLITE_OK && last == LLONG_MAX) {
+        return vsx_fail(c->t, SQLITE_FULL, "%s: no rowid is left above the highest",
+                        index->table);
+    }
+    c->new_rowid = last + 1;
+    return rc;
+}
+
+/* Another row has the new rowid: replace it if the statement says so. */
+static int check_conflict(Change *c) {
+    VsxIndex *index = c->t->index;
+    const VsxSchema *def = index->def;
+    int exists = 0;
+    if (c->has_old && c->new_rowid == c->old_rowid) {
+        return SQLITE_OK;
+    }
+    int rc = row_exists(index, c->new_rowid, &exists);
+    if (rc != SQLITE_OK || !exists) {
+        return rc;
+    }
+    if (sqlite3_vtab_on_conflict(index->global->db) != SQLITE_REPLACE) {
+        return vsx_fail(c->t, SQLITE_CONSTRAINT, "UNIQUE constraint failed: %s.%s",
+                        index->table,
+                        def->key >= 0 ? def->column[def->key].name : "rowid");
+    }
+    c->replaces = 1;
+    return SQLITE_OK;
+}
+
+/* ---- changing
+ * -------------------------------------------------------------------------------- */
+
+/* When the key changes, a vector that is kept moves along: read it, for it gets a new
+ * node. */
+static int read_kept(Change *c, int i) {
+    VsxVector *v = &c->t->index->vector[i];
+    VectorChange *change = &c->vector[i];
+    sqlite3_stmt *stmt = NULL;
+    char *err = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, c->old_rowid);
+        rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+            rc = vsx_vector_read(sqlite3_column_value(stmt, 0), &change->vector, &err);
+            rc = rc == SQLITE_ERROR || (rc == SQLITE_OK &&
+                                        change->vector.n != v->graph->params.code.dims)
+                     ? SQLITE_CORRUPT_VTAB
+                     : rc;
+            sqlite3_free(err);
+        }
+        rc = vsx_reset(stmt, rc);
+    }
+    return rc;
+}
+
+/* Finds the nodes that go, with the graph at the state of the database. */
+static int find_nodes(Change *c, int i) {
+    VsxVector *v = &c->t->index->vector[i];
+    VectorChange *change = &c->vector[i];
+    int moves = c->has_old && c->has_new && c->new_rowid != c->old_rowid;
+    change->old_node = change->victim_node = change->new_node = VS_NIL;
+    int rc = vsx_refresh(v);
+    if (rc == SQLITE_OK && change->keep && moves) {
+        rc = read_kept(c, i);
+    }
+    if (rc == SQLITE_OK && c->has_old && (!change->keep || moves)) {
+        rc = vsx_node_of(v, c->old_rowid, &change->old_node);
+    }
+    if (rc == SQLITE_OK && c->replaces) {
+        rc = vsx_node_of(v, c->new_rowid, &change->victim_node);
+    }
+    return rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 3) : rc;
+}
+
+static VsStatus change_graph(const Change *c, VectorChange *change, VsGraph *g) {
+    VsStatus st = VS_OK;
+    vs_begin(g);
+    if (change->old_node != VS_NIL) {
+        st = vs_delete(g, change->old_node);
+    }
+    if (st == VS_OK && change->victim_node != VS_NIL) {
+        st = vs_delete(g, change->victim_node);
+    }
+    if (st == VS_OK && change->vector.n > 0) {
+        st = vs_insert(g, c->new_rowid, change->vector.v, &change->new_node);
+    }
+    return st;
+}
+
+/* Cannot fail: the room is reserved. */
+static void change_map(const Change *c, const VectorChange *change, VsxRowmap *map) {
+    if (change->old_node != VS_NIL) {
+        vsx_rowmap_put(map, c->old_rowid, VS_NIL);
+    }
+    if (change->victim_node != VS_NIL) {
+        vsx_rowmap_put(map, c->new_rowid, VS_NIL);
+    }
+    if (change->new_node != VS_NIL) {
+        vsx_rowmap_put(map, c->new_rowid, change->new_node);
+    }
+}
+
+static int bind_row(const Change *c, sqlite3_stmt *stmt) {
+    const VsxSchema *def = c->t->index->def;
+    int rc = sqlite3_bind_int64(stmt, 1, c->new_rowid);
+    for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
+        const VsxColumn *column = &def->column[i];
+        int at = column->stored + 1;
+        if (column->role == VSX_KEY) {
+            continue;
+        }
+        const VectorChange *change = &c->vector[column->vector];
+        int is_vector = column->role == VSX_VECTOR;
+        int keep = is_vector ? change->keep : sqlite3_value_nochange(c->argv[i]);
+        if (is_vector && !keep && change->vector.n > 0) {
+            rc = sqlite3_bind_blob64(stmt, at, change->vector.v,
+                                     change->vector.n * sizeof(float), SQLITE_STATIC);
+        } else if (!is_vector && !keep) {
+            rc = sqlite3_bind_value(stmt, at, c->argv[i]);
+        }
+        if (rc == SQLITE_OK && c->has_old) {
+            rc = sqlite3_bind_int(stmt, def->n_stored + at, !keep);
+        }
+    }
+    if (rc == SQLITE_OK && c->has_old) {
+        rc = sqlite3_bind_int64(stmt, def->n_stored + 1, c->old_rowid);
+    }
+    return rc;
+}
+
+static int write_row(const Change *c) {
+    sqlite3_stmt *stmt = NULL;
+    VsxRowSql which = !c->has_new  ? VSX_ROW_DELETE
+                      : c->has_old ? VSX_ROW_UPDATE
+                                   : VSX_ROW_REPLACE;
+    int rc = vsx_row_stmt(c->t->index, which, &stmt);
+    if (rc == SQLITE_OK) {
+        rc = c->has_new ? bind_row(c, stmt) : sqlite3_bind_int64(stmt, 1, c->old_rowid);
+        rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
+        rc = vsx_reset(stmt, rc);
+        sqlite3_clear_bindings(stmt);
+    }
+    return rc;
+}
+
+static int make_change(Change *c) {
+    VsxIndex *index = c->t->index;
+    int rc = index->poison, n = index->def->n_vectors, begun = 0;
+    for (int i = 0; rc == SQLITE_OK && i < n; i++) {
+        rc = find_nodes(c, i);
+    }
+    for (; rc == SQLITE_OK && begun < n; begun++) {
+        rc = vsx_code(index,
+                      change_graph(c, &c->vector[begun], index->vector[begun].graph));
+    }
+    rc = rc == SQLITE_OK ? write_row(c) : rc;
+    for (int i = 0; i < begun; i++) {
+        if (rc == SQLITE_OK) {
+            vs_done(index->vector[i].graph);
+            change_map(c, &c->vector[i], index->vector[i].map);
+        } else {
+            vs_undo(index->vector[i].graph);
+        }
+    }
+    return rc;
+}
+
+/* ---- commands
+ * -------------------------------------------------------------------------------- */
+
+static int clear_vector(VsxVector *v) {
+    const VsxIndex *i = v->index;
+    return vsx_exec(i->global->db,
+                    "DELETE FROM \"%w\".\"%w_map%d\"; DELETE FROM \"%w\".\"%w_pages%d\";"
+                    "DELETE FROM \"%w\".\"%w_log%d\"",
+                    i->schema, i->table, v->number, i->schema, i->table, v->number,
+                    i->schema, i->table, v->number);
+}
+
+/* Inserts one stored vector; a blob that is no vector of this column stays out of the
+ * index. */
+static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
+    VsxFloats vector = {0};
+    char *err = NULL;
+    uint32_t node = VS_NIL;
+    int rc = sqlite3_value_type(value) == SQLITE_NULL
+                 ? SQLITE_ERROR
+                 : vsx_vector_read(value, &vector, &err);
+    sqlite3_free(err);
+    if (rc != SQLITE_OK || vector.n != v->graph->params.code.dims) {
+        vsx_vector_free(&vector);
+        return rc == SQLITE_NOMEM ? rc : SQLITE_OK;
+    }
+    rc = vsx_rowmap_reserve(v->map, 1);
+    if (rc == SQLITE_OK) {
+        vs_begin(v->graph);
+        VsStatus st = vs_insert(v->graph, rowid, vector.v, &node);
+        if (st == VS_OK) {
+            vs_done(v->graph);
+            vsx_rowmap_put(v->map, rowid, node);
+        } else {
+            vs_undo(v->graph);
+        }
+        rc = vsx_code(v->index, st);
+    }
+    vsx_vector_free(&vector);
+    return rc;
+}
+
+static int rebuild_vector(VsxVector *v) {
+    sqlite3_stmt *stmt = NULL;
+    VsxFilter none = {0};
+    VsState empty = vs_state_initial(&v->graph->params);
+    empty.ver = v->graph->state.ver; /* never the same ver with other contents */
+    vsx_unknown(v);
+    int rc = clear_vector(v);
+    rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
+    v->stale = 0;
+    rc = rc == SQLITE_OK ? vsx_filter_rows(&none, v, &stmt) : rc;
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
+    }
+    int final = sqlite3_finalize(stmt);
+    v->known = 1;
+    return rc == SQLITE_DONE ? final : rc;
+}
+
+int vsx_rebuild(VsxTable *t) {
+    VsxIndex *index = t->index;
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        rc = rebuild_vector(&index->vector[i]);
+    }
+    rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
+    index->poison = rc; /* half a rebuild must not commit */
+    return rc;
+}
+
+/* Takes all tombstones out and writes the pages. */
+static int optimize(VsxTable *t) {
+    VsxIndex *index = t->index;
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        VsxVector *v = &index->vector[i];
+        rc = vsx_refresh(v);
+        if (rc == SQLITE_OK && v->graph->params.kind == VS_HNSW) {
+            vs_begin(v->graph);
+            VsStatus st = vs_consolidate(v->graph, v->graph->state.n_nodes);
+            if (st == VS_OK) {
+                vs_done(v->graph);
+            } else {
+                vs_undo(v->graph);
+            }
+            rc = vsx_code(index, st);
+        }
+        rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
+        rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
+        if (rc == SQLITE_OK) {
+            vs_history_push(v->graph, &v->history);
+        }
+    }
+    return rc;
+}
+
+static int set_ef_search(VsxTable *t, const char *text) {
+    VsxIndex *index = t->index;
+    char *end = NULL;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || n < 1 || n > 100000) {
+        return vsx_fail(t, SQLITE_ERROR,
+                        "%s: ef_search must be from 1 to 100000, not '%s'", index->table,
+                        text);
+    }
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        VsxColumn *column = &index->def->column[index->def->vector[i]];
+        uint32_t before = column->ef_search;
+        column->ef_search = (uint32_t)n;
+        char *params = vsx_params_text(column);
+        rc = params == NULL
+                 ? SQLITE_NOMEM
+                 : vsx_exec(index->global->db,
+                            "REPLACE INTO \"%w\".\"%w_config\" VALUES('vector%d', %Q)",
+                            index->schema, index->table, i, params);
+        column->ef_search = rc == SQLITE_OK ? (uint32_t)n : before;
+        sqlite3_free(params);
+    }
+    return rc;
+}
+
+static int run_command(VsxTable *t, sqlite3_value *value) {
+    const char *text = (const char *)sqlite3_value_text(value);
+    char *report = NULL;
+    if (text == NULL) {
+        return SQLITE_NOMEM;
+    }
+    if (strcmp(text, "rebuild") == 0) {
+        return vsx_rebuild(t);
+    }
+    if (strcmp(text, "optimize") == 0) {
+        return optimize(t);
+    }
+    if (strcmp(text, "integrity-check") == 0) {
+        int rc = vsx_check(t->index, 0, &report);
+        if (rc == SQLITE_OK && report != NULL) {
+            rc = vsx_fail(t, SQLITE_CORRUPT_VTAB, "%s", report);
+            sqlite3_free(report);
+        }
+        return rc;
+    }
+    if (strncmp(text, "ef_search=", 10) == 0) {
+        return set_ef_search(t, text + 10);
+    }
+    return vsx_fail(
+        t, SQLITE_ERROR,
+        "%s: unknown command '%s'; expected rebuild, optimize, integrity-check or "
+        "ef_search=n",
+        t->index->table, text);
+}
+
+/* ---- xUpdate
+ * --------------------------------------------------------------------------------- */
+
+int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid) {
+    VsxTable *t = (VsxTable *)base;
+    const VsxSchema *def = t->index->def;
+    Change c = {.t = t,
+                .has_old = sqlite3_value_type(argv[0]) != SQLITE_NULL,
+                .has_new = argc > 1,
+                .old_rowid = sqlite3_value_int64(argv[0])};
+    int rc = SQLITE_OK;
+    if (c.has_new && !c.has_old &&
+        sqlite3_value_type(argv[2 + def->n_columns + VSX_COMMAND]) != SQLITE_NULL) {
+        t->index->writing++;
+        rc = run_command(t, argv[2 + def->n_columns + VSX_COMMAND]);
+        t->index->writing--;
+        return vsx_explain(t, rc);
+    }
+    if (c.has_new) {
+        c.argv = argv + 2;
+        rc = check_values(&c);
+        rc = rc == SQLITE_OK ? choose_rowid(&c, argv[1]) : rc;
+        rc = rc == SQLITE_OK ? check_conflict(&c) : rc;
+    }
+    t->index->writing++;
+    rc = rc == SQLITE_OK ? make_change(&c) : rc;
+    t->index->writing--;
+    if (rc == SQLITE_OK && c.has_new) {
+        *rowid = c.new_rowid;
+    }
+    for (int i = 0; i < def->n_vectors; i++) {
+        vsx_vector_free(&c.vector[i].vector);
+    }
+    return vsx_explain(t, rc);
+}

@@ -1,0 +1,63 @@
+/* Shared by the graph tests: an allocator that can fail on demand, and random vectors. */
+#ifndef GRAPH_FIXTURE_H
+#define GRAPH_FIXTURE_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/hnsw.h"
+#include "../../csrc/log.h"
+#include "../../csrc/search.h"
+#include "../../csrc/validate.h"
+
+typedef struct Heap {
+    long live;      /* blocks not released */
+    long countdown; /* fails when it reaches 0; -1: never */
+} Heap;
+
+static inline void *heap_resize(void *ctx, void *ptr, size_t size) {
+    Heap *h = ctx;
+    if (h->countdown >= 0 && h->countdown-- == 0) {
+        h->countdown = 0; /* and goes on failing */
+        return NULL;
+    }
+    h->live += ptr == NULL;
+    return realloc(ptr, size);
+}
+
+static inline void heap_release(void *ctx, void *ptr) {
+    Heap *h = ctx;
+    h->live -= ptr != NULL;
+    free(ptr);
+}
+
+static inline VsAlloc heap_alloc(Heap *h) {
+    h->live = 0;
+    h->countdown = -1;
+    return (VsAlloc){heap_resize, heap_release, h};
+}
+
+static inline VsParams test_params(uint32_t dims, uint32_t m, VsIndexKind kind) {
+    return (VsParams){.code = {.dims = dims, .metric = VS_L2, .codec = VS_CODEC_NONE},
+                      .kind = kind,
+                      .m = m,
+                      .ef_construction = 64,
+                      .page_bytes = 1024};
+}
+
+typedef struct Random {
+    uint64_t state;
+} Random;
+
+static inline uint64_t random_next(Random *r) {
+    return vs_mix64(r->state++);
+}
+
+static inline void random_vector(Random *r, float *v, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        v[i] = (float)(random_next(r) >> 40) / 16777216.0f - 0.5f;
+    }
+}
+
+#endif

@@ -1,0 +1,308 @@
+/* Risk: an operation on the graph, or taking it back, breaks an invariant or loses a row.
+ */
+#include <stdio.h>
+
+#include "check.h"
+#include "graph_fixture.h"
+
+enum { DIMS = 12 };
+
+static VsGraph *open_graph(const VsAlloc *a, uint32_t m, VsIndexKind kind) {
+    VsGraph *g = NULL;
+    VsParams params = test_params(DIMS, m, kind);
+    VsHooks none = {0};
+    CHECK(vs_graph_open(a, &params, &none, &g) == VS_OK);
+    return g;
+}
+
+static int sound(VsGraph *g) {
+    VsFinding finding;
+    VsStatus st = vs_validate(g, &finding);
+    if (st != VS_OK || finding.flaw != VS_FLAW_NONE) {
+        printf("status %d: %s (node %u)\n", st, vs_flaw_text(finding.flaw), finding.node);
+        return 0;
+    }
+    return 1;
+}
+
+static uint32_t insert(VsGraph *g, int64_t rowid, const float *v) {
+    uint32_t node = VS_NIL;
+    vs_begin(g);
+    CHECK(vs_insert(g, rowid, v, &node) == VS_OK);
+    vs_done(g);
+    return node;
+}
+
+/* Share of the exact 10 nearest that the walk finds, over 50 random queries. */
+static double recall(VsGraph *g, Random *r, size_t ef) {
+    size_t found = 0, total = 0;
+    for (int i = 0; i < 50; i++) {
+        float v[DIMS];
+        VsQuery q;
+        VsHit walk[10], exact[10];
+        size_t n_walk = 0, n_exact = 0;
+        random_vector(r, v, DIMS);
+        CHECK(vs_query_set(g, v, &q) == VS_OK);
+        CHECK(vs_search(g, &q, 10, ef, NULL, walk, &n_walk) == VS_OK);
+        CHECK(vs_scan(g, &q, 10, NULL, exact, &n_exact) == VS_OK);
+        for (size_t a = 0; a < n_exact; a++) {
+            for (size_t b = 0; b < n_walk; b++) {
+                found += walk[b].node == exact[a].node;
+            }
+        }
+        total += n_exact;
+    }
+    return total == 0 ? 1 : (double)found / (double)total;
+}
+
+static void test_inserting_keeps_every_invariant_and_recall(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 8, VS_HNSW);
+    Random r = {1};
+    float v[DIMS];
+    CHECK(sound(g));
+    for (int i = 0; i < 3000; i++) {
+        random_vector(&r, v, DIMS);
+        insert(g, i, v);
+        if (i < 100 || i % 500 == 0) {
+            CHECK(sound(g));
+        }
+    }
+    CHECK(sound(g));
+    CHECK(recall(g, &r, 64) > 0.95);
+    vs_graph_close(g);
+    CHECK(heap.live == 0);
+}
+
+static void test_churn_keeps_every_invariant_and_recall(void) {
+    enum { ROWS = 1500, ROUNDS = 40 };
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 6, VS_HNSW);
+    Random r = {2};
+    uint32_t node[ROWS];
+    int64_t rowid = 0;
+    float v[DIMS];
+    for (int i = 0; i < ROWS; i++) {
+        random_vector(&r, v, DIMS);
+        node[i] = insert(g, rowid++, v);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < ROWS / 20; i++) {
+            size_t at = random_next(&r) % ROWS;
+            vs_begin(g);
+            CHECK(vs_delete(g, node[at]) == VS_OK);
+            vs_done(g);
+            random_vector(&r, v, DIMS);
+            node[at] = insert(g, rowid++, v);
+        }
+        CHECK(sound(g));
+        vs_begin(g);
+        CHECK(vs_consolidate(g, ROWS / 3) == VS_OK);
+        vs_done(g);
+        CHECK(sound(g));
+        CHECK(g->state.n_live == ROWS);
+        CHECK(g->state.n_nodes < ROWS * 3 / 2);
+    }
+    printf("after churn: recall %.3f, nodes %u, dead %u, seeds %u\n", recall(g, &r, 64),
+           g->state.n_nodes, g->state.n_dead, g->state.n_seeds);
+    CHECK(recall(g, &r, 64) > 0.93);
+    CHECK(g->state.n_seeds < 10);
+    for (int i = 0; i < ROWS; i++) {
+        vs_begin(g);
+        CHECK(vs_delete(g, node[i]) == VS_OK);
+        vs_done(g);
+        if (i % 100 == 0) {
+            CHECK(sound(g));
+        }
+    }
+    CHECK(g->state.n_live == 0 && g->state.n_nodes == 0);
+    CHECK(sound(g));
+    insert(g, 7, v);
+    CHECK(sound(g));
+    vs_graph_close(g);
+    CHECK(heap.live == 0);
+}
+
+static void test_ten_thousand_equal_vectors_are_all_found(void) {
+    enum { ROWS = 10000 };
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 8, VS_HNSW);
+    float v[DIMS] = {1, 2, 3};
+    VsQuery q;
+    static VsHit hits[ROWS];
+    size_t n = 0;
+    for (int i = 0; i < ROWS; i++) {
+        insert(g, i, v);
+    }
+    CHECK(sound(g));
+    printf("equal vectors: %u seeds\n", g->state.n_seeds);
+    CHECK(g->state.n_seeds < 50);
+    CHECK(vs_query_set(g, v, &q) == VS_OK);
+    CHECK(vs_search(g, &q, 10, 10, NULL, hits, &n) == VS_OK && n == 10);
+    CHECK(vs_search(g, &q, ROWS, 10, NULL, hits, &n) == VS_OK && n == ROWS);
+    vs_graph_close(g);
+}
+
+static void test_a_filter_returns_as_many_rows_as_match(void) {
+    enum { ROWS = 2000 };
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 8, VS_HNSW);
+    Random r = {3};
+    float v[DIMS];
+    uint64_t words[ROWS / 64 + 1];
+    VsQuery q;
+    VsHit hits[50];
+    size_t n = 0;
+    for (int i = 0; i < ROWS; i++) {
+        random_vector(&r, v, DIMS);
+        insert(g, i, v);
+    }
+    for (uint32_t step = 1; step <= ROWS; step *= 3) {
+        uint32_t count = 0;
+        memset(words, 0, sizeof words);
+        for (uint32_t u = 0; u < ROWS; u += step, count++) {
+            words[u / 64] |= (uint64_t)1 << (u % 64);
+        }
+        VsAdmit admit = {words, ROWS, count};
+        random_vector(&r, v, DIMS);
+        CHECK(vs_query_set(g, v, &q) == VS_OK);
+        CHECK(vs_search(g, &q, 50, 64, &admit, hits, &n) == VS_OK);
+        CHECK(n == (count < 50 ? count : 50));
+        for (size_t i = 0; i < n; i++) {
+            CHECK(hits[i].node % step == 0);
+            CHECK(i == 0 || hits[i - 1].order <= hits[i].order);
+        }
+    }
+    vs_graph_close(g);
+}
+
+/* The bytes of everything that a statement can change. */
+static uint64_t fingerprint(VsGraph *g) {
+    uint64_t h = vs_hash64(0, &g->state, sizeof g->state);
+    for (int k = 0; k < VS_PAGE_KINDS; k++) {
+        for (uint32_t i = 0; i < vs_slots_used(&g->state, (VsPageKind)k); i++) {
+            const unsigned char *p = NULL;
+            CHECK(vs_slot(g, (VsPageKind)k, i, &p) == VS_OK);
+            h = vs_hash64(h, p, g->geo[k].slot_size);
+        }
+    }
+    return h;
+}
+
+static void test_undo_restores_every_byte(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 4, VS_HNSW);
+    Random r = {4};
+    float v[DIMS];
+    uint32_t node = 0;
+    for (int i = 0; i < 400; i++) {
+        random_vector(&r, v, DIMS);
+        uint64_t before = fingerprint(g);
+        vs_begin(g);
+        CHECK(vs_insert(g, i, v, &node) == VS_OK);
+        vs_undo(g);
+        CHECK(fingerprint(g) == before);
+        insert(g, i, v);
+        if (i % 3 == 2) {
+            uint32_t victim = (uint32_t)(random_next(&r) % g->state.n_nodes);
+            before = fingerprint(g);
+            vs_begin(g);
+            VsStatus st = vs_delete(g, victim);
+            vs_undo(g);
+            CHECK(fingerprint(g) == before);
+            vs_begin(g);
+            CHECK(vs_delete(g, victim) == st);
+            if (st == VS_OK) {
+                vs_done(g);
+            } else {
+                vs_undo(g);
+            }
+        }
+    }
+    CHECK(sound(g));
+    vs_graph_close(g);
+}
+
+static void test_every_failed_allocation_leaves_the_graph_as_it_was(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 4, VS_HNSW);
+    Random r = {5};
+    float v[DIMS];
+    uint32_t node = 0;
+    long failures = 0;
+    for (int i = 0; i < 120; i++) {
+        random_vector(&r, v, DIMS);
+        int deleting = i % 4 == 3;
+        uint32_t victim = (uint32_t)(random_next(&r) % (g->state.n_nodes + 1));
+        for (long fail_at = 0;; fail_at++) {
+            uint64_t before = fingerprint(g);
+            vs_begin(g);
+            heap.countdown = fail_at;
+            VsStatus st = deleting ? vs_delete(g, victim) : vs_insert(g, i, v, &node);
+            heap.countdown = -1;
+            if (st != VS_NOMEM) {
+                CHECK(st == VS_OK || deleting);
+                if (st == VS_OK) {
+                    vs_done(g);
+                } else {
+                    vs_undo(g);
+                }
+                break;
+            }
+            failures++;
+            vs_undo(g);
+            CHECK(fingerprint(g) == before);
+        }
+    }
+    printf("%ld failed allocations\n", failures);
+    CHECK(sound(g));
+    vs_graph_close(g);
+    CHECK(heap.live == 0);
+}
+
+static void test_flat_reuses_the_places_of_deleted_rows(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 8, VS_FLAT);
+    float v[DIMS] = {0};
+    for (int i = 0; i < 10; i++) {
+        v[0] = (float)i;
+        insert(g, i, v);
+    }
+    vs_begin(g);
+    CHECK(vs_delete(g, 4) == VS_OK);
+    vs_done(g);
+    CHECK(sound(g));
+    CHECK(insert(g, 11, v) == 4);
+    CHECK(sound(g));
+    vs_graph_close(g);
+}
+
+static void test_levels_follow_from_the_rowid_with_the_right_frequency(void) {
+    VsParams params = test_params(DIMS, 16, VS_HNSW);
+    int count[VS_MAX_LEVEL + 1] = {0};
+    for (int64_t i = 0; i < 160000; i++) {
+        count[vs_level_of(&params, i)]++;
+    }
+    CHECK(count[1] + count[2] + count[3] > 9500 &&
+          count[1] + count[2] + count[3] < 10500);
+    CHECK(count[2] > 480 && count[2] < 700);
+}
+
+int main(void) {
+    test_inserting_keeps_every_invariant_and_recall();
+    test_churn_keeps_every_invariant_and_recall();
+    test_ten_thousand_equal_vectors_are_all_found();
+    test_a_filter_returns_as_many_rows_as_match();
+    test_undo_restores_every_byte();
+    test_every_failed_allocation_leaves_the_graph_as_it_was();
+    test_flat_reuses_the_places_of_deleted_rows();
+    test_levels_follow_from_the_rowid_with_the_right_frequency();
+    return check_report();
+}
