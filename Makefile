@@ -1,0 +1,82 @@
+# make help lists the targets. Everything happens in .venv and build/; nothing is installed
+# outside them but missing system packages (scripts/ensure_system.sh says which, and why).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# What the installed package is made of: a change here reinstalls it.
+SOURCES := CMakeLists.txt pyproject.toml $(wildcard README.md) \
+  $(shell find csrc ext vecsql -type f ! -name '*.pyc')
+
+TOOLS := $(VENV)/.tools
+INSTALLED := $(VENV)/.installed
+LINTERS := $(VENV)/.linters
+BENCH := $(VENV)/.bench
+
+.PHONY: help build demo test ctest pytest test-slow lint format bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: $(INSTALLED) ## build and install the package into .venv
+
+demo: $(INSTALLED) ## index Python's own documentation and search it
+	$(BIN)/vecsql demo
+
+test: ctest pytest ## C unit tests and the quick tier of the Python tests
+
+ctest: $(TOOLS)
+	$(BIN)/cmake -S . -B build/ctest -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF >/dev/null
+	$(BIN)/cmake --build build/ctest -j $(JOBS)
+	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS)
+
+pytest: $(INSTALLED)
+	$(BIN)/pytest -q -m "not slow"
+
+test-slow: $(INSTALLED) ## the slow tier: recall, crash, churn
+	$(BIN)/pytest -q -m slow || [ $$? -eq 5 ]
+
+lint: $(LINTERS) ## formatters, linters, types, and a build without warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy vecsql
+	find csrc ext tests/c -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/cmake -S . -B build/lint -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_WERROR=ON >/dev/null
+	$(BIN)/cmake --build build/lint -j $(JOBS)
+
+format: $(LINTERS) ## rewrite the sources as the formatters want them
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	find csrc ext tests/c -name '*.[ch]' | xargs $(BIN)/clang-format -i
+
+bench: $(INSTALLED) $(BENCH) ## the benchmark's quick set
+	$(BIN)/python benchmarks/run.py
+
+clean: ## remove everything that was built
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps. Build tools live in .venv so that CMake's cache stays valid between builds.
+$(TOOLS): scripts/ensure_system.sh
+	sh scripts/ensure_system.sh "$(PYTHON)"
+	[ -x $(BIN)/python ] || "$(PYTHON)" -m venv $(VENV)
+	$(PIP) install 'scikit-build-core>=0.11' 'cffi>=1.17' 'cmake>=3.26' ninja
+	@touch $@
+
+$(INSTALLED): $(TOOLS) $(SOURCES)
+	$(PIP) install --no-build-isolation '.[rich,test]'
+	@touch $@
+
+$(LINTERS): $(INSTALLED)
+	$(PIP) install --no-build-isolation '.[lint]'
+	@touch $@
+
+$(BENCH): $(INSTALLED)
+	$(PIP) install --no-build-isolation '.[bench]'
+	@touch $@

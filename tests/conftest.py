@@ -1,0 +1,42 @@
+"""Shared fixtures. The tests run against the installed package, never against the source tree."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import vecsql
+
+SOURCE = Path(__file__).resolve().parent.parent / "vecsql"
+
+DRIVERS = [
+    "sqlite3",
+    "apsw",
+    pytest.param(
+        "pysqlite3",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("pysqlite3") is None, reason="pysqlite3 is not installed"
+        ),
+    ),
+]
+
+
+def pytest_configure() -> None:
+    if Path(vecsql.__file__).resolve().parent == SOURCE:
+        raise pytest.UsageError("vecsql was imported from the source tree: pip install . first")
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    """The name of each SQLite driver that is installed."""
+    return str(request.param)
+
+
+@pytest.fixture
+def db(driver):
+    """A new in-memory database with the extension loaded, for each driver."""
+    conn = vecsql.connect(":memory:", driver=driver)
+    yield conn
+    conn.close()

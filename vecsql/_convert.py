@@ -1,0 +1,88 @@
+"""Vectors from Python values, as the float32 blob that SQLite stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vecsql._errors import ConversionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_MAX_DIMS = 65_536
+
+
+def f32(x: Any) -> bytes:
+    """Returns one vector as little-endian float32 bytes, ready to bind as an SQL parameter.
+
+    ``x`` is a one-dimensional numpy array of any real type (strided and big-endian ones are
+    copied), a list or tuple of numbers, an ``array.array``, anything that numpy can view as an
+    array (a torch CPU tensor), or bytes that already are float32 values.
+
+    Raises `ConversionError` for NaN and infinity, for values beyond float32, for an empty vector,
+    and for anything that is not one-dimensional or not numeric.
+
+    >>> f32([1, 0.5]).hex()
+    '0000803f0000003f'
+    """
+    return as_float32(x).astype("<f4", copy=False).tobytes()
+
+
+def as_float32(x: Any) -> NDArray[np.float32]:
+    """Returns one vector as a contiguous float32 array; does not copy one that already is."""
+    import numpy as np
+
+    if isinstance(x, str):
+        raise ConversionError(
+            "expected numbers, got str: JSON text needs no conversion, bind it as it is"
+        )
+    if isinstance(x, (bytes, bytearray)):
+        if len(x) % 4:
+            raise ConversionError(
+                f"expected float32 bytes, got {len(x)} bytes, which is no multiple of 4"
+            )
+        array: NDArray[Any] = np.frombuffer(x, "<f4")
+    else:
+        if np.ma.isMaskedArray(x) and np.ma.getmaskarray(x).any():
+            raise ConversionError("a masked array has no value for its masked elements: .filled()")
+        try:
+            array = np.asarray(x)
+        except Exception as e:
+            raise ConversionError(
+                f"cannot take {type(x).__name__} as a vector: {e} "
+                "(a torch tensor: .detach().cpu().numpy())"
+            ) from e
+    if array.ndim != 1:
+        raise ConversionError(_wrong_shape(x, array.shape))
+    if array.dtype.kind not in "fiu":
+        raise ConversionError(_wrong_type(x, array))
+    if not 1 <= array.size <= _MAX_DIMS:
+        raise ConversionError(f"a vector has 1 to {_MAX_DIMS} elements, got {array.size}")
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(array, np.float32)
+    finite = np.isfinite(out)
+    if not finite.all():
+        i = int(np.argmin(finite))
+        what = "does not fit in float32" if np.isfinite(array[i]) else "is not a finite number"
+        raise ConversionError(f"element {i} {what}: {array[i]}")
+    return out
+
+
+def _wrong_shape(x: Any, shape: tuple[int, ...]) -> str:
+    if not shape:
+        return f"expected a vector, got a single {type(x).__name__}"
+    if len(shape) == 2 and shape[0] == 1:
+        return f"expected one vector, got shape {shape}: a batch of one, pass x[0]"
+    if len(shape) == 2:
+        return f"expected one vector, got shape {shape}: a batch, convert each row"
+    return f"expected one vector, got shape {shape}"
+
+
+def _wrong_type(x: Any, array: NDArray[Any]) -> str:
+    if array.dtype.kind == "O":
+        for i, item in enumerate(array):
+            if not isinstance(item, (int, float)):
+                return f"element {i} is no number: {type(item).__name__}"
+        return "elements do not fit in float32"
+    return f"expected real numbers, got {type(x).__name__} of {array.dtype}"

@@ -1,0 +1,305 @@
+"""Text to vectors: what an embedder is, the bundled one, and the SQL function embed().
+
+The bundled model is a static embedding (Model2Vec): one int8 vector for each WordPiece token,
+distilled from all-MiniLM-L6-v2. A text's vector is the sum of its tokens' vectors, normalised. It
+needs numpy only, knows English, and does not know word order.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from vecsql._errors import EmbedderError
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_log = logging.getLogger("vecsql")
+_CACHED_TEXTS = 1024
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """What turns texts into vectors.
+
+    ``model_id`` names the model: vectors of different ids are never compared. ``dim`` is the
+    length of a vector. ``encode`` takes n texts and returns a float32 array of shape (n, dim).
+    """
+
+    @property
+    def model_id(self) -> str:
+        """The name of the model, stored with an index."""
+
+    @property
+    def dim(self) -> int:
+        """The number of elements of each vector."""
+
+    def encode(self, texts: list[str], /) -> NDArray[np.float32]:
+        """Returns one row for each text."""
+
+
+class StaticEmbedder:
+    """The bundled embedder: English, 256 dimensions, offline, numpy only.
+
+    Vectors have unit length. A text without any known token (empty, or of an unknown script)
+    gives the zero vector, whose cosine distance from everything is 1. Only the first 512 tokens
+    count. The model is read at the first use. Safe to use from several threads.
+
+    >>> e = StaticEmbedder()
+    >>> cat, kitten, bond = e.encode(["a cat sat down", "the kitten sits", "bond prices fell"])
+    >>> bool(cat @ kitten > cat @ bond)
+    True
+    """
+
+    max_tokens = 512
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, model_id: str | None = None):
+        """Takes a model.npz of the same form (``table`` int8[n, dim], ``vocab``) if path is given,
+        and then a model_id too.
+        """
+        if (path is None) != (model_id is None):
+            raise EmbedderError("path and model_id go together: another model has another id")
+        self._path = path
+        self._model_id = model_id or "vecsql-static-en-256"
+        self._lock = threading.Lock()
+        self._loaded: tuple[NDArray[np.int8], _WordPiece] | None = None
+
+    @property
+    def model_id(self) -> str:
+        """``vecsql-static-en-256`` for the bundled model."""
+        return self._model_id
+
+    @property
+    def dim(self) -> int:
+        """256 for the bundled model."""
+        return 256 if self._path is None else int(self._model()[0].shape[1])
+
+    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Returns a float32 array of shape (len(texts), dim), rows of length 1 or 0."""
+        import numpy as np
+
+        if isinstance(texts, str):
+            raise EmbedderError("encode takes a list of texts, got one str")
+        table, tokens = self._model()
+        out = np.zeros((len(texts), table.shape[1]), np.float32)
+        for i, text in enumerate(texts):
+            if ids := tokens(text)[: self.max_tokens]:
+                out[i] = table[ids].sum(axis=0, dtype=np.int32)
+        out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+        return out
+
+    def _model(self) -> tuple[NDArray[np.int8], _WordPiece]:
+        with self._lock:
+            if self._loaded is None:
+                import numpy as np
+
+                bundled = files("vecsql").joinpath("data/static-en-256/model.npz")
+                path = bundled if self._path is None else Path(self._path)
+                with path.open("rb") as source, np.load(source, allow_pickle=False) as model:
+                    vocabulary = bytes(model["vocab"]).decode("utf-8").split("\n")
+                    self._loaded = (model["table"], _WordPiece(vocabulary))
+            return self._loaded
+
+
+class _WordPiece:
+    """BERT's uncased tokenizer: basic tokenisation, then greedy longest match first.
+
+    The same tokens as the reference implementation, but an unknown word is left out instead of
+    being one [UNK] token.
+    """
+
+    _MAX_WORD = 100
+    _ascii_words = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
+
+    def __init__(self, vocabulary: Sequence[str]):
+        self._ids = {token: i for i, token in enumerate(vocabulary)}
+        self._word = lru_cache(maxsize=200_000)(self._split_word)
+        self._char = lru_cache(maxsize=20_000)(_clean_char)
+
+    def __call__(self, text: str) -> list[int]:
+        if text.isascii() and text.isprintable():
+            words = self._ascii_words.findall(text.lower())
+        else:
+            words = "".join(map(self._char, text)).split()
+        out: list[int] = []
+        for word in words:
+            out += self._word(word)
+        return out
+
+    def _split_word(self, word: str) -> tuple[int, ...]:
+        if len(word) > self._MAX_WORD:
+            return ()
+        ids: list[int] = []
+        start = 0
+        while start < len(word):
+            prefix = "##" if start else ""
+            for end in range(len(word), start, -1):
+                i = self._ids.get(prefix + word[start:end])
+                if i is not None:
+                    ids.append(i)
+                    start = end
+                    break
+            else:
+                return ()
+        return tuple(ids)
+
+
+# CJK Unified Ideographs with extensions A to E and the compatibility blocks, as BERT has them.
+_CJK = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+
+
+def _clean_char(c: str) -> str:
+    """What a character becomes: lower case without accents, words apart by spaces."""
+    if c in "\t\n\r":
+        return " "
+    category = unicodedata.category(c)
+    if category[0] == "C" or c == "\ufffd":
+        return ""
+    if c.isspace() or category == "Zs":
+        return " "
+    out = []
+    for base in unicodedata.normalize("NFD", c):
+        if unicodedata.category(base) != "Mn":
+            # lower() may bring combining marks back (U+0130); the reference keeps them too
+            out += [f" {d} " if _stands_alone(d) else d for d in base.lower()]
+    return "".join(out)
+
+
+def _stands_alone(c: str) -> bool:
+    o = ord(c)
+    punctuation = 33 <= o <= 47 or 58 <= o <= 64 or 91 <= o <= 96 or 123 <= o <= 126
+    return (
+        punctuation
+        or unicodedata.category(c)[0] == "P"
+        or any(first <= o <= last for first, last in _CJK)
+    )
+
+
+class _FunctionEmbedder:
+    """A plain function from texts to vectors as an Embedder."""
+
+    def __init__(self, function: Callable[[list[str]], Any]):
+        self._function = function
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        self.model_id = f"{function.__module__}.{name}"
+        self._dim = 0
+
+    @property
+    def dim(self) -> int:
+        if not self._dim:
+            self._dim = self.encode([""]).shape[1]
+        return self._dim
+
+    def encode(self, texts: list[str], /) -> NDArray[np.float32]:
+        import numpy as np
+
+        return np.asarray(self._function(texts), np.float32)
+
+
+@lru_cache(maxsize=1)
+def bundled_embedder() -> StaticEmbedder:
+    """The one instance of the bundled embedder, so that the model is read once."""
+    return StaticEmbedder()
+
+
+def as_embedder(embedder: Embedder | Callable[[list[str]], Any] | None) -> Embedder:
+    """Returns an Embedder for what a user may pass as one; None is the bundled model."""
+    if embedder is None:
+        return bundled_embedder()
+    if isinstance(embedder, Embedder):
+        return embedder
+    if callable(embedder):
+        return _FunctionEmbedder(embedder)
+    raise EmbedderError(
+        "an embedder has model_id, dim and encode(list of texts), or is a function from a list "
+        f"of texts to an array of vectors; got {type(embedder).__name__}"
+    )
+
+
+def encode_checked(embedder: Embedder, texts: list[str]) -> NDArray[np.float32]:
+    """Encodes texts; raises `EmbedderError` unless the result is n finite vectors."""
+    import numpy as np
+
+    out = np.ascontiguousarray(embedder.encode(texts), np.float32)
+    if out.shape != (len(texts), embedder.dim):
+        raise EmbedderError(
+            f"{embedder.model_id} returned shape {out.shape} for {len(texts)} texts, "
+            f"expected {(len(texts), embedder.dim)}"
+        )
+    if not np.isfinite(out).all():
+        raise EmbedderError(f"{embedder.model_id} returned NaN or infinity")
+    return out
+
+
+def register_embedder(
+    conn: Any,
+    embedder: Embedder | Callable[[list[str]], Any] | None = None,
+    name: str = "embed",
+) -> None:
+    """Adds the SQL function ``embed(text)``, which returns the text's vector as a float32 blob.
+
+    ``conn`` is a connection of apsw, sqlite3 or pysqlite3. ``embedder`` is an `Embedder` or a
+    function from a list of texts to an array of shape (n, dim); the default is the bundled
+    model. NULL gives NULL; anything else that is not text is an error. sqlite3 and pysqlite3
+    hide the message of an error in a function; it is then in the log "vecsql".
+
+    The function is deterministic, and with apsw innocuous too, so that it may be used in
+    triggers and views of a database under ``trusted_schema=OFF``.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> vecsql.register_embedder(db)
+    >>> db.execute("SELECT vec_length(embed('hello'))").fetchone()
+    (256,)
+    """
+    model = as_embedder(embedder)
+
+    @lru_cache(maxsize=_CACHED_TEXTS)
+    def encode(text: str) -> bytes:
+        return bytes(encode_checked(model, [text])[0].astype("<f4", copy=False))
+
+    def embed(value: Any) -> bytes | None:
+        if value is None:
+            return None
+        try:
+            if not isinstance(value, str):
+                raise EmbedderError(
+                    f"{name}() takes text, got {_sql_type(value)}: {name}(CAST(x AS TEXT))"
+                )
+            return encode(value)
+        except Exception as e:
+            _log.error("%s", e)
+            raise
+
+    if hasattr(conn, "create_scalar_function"):  # apsw
+        import apsw
+
+        conn.create_scalar_function(name, embed, 1, deterministic=True, flags=apsw.SQLITE_INNOCUOUS)
+    elif hasattr(conn, "create_function"):
+        conn.create_function(name, 1, embed, deterministic=True)
+    else:
+        raise EmbedderError(
+            f"expected a connection of apsw, sqlite3 or pysqlite3, got {type(conn).__name__}"
+        )
+
+
+def _sql_type(value: Any) -> str:
+    return {int: "INTEGER", float: "REAL", bytes: "BLOB"}.get(type(value), type(value).__name__)
