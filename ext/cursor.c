@@ -220,6 +220,10 @@ int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
     if (plan == NULL) {
         return SQLITE_NOMEM;
     }
+    rc = vsx_content_check(table_of(c));
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
     if (strncmp(plan, "knn:", 4) == 0) {
         c->kind = CURSOR_KNN;
         rc = start_knn(c, plan, argc, argv);

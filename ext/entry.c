@@ -39,28 +39,75 @@ static int declare(sqlite3 *db, const VsxSchema *def, const char *table) {
     return rc == SQLITE_OK ? sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS) : rc;
 }
 
+/* The whole definition: what was declared, the content table's columns, the parameters as
+ * they were resolved at creation. */
+static int read_schema(sqlite3 *db, int create, int argc, const char *const *argv,
+                       VsxSchema **out, char **err) {
+    const char *schema = argv[1], *name = argv[2];
+    VsxSchema *def = NULL;
+    int rc = vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
+    if (rc == SQLITE_OK && def->content != NULL) {
+        rc = vsx_content_columns(db, schema, name, def, err);
+        if (rc == SQLITE_OK && def->content_lost && create) {
+            rc = SQLITE_ERROR;
+        } else if (rc == SQLITE_OK) {
+            sqlite3_free(*err); /* an index whose table is gone can still be dropped */
+            *err = NULL;
+        }
+    }
+    rc = rc == SQLITE_OK ? vsx_schema_place(def, err) : rc;
+    rc = rc == SQLITE_OK && create ? vsx_shadow_create(db, schema, name, def, err) : rc;
+    rc = rc == SQLITE_OK ? vsx_shadow_config(db, schema, name, def, err) : rc;
+    if (rc != SQLITE_OK) {
+        vsx_schema_free(def);
+        return rc;
+    }
+    *out = def;
+    return SQLITE_OK;
+}
+
+/* A new index over a content table takes in the rows that are there. */
+static int take_in_content(VsxTable *t, char **err) {
+    t->index->writing++;
+    int rc = vsx_rebuild(t);
+    t->index->writing--;
+    rc = rc == SQLITE_OK ? vsx_content_attach(t->index) : rc;
+    if (rc != SQLITE_OK) {
+        *err = sqlite3_mprintf("cannot index %s: %s", t->index->def->content,
+                               t->base.zErrMsg != NULL
+                                   ? t->base.zErrMsg
+                                   : sqlite3_errmsg(t->index->global->db));
+        sqlite3_free(t->base.zErrMsg);
+        vsx_discard(t->index);
+        vsx_index_release(t->index);
+    }
+    return rc;
+}
+
 static int open_table(sqlite3 *db, VsxGlobal *global, int create, int argc,
                       const char *const *argv, sqlite3_vtab **out, char **err) {
-    const char *schema = argv[1], *name = argv[2];
     VsxSchema *def = NULL;
     VsxTable *t = sqlite3_malloc64(sizeof *t);
     if (t == NULL) {
         return SQLITE_NOMEM;
     }
     memset(t, 0, sizeof *t);
-    int rc = vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
-    rc = rc == SQLITE_OK && create ? vsx_shadow_create(db, schema, name, def, err) : rc;
-    rc = rc == SQLITE_OK ? vsx_shadow_config(db, schema, name, def, err) : rc;
-    rc = rc == SQLITE_OK ? declare(db, def, name) : rc;
+    int rc = read_schema(db, create, argc, argv, &def, err);
     if (rc == SQLITE_OK) {
-        rc = vsx_index_acquire(global, schema, name, def, &t->index);
-        def = NULL; /* taken over */
+        rc = declare(db, def, argv[2]);
+        if (rc == SQLITE_OK) {
+            rc = vsx_index_acquire(global, argv[1], argv[2], def, &t->index);
+        } else {
+            vsx_schema_free(def);
+        }
+    }
+    if (rc == SQLITE_OK && create && t->index->def->content != NULL) {
+        rc = take_in_content(t, err);
     }
     if (rc != SQLITE_OK) {
-        vsx_schema_free(def);
         sqlite3_free(t);
         if (*err != NULL) {
-            char *message = sqlite3_mprintf("vecsql: table %s: %s", name, *err);
+            char *message = sqlite3_mprintf("vecsql: table %s: %s", argv[2], *err);
             sqlite3_free(*err);
             *err = message;
         }
@@ -91,7 +138,9 @@ static int vtab_destroy(sqlite3_vtab *base) {
     VsxTable *t = (VsxTable *)base;
     VsxIndex *i = t->index;
     vsx_stmts_free(i);
-    int rc = vsx_shadow_drop(i->global->db, i->schema, i->table, i->def);
+    int rc = i->def->content != NULL ? vsx_content_detach(i) : SQLITE_OK;
+    rc = rc != SQLITE_OK ? rc
+                         : vsx_shadow_drop(i->global->db, i->schema, i->table, i->def);
     if (rc == SQLITE_OK) {
         vsx_discard(i);
         vsx_index_drop(i);
@@ -223,9 +272,10 @@ static int register_module(sqlite3 *db) {
     }
     *global = (VsxGlobal){.db = db};
     const Module *module = sqlite3_libversion_number() >= 3044000 ? &module_4 : &module_3;
-    return sqlite3_create_module_v2(db, "vecsql",
-                                    (const sqlite3_module *)(const void *)module, global,
-                                    vsx_global_free);
+    int rc = sqlite3_create_module_v2(db, "vecsql",
+                                      (const sqlite3_module *)(const void *)module,
+                                      global, vsx_global_free);
+    return rc == SQLITE_OK ? vsx_register_stats(global) : rc;
 }
 
 EXPORT int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api);

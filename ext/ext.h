@@ -37,9 +37,11 @@ typedef struct VsxColumn {
     char *name;
     char *type; /* declared type as written, "" if none */
     VsxRole role;
-    int indexed; /* metadata with a b-tree of its own: `indexed` and `partition key` */
-    int stored;  /* column of %_rows (0 is the rowid) */
-    int vector;  /* number among the vector columns */
+    int indexed;  /* metadata with a b-tree of its own: `indexed` and `partition key` */
+    int stored;   /* column of the row statements (0 is the rowid) */
+    char *source; /* its name in the row table, quoted for SQL */
+    char *collation; /* of a content table's column; NULL: BINARY */
+    int vector;      /* number among the vector columns */
     VsParams params; /* of a vector column */
     uint32_t ef_search;
 } VsxColumn;
@@ -50,17 +52,26 @@ typedef struct VsxSchema {
     int key; /* column number of the key, -1 if none */
     int vector[VSX_MAX_VECTORS];
     int n_vectors;
-    int n_stored; /* columns of %_rows, the rowid included */
+    int n_stored;        /* columns of the row table that we know, the rowid included */
+    char *content;       /* content=: the table whose rows are indexed; NULL: %_rows */
+    char *content_rowid; /* its integer key */
+    int content_lost;    /* that table, or a vector column of it, does not exist */
 } VsxSchema;
 
-/* Hidden columns follow the declared ones in this order; the last is named after the
- * table. */
-enum { VSX_DISTANCE, VSX_K, VSX_EF_SEARCH, VSX_EXACT, VSX_COMMAND, VSX_HIDDEN };
+/* Hidden columns follow the declared ones in this order. The command column is named
+ * after the table; vecsql_sync, through which the triggers speak, is there with content=
+ * only. */
+enum { VSX_DISTANCE, VSX_K, VSX_EF_SEARCH, VSX_EXACT, VSX_COMMAND, VSX_SYNC };
 
-/* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]). *err says what is wrong. */
+/* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]). *err says what is wrong. The
+ * columns of a content table are not in yet: vsx_content_columns adds them, and
+ * vsx_schema_place completes the schema. */
 int vsx_schema_parse(const char *table, int argc, const char *const *argv,
                      VsxSchema **out, char **err);
+int vsx_schema_place(VsxSchema *schema, char **err);
 void vsx_schema_free(VsxSchema *schema);
+/* 1 if a column of that name would hide one of ours. */
+int vsx_schema_reserved(const char *table, const char *name);
 /* The statement for sqlite3_declare_vtab; NULL when out of memory. */
 char *vsx_schema_declaration(const VsxSchema *schema, const char *table);
 /* Resolved parameters of a vector column as one line of text, and back: what %_config
@@ -126,6 +137,7 @@ struct VsxIndex {
     int refs;
     int dropped; /* no longer in the registry */
     char *schema, *table;
+    char *rows; /* the row table, quoted for SQL */
     VsxSchema *def;
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
@@ -143,6 +155,14 @@ void vsx_index_release(VsxIndex *index);
 void vsx_index_drop(VsxIndex *index);
 int vsx_index_rename(VsxIndex *index, const char *name);
 void vsx_global_free(void *global);
+/* NULL if no such table is connected. */
+VsxIndex *vsx_index_find(VsxGlobal *global, const char *schema, const char *table);
+
+/* A virtual table object: there can be several of one index. */
+typedef struct VsxTable {
+    sqlite3_vtab base;
+    VsxIndex *index;
+} VsxTable;
 
 /* ---- shadow.c: all SQL on shadow tables
  * ------------------------------------------------------ */
@@ -156,6 +176,9 @@ int vsx_shadow_name(const char *suffix);
 /* Reads %_config into the definition (parameters as they were resolved at creation). */
 int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSchema *def,
                       char **err);
+/* The row table and the name of its rowid, quoted for SQL. */
+char *vsx_rows_name(const char *schema, const char *table, const VsxSchema *def);
+const char *vsx_rowid_name(const VsxSchema *def);
 /* A prepared statement, made on first use; reset it after use with vsx_reset. */
 int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out);
 int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out);
@@ -166,6 +189,27 @@ void vsx_stmts_free(VsxIndex *index);
 int vsx_exec(sqlite3 *db, const char *format, ...);
 /* SQL text with the names of the index in place: every "%w" pair is schema, table. */
 sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql);
+
+/* ---- content.c: the rows are those of an ordinary table
+ * ------------------------------------------ */
+
+/* Adds the columns of the content table to the schema. */
+int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
+                        VsxSchema *def, char **err);
+/* The triggers that keep the index in step, named after the table's first name. */
+int vsx_content_attach(VsxIndex *index);
+int vsx_content_detach(VsxIndex *index);
+/* Index what the content table holds under a rowid now, or nothing if it holds nothing.
+ */
+int vsx_content_sync(VsxTable *t, sqlite3_value *rowid);
+/* An error that says so if the content table is gone. */
+int vsx_content_check(VsxTable *t);
+
+/* ---- stats.c
+ * ------------------------------------------------------------------------------------ */
+
+/* Registers the table-valued function vecsql_stats. */
+int vsx_register_stats(VsxGlobal *global);
 
 /* ---- txn.c: coherence with the database
  * ------------------------------------------------------ */
@@ -246,11 +290,6 @@ void vsx_knn_clear(VsxKnn *knn);
 /* ---- vtab objects
  * ---------------------------------------------------------------------------- */
 
-typedef struct VsxTable {
-    sqlite3_vtab base;
-    VsxIndex *index;
-} VsxTable;
-
 /* plan.c */
 int vsx_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
 /* cursor.c */
@@ -266,6 +305,10 @@ int vsx_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid);
 int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
 /* Builds the index of every vector column anew from the row table. */
 int vsx_rebuild(VsxTable *t);
+/* A stored value as the vector of a column. SQLITE_CORRUPT_VTAB if it is none. */
+int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxFloats *out);
+/* Makes the index hold `vector` (n = 0: nothing) for a rowid, in memory. */
+int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxFloats *vector);
 /* integrity.c */
 int vsx_integrity(sqlite3_vtab *base, const char *schema, const char *table, int flags,
                   char **err);

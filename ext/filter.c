@@ -102,8 +102,18 @@ static void append_in(sqlite3_str *sql, const VsxTerm *t) {
     sqlite3_str_appendall(sql, ")");
 }
 
+static const char *column_name(const VsxSchema *def, const VsxTerm *t) {
+    for (int i = 0; *t->word == 'c' && i < def->n_columns; i++) {
+        if (def->column[i].role != VSX_KEY &&
+            def->column[i].stored == atoi(t->word + 1)) {
+            return def->column[i].source;
+        }
+    }
+    return vsx_rowid_name(def);
+}
+
 /* " AND r.c3 >= ?" for the word "c3>="; the argument is bound later, in order. */
-static void append_term(sqlite3_str *sql, const VsxTerm *t) {
+static void append_term(sqlite3_str *sql, const VsxSchema *def, const VsxTerm *t) {
     static const struct {
         const char *word, *sql;
     } forms[] = {
@@ -113,7 +123,7 @@ static void append_term(sqlite3_str *sql, const VsxTerm *t) {
         {"<", " < ?"},           {">", " > ?"},         {"=", " = ?"}};
     size_t name = strcspn(t->word, "-<>=");
     const char *op = t->word + name;
-    sqlite3_str_appendf(sql, " AND r.%.*s", (int)name, t->word);
+    sqlite3_str_appendf(sql, " AND r.%s", column_name(def, t));
     if (strcmp(op, "-in") == 0) {
         append_in(sql, t);
         return;
@@ -139,7 +149,7 @@ static int prepare_terms(const VsxFilter *f, VsxVector *v, char *head,
         sqlite3_str_appendall(sql, head);
         sqlite3_free(head);
         for (int i = 0; i < f->n_terms; i++) {
-            append_term(sql, &f->term[i]);
+            append_term(sql, v->index->def, &f->term[i]);
         }
     }
     *out = vsx_prepare(v->index, &rc, sqlite3_str_finish(sql));
@@ -159,12 +169,11 @@ static int prepare_terms(const VsxFilter *f, VsxVector *v, char *head,
 
 int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out) {
     const VsxIndex *i = v->index;
-    int stored = i->def->column[i->def->vector[v->number]].stored;
+    const char *column = i->def->column[i->def->vector[v->number]].source;
     return prepare_terms(
         f, v,
-        sqlite3_mprintf("SELECT r.rowid, r.c%d FROM \"%w\".\"%w_rows\" r "
-                        "WHERE r.c%d IS NOT NULL",
-                        stored, i->schema, i->table, stored),
+        sqlite3_mprintf("SELECT r.%s, r.%s FROM %s r WHERE r.%s IS NOT NULL",
+                        vsx_rowid_name(i->def), column, i->rows, column),
         out);
 }
 
@@ -205,13 +214,13 @@ static int admit_by_terms(const VsxFilter *f, VsxVector *v, VsAdmit *admit,
                           uint64_t *words) {
     sqlite3_stmt *stmt = NULL;
     const VsxIndex *i = v->index;
-    int rc = prepare_terms(
-        f, v,
-        sqlite3_mprintf("SELECT r.rowid, m.node FROM \"%w\".\"%w_rows\" r LEFT "
-                        "JOIN \"%w\".\"%w_map%d\" m ON m.rowid = r.rowid "
-                        "WHERE 1",
-                        i->schema, i->table, i->schema, i->table, v->number),
-        &stmt);
+    const char *key = vsx_rowid_name(i->def);
+    int rc =
+        prepare_terms(f, v,
+                      sqlite3_mprintf("SELECT r.%s, m.node FROM %s r LEFT JOIN "
+                                      "\"%w\".\"%w_map%d\" m ON m.rowid = r.%s WHERE 1",
+                                      key, i->rows, i->schema, i->table, v->number, key),
+                      &stmt);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         sqlite3_int64 rowid = sqlite3_column_int64(stmt, 0);
         const VsxRowmapEntry *pending = vsx_rowmap_get(v->map, rowid);

@@ -52,7 +52,6 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
     const VsNode *node = NULL;
     const unsigned char *stored = NULL;
     int has_vector = sqlite3_column_type(row, 2) != SQLITE_NULL;
-    uint32_t dims = g->params.code.dims;
     if (!has_vector || id == (sqlite3_int64)VS_NIL) {
         *what = has_vector                    ? "its vector is not in the index"
                 : id == (sqlite3_int64)VS_NIL ? NULL
@@ -63,20 +62,26 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
         *what = "the map names a node that does not exist";
         return SQLITE_OK;
     }
-    if ((size_t)sqlite3_column_bytes(row, 2) != dims * sizeof(float)) {
-        *what = "its vector has the wrong length";
+    VsxFloats vector = {0};
+    int rc = vsx_stored_vector(v, sqlite3_column_value(row, 2), &vector);
+    if (rc == SQLITE_CORRUPT_VTAB) {
+        *what = "what is stored is no vector of this column";
         return SQLITE_OK;
+    }
+    if (rc != SQLITE_OK) {
+        return rc;
     }
     VsStatus st = vs_node(g, (uint32_t)id, &node);
     st = st == VS_OK ? vs_slot(g, VS_CODE, (uint32_t)id, &stored) : st;
     if (st == VS_OK) {
-        g->codec->encode(&g->params.code, sqlite3_column_blob(row, 2), code);
+        g->codec->encode(&g->params.code, vector.v, code);
         if ((node->flags & VS_STATUS_MASK) != VS_LIVE || node->rowid != rowid) {
             *what = "its node belongs to another row";
         } else if (memcmp(code, stored, g->geo[VS_CODE].slot_size) != 0) {
             *what = "its code is not that of its vector";
         }
     }
+    vsx_vector_free(&vector);
     return vsx_code(v->index, st);
 }
 

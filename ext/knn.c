@@ -36,27 +36,40 @@ static const VsCodecParams *code_params(const VsxKnn *knn) {
     return &knn->vector->graph->params.code;
 }
 
-/* Distance to a stored vector blob. */
-static int blob_distance(const VsxKnn *knn, const void *blob, int bytes, double *out) {
+/* Distance to a stored vector: our own blob, or whatever a content table holds. */
+static int value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
     const VsCodecParams *p = code_params(knn);
-    if (blob == NULL || (size_t)bytes != p->dims * sizeof(float)) {
+    if (knn->vector->index->def->content != NULL) {
+        VsxFloats v = {0};
+        int rc = vsx_stored_vector(knn->vector, value, &v);
+        if (rc == SQLITE_OK) {
+            *out = vs_metric_distance(p->metric, knn->query, v.v, p->dims);
+            vsx_vector_free(&v);
+        }
+        return rc;
+    }
+    const void *blob = sqlite3_value_blob(value);
+    if (blob == NULL || (size_t)sqlite3_value_bytes(value) != p->dims * sizeof(float)) {
         return SQLITE_CORRUPT_VTAB;
     }
     *out = vs_metric_distance(p->metric, knn->query, blob, p->dims);
     return SQLITE_OK;
 }
 
-static int stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out) {
+/* *gone: the row is not there. In a table of our own that is damage; a content table can
+ * lose a row without telling (content.c). */
+static int stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out,
+                           int *gone) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_stmt(knn->vector, VSX_SQL_VECTOR, &stmt);
     if (rc == SQLITE_OK) {
         sqlite3_bind_int64(stmt, 1, rowid);
         rc = sqlite3_step(stmt);
+        *gone = rc == SQLITE_DONE;
         if (rc == SQLITE_ROW) {
-            rc = blob_distance(knn, sqlite3_column_blob(stmt, 0),
-                               sqlite3_column_bytes(stmt, 0), out);
-        } else if (rc == SQLITE_DONE) {
-            rc = SQLITE_CORRUPT_VTAB; /* the index knows a row that the table does not */
+            rc = value_distance(knn, sqlite3_column_value(stmt, 0), out);
+        } else if (*gone && knn->vector->index->def->content == NULL) {
+            rc = SQLITE_CORRUPT_VTAB;
         }
         rc = vsx_reset(stmt, rc);
     }
@@ -66,9 +79,11 @@ static int stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out) 
 /* The distance of a hit. With codec none the code is the stored vector, and the order
  * tells it. */
 static int hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
-                        double *out) {
+                        double *out, int *gone) {
     const VsCodecParams *p = code_params(knn);
-    int same = p->codec == VS_CODEC_NONE && hit->order > -1e30f && hit->order < 1e30f;
+    int same = p->codec == VS_CODEC_NONE && knn->vector->index->def->content == NULL &&
+               hit->order > -1e30f && hit->order < 1e30f;
+    *gone = 0;
     if (same && p->metric == VS_DOT) {
         *out = (double)hit->order;
         return SQLITE_OK;
@@ -77,29 +92,32 @@ static int hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid
         *out = sqrt((double)hit->order);
         return SQLITE_OK;
     }
-    return stored_distance(knn, rowid, out);
+    return stored_distance(knn, rowid, out, gone);
 }
 
 static int take_hits(VsxKnn *knn, const VsHit *hits, size_t n) {
+    knn->n = 0;
     for (size_t i = 0; i < n; i++) {
         const VsNode *node = NULL;
+        VsxResult *r = &knn->result[knn->n];
+        int gone = 0;
         VsStatus st = vs_node(knn->vector->graph, hits[i].node, &node);
         if (st != VS_OK) {
             return vsx_code(knn->vector->index, st);
         }
-        knn->result[i].rowid = node->rowid;
-        int rc = hit_distance(knn, &hits[i], node->rowid, &knn->result[i].distance);
+        r->rowid = node->rowid;
+        int rc = hit_distance(knn, &hits[i], node->rowid, &r->distance, &gone);
         if (rc != SQLITE_OK) {
             return rc;
         }
+        knn->n += !gone;
     }
-    knn->n = n;
-    qsort(knn->result, n, sizeof *knn->result, compare_results);
+    qsort(knn->result, knn->n, sizeof *knn->result, compare_results);
     return SQLITE_OK;
 }
 
 /* The up to `want` nearest admitted rows through the index. */
-static int search(VsxKnn *knn, size_t want) {
+static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
     VsxVector *v = knn->vector;
     VsAdmit admit = {0};
     VsQuery q;
@@ -119,8 +137,23 @@ static int search(VsxKnn *knn, size_t want) {
         rc = vsx_code(v->index, st);
     }
     rc = rc == SQLITE_OK ? take_hits(knn, hits, n) : rc;
+    *gone = rc == SQLITE_OK ? n - knn->n : 0;
     sqlite3_free(hits);
     sqlite3_free((void *)(size_t)admit.words);
+    return rc;
+}
+
+/* The same, asking for more until `want` rows are there that a content table still has.
+ */
+static int search(VsxKnn *knn, size_t want) {
+    size_t ask = want, gone = 0;
+    int rc = search_once(knn, ask, &gone);
+    while (rc == SQLITE_OK && gone > 0 && knn->n < want &&
+           ask < knn->vector->graph->state.n_live) {
+        ask = want + 2 * gone;
+        rc = search_once(knn, ask, &gone);
+    }
+    knn->n = knn->n < want ? knn->n : want;
     return rc;
 }
 
@@ -145,8 +178,7 @@ static int scan_rows(VsxKnn *knn) {
             }
             knn->result = grown;
         }
-        rc = blob_distance(knn, sqlite3_column_blob(stmt, 1),
-                           sqlite3_column_bytes(stmt, 1), &r.distance);
+        rc = value_distance(knn, sqlite3_column_value(stmt, 1), &r.distance);
         knn->result[knn->n++] = r;
     }
     int final = sqlite3_finalize(stmt);

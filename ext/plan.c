@@ -2,18 +2,20 @@
  * xBestIndex: which constraints a query gives us, and the plan as text.
  *
  * The plan is a line of words in idxStr, so that EXPLAIN QUERY PLAN shows it and xFilter
- * reads it. The first word is the kind; each later word takes one argument of xFilter, in
- * order:
+ * reads it. The first word is the kind; each later word takes one argument of xFilter:
  *
- *     scan                    all rows, in order of rowid
- *     point rowid=            one row
- *     knn:N match ... on NAME nearest rows by vector column number N, in order of
- * distance: k=  ef=  exact=     the hidden columns limit  offset       hints for the size
- * of the first batch (never a bound) rowid=  rowid-in    admitted rows cI=  cI<  cI<= cI>
- * cI>=  cI<>  cI-is  cI-isnot  cI-like  cI-glob  cI-null  cI-notnull cI-in predicates on
- * column I of %_rows, evaluated there
+ *     scan                  all rows, in order of rowid
+ *     point rowid=          one row
+ *     knn:N match ...       nearest rows by vector column number N, in order of distance
  *
- * The costs steer rather than tell the truth (sqlite would not discount a streamed table
+ *     k=  ef=  exact=       the hidden columns
+ *     limit  offset         hints for the size of the first batch, never a bound
+ *     rowid=  rowid-in      admitted rows
+ *     cI=  cI<  cI<=  cI>  cI>=  cI<>  cI-is  cI-isnot  cI-like  cI-glob  cI-null
+ *     cI-notnull  cI-in     a predicate on column I of the row table, evaluated there
+ *     on NAME               ends the line: the vector column, for the reader
+ *
+ * The costs steer rather than tell the truth (SQLite would not discount a streamed table
  * by LIMIT): a walk costs what a LIMIT query would, so that it wins in joins unless the
  * other side is known to give very few rows.
  */
@@ -83,7 +85,8 @@ static void use_filter(Plan *p, int i) {
     const char *word = operator_word(c->op);
     const char *collation = sqlite3_vtab_collation(p->info, i);
     if (word == NULL || column->role == VSX_VECTOR ||
-        (collation != NULL && sqlite3_stricmp(collation, "BINARY") != 0)) {
+        sqlite3_stricmp(collation == NULL ? "BINARY" : collation,
+                        column->collation == NULL ? "BINARY" : column->collation) != 0) {
         return;
     }
     int pattern =

@@ -13,6 +13,7 @@ static int same_params(const VsxSchema *a, const VsxSchema *b) {
         const VsxColumn *x = &a->column[i], *y = &b->column[i];
         if (x->role != y->role || x->stored != y->stored || x->indexed != y->indexed ||
             x->ef_search != y->ef_search || strcmp(x->name, y->name) != 0 ||
+            sqlite3_stricmp(x->collation, y->collation) != 0 ||
             memcmp(&x->params, &y->params, sizeof x->params) != 0) {
             return 0;
         }
@@ -33,6 +34,7 @@ static void index_free(VsxIndex *index) {
     vsx_schema_free(index->def);
     sqlite3_free(index->schema);
     sqlite3_free(index->table);
+    sqlite3_free(index->rows);
     sqlite3_free(index);
 }
 
@@ -49,7 +51,10 @@ static int index_new(VsxGlobal *global, const char *schema, const char *table,
     index->refs = 1;
     index->schema = sqlite3_mprintf("%s", schema);
     index->table = sqlite3_mprintf("%s", table);
-    int rc = index->schema == NULL || index->table == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    index->rows = vsx_rows_name(schema, table, def);
+    int rc = index->schema == NULL || index->table == NULL || index->rows == NULL
+                 ? SQLITE_NOMEM
+                 : SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];
         v->index = index;
@@ -75,6 +80,10 @@ static VsxIndex **find_index(VsxGlobal *global, const char *schema, const char *
         at = &(*at)->next;
     }
     return at;
+}
+
+VsxIndex *vsx_index_find(VsxGlobal *global, const char *schema, const char *table) {
+    return *find_index(global, schema, table);
 }
 
 int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
@@ -117,12 +126,17 @@ void vsx_index_release(VsxIndex *index) {
 
 int vsx_index_rename(VsxIndex *index, const char *name) {
     char *table = sqlite3_mprintf("%s", name);
-    if (table == NULL) {
+    char *rows = vsx_rows_name(index->schema, name, index->def);
+    if (table == NULL || rows == NULL) {
+        sqlite3_free(table);
+        sqlite3_free(rows);
         return SQLITE_NOMEM;
     }
     vsx_stmts_free(index); /* their text holds the old name */
     sqlite3_free(index->table);
+    sqlite3_free(index->rows);
     index->table = table;
+    index->rows = rows;
     return SQLITE_OK;
 }
 

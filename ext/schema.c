@@ -5,6 +5,7 @@
  *                 | name INTEGER PRIMARY KEY                the rowid
  *                 | name [type] [PARTITION KEY | INDEXED]   metadata
  *                 | "+" name [type]                         auxiliary
+ *                 | "content" "=" table | "content_rowid" "=" name
  *     option     := word "=" word
  *
  * Names may be quoted with "", `` or []. Keywords are case-insensitive. The grammar is
@@ -276,6 +277,28 @@ static int parse_scalar(VsxColumn *c, const char *at, char **err) {
     return SQLITE_OK;
 }
 
+/* content=docs, content_rowid=id. *taken: it was an option. */
+static int parse_table_option(VsxSchema *s, const char *text, int *taken, char **err) {
+    const char *at = text;
+    Token key = next_token(&at), sign = next_token(&at), value = next_token(&at);
+    *taken = key.kind == WORD && token_sign(sign, '=');
+    if (!*taken) {
+        return SQLITE_OK;
+    }
+    char **to = token_is(key, "content")         ? &s->content
+                : token_is(key, "content_rowid") ? &s->content_rowid
+                                                 : NULL;
+    if (to == NULL || *to != NULL || (value.kind != WORD && value.kind != QUOTED) ||
+        next_token(&at).kind != END) {
+        *err = sqlite3_mprintf(to == NULL ? "unknown table option '%s'"
+                                          : "cannot read the table option '%s'",
+                               text);
+        return SQLITE_ERROR;
+    }
+    *to = token_name(value);
+    return *to == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
 static int parse_column(VsxColumn *c, const char *text, char **err) {
     const char *at = text;
     Token name = next_token(&at);
@@ -295,10 +318,6 @@ static int parse_column(VsxColumn *c, const char *text, char **err) {
     const char *rest = at;
     Token type = next_token(&at);
     const char *after = at;
-    if (token_sign(type, '=')) {
-        *err = sqlite3_mprintf("unknown table option '%s'", c->name);
-        return SQLITE_ERROR;
-    }
     if (c->role == VSX_METADATA && type.kind == WORD &&
         token_sign(next_token(&after), '[')) {
         return parse_vector(c, type, at, err);
@@ -309,15 +328,20 @@ static int parse_column(VsxColumn *c, const char *text, char **err) {
 /* ---- the whole
  * ------------------------------------------------------------------------------- */
 
-static const char *const hidden_names[] = {"distance", "k", "ef_search", "exact"};
+static const char *const hidden_names[] = {"distance", "k", "ef_search", "exact",
+                                           "vecsql_sync"};
 
-static int check_name(const char *table, const VsxSchema *s, int i, char **err) {
-    const char *name = s->column[i].name;
+int vsx_schema_reserved(const char *table, const char *name) {
     int taken = sqlite3_stricmp(name, table) == 0;
     for (size_t j = 0; j < sizeof hidden_names / sizeof *hidden_names; j++) {
         taken |= sqlite3_stricmp(name, hidden_names[j]) == 0;
     }
-    if (taken) {
+    return taken;
+}
+
+static int check_name(const char *table, const VsxSchema *s, int i, char **err) {
+    const char *name = s->column[i].name;
+    if (vsx_schema_reserved(table, name)) {
         *err = sqlite3_mprintf("column %s: the name is taken by a hidden column", name);
         return SQLITE_ERROR;
     }
@@ -332,7 +356,7 @@ static int check_name(const char *table, const VsxSchema *s, int i, char **err) 
 
 /* Places in %_rows: rowid, then everything but vectors, then vectors, so that a predicate
  * never reads past a vector. */
-static int place_columns(VsxSchema *s, char **err) {
+int vsx_schema_place(VsxSchema *s, char **err) {
     int n = 1;
     s->key = -1;
     for (int i = 0; i < s->n_columns; i++) {
@@ -360,6 +384,14 @@ static int place_columns(VsxSchema *s, char **err) {
         }
     }
     s->n_stored = n;
+    for (int i = 0; i < s->n_columns; i++) {
+        VsxColumn *c = &s->column[i];
+        c->source = s->content != NULL ? sqlite3_mprintf("\"%w\"", c->name)
+                                       : sqlite3_mprintf("c%d", c->stored);
+        if (c->source == NULL) {
+            return SQLITE_NOMEM;
+        }
+    }
     if (s->n_vectors == 0) {
         *err = sqlite3_mprintf(
             "no vector column; expected for example: embedding float[384]");
@@ -375,7 +407,11 @@ void vsx_schema_free(VsxSchema *s) {
     for (int i = 0; i < s->n_columns; i++) {
         sqlite3_free(s->column[i].name);
         sqlite3_free(s->column[i].type);
+        sqlite3_free(s->column[i].source);
+        sqlite3_free(s->column[i].collation);
     }
+    sqlite3_free(s->content);
+    sqlite3_free(s->content_rowid);
     sqlite3_free(s->column);
     sqlite3_free(s);
 }
@@ -399,11 +435,26 @@ int vsx_schema_parse(const char *table, int argc, const char *const *argv,
         memset(s->column, 0, ((size_t)argc + 1) * sizeof *s->column);
     }
     for (int i = 0; rc == SQLITE_OK && i < argc; i++) {
-        s->n_columns = i + 1;
-        rc = parse_column(&s->column[i], argv[i], err);
-        rc = rc == SQLITE_OK ? check_name(table, s, i, err) : rc;
+        int taken = 0, at = s->n_columns;
+        rc = parse_table_option(s, argv[i], &taken, err);
+        if (rc == SQLITE_OK && !taken) {
+            s->n_columns++;
+            rc = parse_column(&s->column[at], argv[i], err);
+            rc = rc == SQLITE_OK ? check_name(table, s, at, err) : rc;
+        }
     }
-    rc = rc == SQLITE_OK ? place_columns(s, err) : rc;
+    for (int i = 0; rc == SQLITE_OK && i < s->n_columns; i++) {
+        if (s->content != NULL && s->column[i].role != VSX_VECTOR) {
+            *err = sqlite3_mprintf(
+                "column %s: with content= the other columns are those of %s",
+                s->column[i].name, s->content);
+            rc = SQLITE_ERROR;
+        }
+    }
+    if (rc == SQLITE_OK && s->content == NULL && s->content_rowid != NULL) {
+        *err = sqlite3_mprintf("content_rowid= needs content=");
+        rc = SQLITE_ERROR;
+    }
     if (rc != SQLITE_OK) {
         vsx_schema_free(s);
         return rc;
@@ -417,13 +468,17 @@ char *vsx_schema_declaration(const VsxSchema *s, const char *table) {
     sqlite3_str_appendall(sql, "CREATE TABLE x(");
     for (int i = 0; i < s->n_columns; i++) {
         const VsxColumn *c = &s->column[i];
-        sqlite3_str_appendf(sql, "\"%w\" %s, ", c->name,
+        sqlite3_str_appendf(sql, "\"%w\" %s", c->name,
                             c->role == VSX_VECTOR ? "BLOB" : c->type);
+        if (c->collation != NULL) {
+            sqlite3_str_appendf(sql, " COLLATE \"%w\"", c->collation);
+        }
+        sqlite3_str_appendall(sql, ", ");
     }
     sqlite3_str_appendf(
         sql,
         "distance REAL HIDDEN, k INTEGER HIDDEN, ef_search INTEGER HIDDEN, "
-        "exact INTEGER HIDDEN, \"%w\" HIDDEN)",
-        table);
+        "exact INTEGER HIDDEN, \"%w\" HIDDEN%s)",
+        table, s->content != NULL ? ", vecsql_sync INTEGER HIDDEN" : "");
     return sqlite3_str_finish(sql);
 }

@@ -106,7 +106,8 @@ int vsx_shadow_create(sqlite3 *db, const char *schema, const char *table,
                         "INSERT INTO \"%w\".\"%w_config\" VALUES('format', %d),"
                         "('page_bytes', %d)",
                         schema, table, schema, table, FORMAT, page_size - PAGE_OVERHEAD);
-    rc = rc == SQLITE_OK ? create_rows(db, schema, table, def) : rc;
+    rc = rc == SQLITE_OK && def->content == NULL ? create_rows(db, schema, table, def)
+                                                 : rc;
     for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
         char *params = vsx_params_text(&def->column[def->vector[i]]);
         rc = create_vector(db, schema, table, i);
@@ -129,7 +130,7 @@ static int for_each_table(sqlite3 *db, const char *schema, const char *table,
     static const char *const fixed[] = {"config", "rows"}, *const per[] = {"map", "pages",
                                                                            "log"};
     int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < 2; i++) {
+    for (int i = 0; rc == SQLITE_OK && i < (def->content == NULL ? 2 : 1); i++) {
         rc = vsx_exec(db, sql, schema, table, fixed[i], name, fixed[i]);
     }
     for (int i = 0; rc == SQLITE_OK && i < 3 * def->n_vectors; i++) {
@@ -240,14 +241,26 @@ sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql) {
     return stmt;
 }
 
+/* Statements on the row table and the map of a vector column. */
+static char *row_vector_sql(const VsxVector *v, VsxSql which) {
+    const VsxIndex *i = v->index;
+    const char *column = i->def->column[i->def->vector[v->number]].source;
+    const char *key = vsx_rowid_name(i->def);
+    return which == VSX_SQL_VECTOR
+               ? sqlite3_mprintf("SELECT %s FROM %s WHERE %s = ?1", column, i->rows, key)
+               : sqlite3_mprintf("SELECT r.%s, m.node, r.%s FROM %s r LEFT JOIN "
+                                 "\"%w\".\"%w_map%d\" m ON m.rowid = r.%s",
+                                 key, column, i->rows, i->schema, i->table, v->number,
+                                 key);
+}
+
 int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out) {
     static const char *const sql[VSX_SQL_PER_VECTOR] = {
         [VSX_SQL_STATE] =
             "SELECT ver, stamp, state FROM \"%w\".\"%w_log%d\" ORDER BY ver DESC LIMIT 1",
         [VSX_SQL_STAMP] = "SELECT stamp FROM \"%w\".\"%w_log%d\" WHERE ver = ?1",
-        [VSX_SQL_LOG] =
-            "SELECT ver, stamp, state, edits FROM \"%w\".\"%w_log%d\" WHERE ver > ?1 "
-            "ORDER BY ver",
+        [VSX_SQL_LOG] = "SELECT ver, stamp, state, edits FROM \"%w\".\"%w_log%d\" "
+                        "WHERE ver > ?1 ORDER BY ver",
         [VSX_SQL_LOG_PUT] = "REPLACE INTO \"%w\".\"%w_log%d\" VALUES(?1, ?2, ?3, ?4)",
         [VSX_SQL_LOG_SIZES] =
             "SELECT ver, length(edits) FROM \"%w\".\"%w_log%d\" ORDER BY ver DESC",
@@ -257,33 +270,33 @@ int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out) {
         [VSX_SQL_MAP] = "SELECT node FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
         [VSX_SQL_MAP_PUT] = "REPLACE INTO \"%w\".\"%w_map%d\" VALUES(?1, ?2)",
         [VSX_SQL_MAP_DELETE] = "DELETE FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
-        [VSX_SQL_VECTOR] = "SELECT c%d FROM \"%w\".\"%w_rows\" WHERE rowid = ?1",
-        [VSX_SQL_CHECK] =
-            "SELECT r.rowid, m.node, r.c%d FROM \"%w\".\"%w_rows\" r LEFT JOIN "
-            "\"%w\".\"%w_map%d\" m ON m.rowid = r.rowid",
         [VSX_SQL_MAP_COUNT] = "SELECT count(*) FROM \"%w\".\"%w_map%d\"",
     };
     int rc = SQLITE_OK;
     const VsxIndex *i = v->index;
-    if (v->stmt[which] == NULL && (which == VSX_SQL_VECTOR || which == VSX_SQL_CHECK)) {
-        int stored = i->def->column[i->def->vector[v->number]].stored;
-        v->stmt[which] =
-            vsx_prepare(v->index, &rc,
-                        sqlite3_mprintf(sql[which], stored, i->schema, i->table,
-                                        i->schema, i->table, v->number));
-    } else if (v->stmt[which] == NULL) {
-        v->stmt[which] = vsx_prepare(
-            v->index, &rc, sqlite3_mprintf(sql[which], i->schema, i->table, v->number));
+    if (v->stmt[which] == NULL) {
+        char *text = sql[which] == NULL
+                         ? row_vector_sql(v, which)
+                         : sqlite3_mprintf(sql[which], i->schema, i->table, v->number);
+        v->stmt[which] = vsx_prepare(v->index, &rc, text);
     }
     *out = v->stmt[which];
     return rc;
 }
 
+const char *vsx_rowid_name(const VsxSchema *def) {
+    return def->key >= 0 && def->content != NULL ? def->column[def->key].source : "rowid";
+}
+
+char *vsx_rows_name(const char *schema, const char *table, const VsxSchema *def) {
+    return def->content != NULL ? sqlite3_mprintf("\"%w\".\"%w\"", schema, def->content)
+                                : sqlite3_mprintf("\"%w\".\"%w_rows\"", schema, table);
+}
+
 /* "REPLACE INTO rows VALUES(?1, ..., ?n)". */
 static char *row_replace_sql(const VsxIndex *index) {
     sqlite3_str *sql = sqlite3_str_new(index->global->db);
-    sqlite3_str_appendf(sql, "REPLACE INTO \"%w\".\"%w_rows\" VALUES(?1", index->schema,
-                        index->table);
+    sqlite3_str_appendf(sql, "REPLACE INTO %s VALUES(?1", index->rows);
     for (int i = 1; i < index->def->n_stored; i++) {
         sqlite3_str_appendf(sql, ", ?%d", i + 1);
     }
@@ -295,8 +308,7 @@ static char *row_replace_sql(const VsxIndex *index) {
  * true and stays otherwise. A row that has the new rowid already is replaced. */
 static char *row_update_sql(const VsxIndex *index) {
     sqlite3_str *sql = sqlite3_str_new(index->global->db);
-    sqlite3_str_appendf(sql, "UPDATE OR REPLACE \"%w\".\"%w_rows\" SET rowid = ?1",
-                        index->schema, index->table);
+    sqlite3_str_appendf(sql, "UPDATE OR REPLACE %s SET rowid = ?1", index->rows);
     int n = index->def->n_stored;
     for (int i = 1; i < n; i++) {
         sqlite3_str_appendf(sql, ", c%d = CASE WHEN ?%d THEN ?%d ELSE c%d END", i,
@@ -306,21 +318,45 @@ static char *row_update_sql(const VsxIndex *index) {
     return sqlite3_str_finish(sql);
 }
 
+/* All columns in the order of VsxColumn.stored. */
+static char *row_get_sql(const VsxIndex *index) {
+    const VsxSchema *def = index->def;
+    sqlite3_str *sql = sqlite3_str_new(index->global->db);
+    sqlite3_str_appendf(sql, "SELECT %s", vsx_rowid_name(def));
+    for (int stored = 1; stored < def->n_stored; stored++) {
+        for (int i = 0; i < def->n_columns; i++) {
+            if (def->column[i].stored == stored) {
+                sqlite3_str_appendf(sql, ", %s", def->column[i].source);
+            }
+        }
+    }
+    sqlite3_str_appendf(sql, " FROM %s WHERE %s = ?1", index->rows, vsx_rowid_name(def));
+    return sqlite3_str_finish(sql);
+}
+
+static char *row_sql(const VsxIndex *index, VsxRowSql which) {
+    const char *rows = index->rows, *key = vsx_rowid_name(index->def);
+    switch (which) {
+    case VSX_ROW_GET:
+        return row_get_sql(index);
+    case VSX_ROW_NEXT:
+        return sqlite3_mprintf("SELECT %s FROM %s WHERE %s >= ?1 ORDER BY %s LIMIT 64",
+                               key, rows, key, key);
+    case VSX_ROW_LAST:
+        return sqlite3_mprintf("SELECT max(%s) FROM %s", key, rows);
+    case VSX_ROW_REPLACE:
+        return row_replace_sql(index);
+    case VSX_ROW_UPDATE:
+        return row_update_sql(index);
+    default:
+        return sqlite3_mprintf("DELETE FROM %s WHERE rowid = ?1", rows);
+    }
+}
+
 int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out) {
-    static const char *const simple[VSX_ROW_STATEMENTS] = {
-        [VSX_ROW_GET] = "SELECT * FROM \"%w\".\"%w_rows\" WHERE rowid = ?1",
-        [VSX_ROW_NEXT] = "SELECT rowid FROM \"%w\".\"%w_rows\" WHERE rowid >= ?1 ORDER "
-                         "BY rowid LIMIT 64",
-        [VSX_ROW_LAST] = "SELECT max(rowid) FROM \"%w\".\"%w_rows\"",
-        [VSX_ROW_DELETE] = "DELETE FROM \"%w\".\"%w_rows\" WHERE rowid = ?1",
-    };
     int rc = SQLITE_OK;
     if (index->row_stmt[which] == NULL) {
-        char *sql = which == VSX_ROW_REPLACE ? row_replace_sql(index)
-                    : which == VSX_ROW_UPDATE
-                        ? row_update_sql(index)
-                        : sqlite3_mprintf(simple[which], index->schema, index->table);
-        index->row_stmt[which] = vsx_prepare(index, &rc, sql);
+        index->row_stmt[which] = vsx_prepare(index, &rc, row_sql(index, which));
     }
     *out = index->row_stmt[which];
     return rc;

@@ -171,20 +171,14 @@ static int check_conflict(Change *c) {
  * node. */
 static int read_kept(Change *c, int i) {
     VsxVector *v = &c->t->index->vector[i];
-    VectorChange *change = &c->vector[i];
     sqlite3_stmt *stmt = NULL;
-    char *err = NULL;
     int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
     if (rc == SQLITE_OK) {
         sqlite3_bind_int64(stmt, 1, c->old_rowid);
         rc = sqlite3_step(stmt);
         if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-            rc = vsx_vector_read(sqlite3_column_value(stmt, 0), &change->vector, &err);
-            rc = rc == SQLITE_ERROR || (rc == SQLITE_OK &&
-                                        change->vector.n != v->graph->params.code.dims)
-                     ? SQLITE_CORRUPT_VTAB
-                     : rc;
-            sqlite3_free(err);
+            rc =
+                vsx_stored_vector(v, sqlite3_column_value(stmt, 0), &c->vector[i].vector);
         }
         rc = vsx_reset(stmt, rc);
     }
@@ -315,21 +309,49 @@ static int clear_vector(VsxVector *v) {
                     i->schema, i->table, v->number);
 }
 
-/* Inserts one stored vector; a blob that is no vector of this column stays out of the
- * index. */
+int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxFloats *out) {
+    char *err = NULL;
+    int rc = vsx_vector_read(value, out, &err);
+    sqlite3_free(err);
+    if (rc == SQLITE_OK && out->n != v->graph->params.code.dims) {
+        vsx_vector_free(out);
+        rc = SQLITE_ERROR;
+    }
+    return rc == SQLITE_ERROR ? SQLITE_CORRUPT_VTAB : rc;
+}
+
+int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxFloats *vector) {
+    uint32_t old = VS_NIL, node = VS_NIL;
+    int rc = vsx_refresh(v);
+    rc = rc == SQLITE_OK ? vsx_node_of(v, rowid, &old) : rc;
+    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
+    if (rc != SQLITE_OK || (old == VS_NIL && vector->n == 0)) {
+        return rc;
+    }
+    vs_begin(v->graph);
+    VsStatus st = old != VS_NIL ? vs_delete(v->graph, old) : VS_OK;
+    if (st == VS_OK && vector->n > 0) {
+        st = vs_insert(v->graph, rowid, vector->v, &node);
+    }
+    if (st == VS_OK) {
+        vs_done(v->graph);
+        vsx_rowmap_put(v->map, rowid, node);
+    } else {
+        vs_undo(v->graph);
+    }
+    return vsx_code(v->index, st);
+}
+
+/* Indexes one stored row of a rebuild. What is no vector of the column stays out: the
+ * rows that can be saved are, and integrity-check names the others. */
 static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
     VsxFloats vector = {0};
-    char *err = NULL;
-    uint32_t node = VS_NIL;
-    int rc = sqlite3_value_type(value) == SQLITE_NULL
-                 ? SQLITE_ERROR
-                 : vsx_vector_read(value, &vector, &err);
-    sqlite3_free(err);
-    if (rc != SQLITE_OK || vector.n != v->graph->params.code.dims) {
-        vsx_vector_free(&vector);
-        return rc == SQLITE_NOMEM ? rc : SQLITE_OK;
+    int rc = vsx_stored_vector(v, value, &vector);
+    if (rc == SQLITE_CORRUPT_VTAB) {
+        return SQLITE_OK;
     }
-    rc = vsx_rowmap_reserve(v->map, 1);
+    uint32_t node = VS_NIL;
+    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
     if (rc == SQLITE_OK) {
         vs_begin(v->graph);
         VsStatus st = vs_insert(v->graph, rowid, vector.v, &node);
@@ -345,13 +367,14 @@ static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
     return rc;
 }
 
-static int rebuild_vector(VsxVector *v) {
+static int rebuild_vector(VsxTable *t, VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     VsxFilter none = {0};
     VsState empty = vs_state_initial(&v->graph->params);
     empty.ver = v->graph->state.ver; /* never the same ver with other contents */
     vsx_unknown(v);
     int rc = clear_vector(v);
+    rc = rc == SQLITE_OK ? vsx_content_check(t) : rc;
     rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
     v->stale = 0;
     rc = rc == SQLITE_OK ? vsx_filter_rows(&none, v, &stmt) : rc;
@@ -367,7 +390,7 @@ int vsx_rebuild(VsxTable *t) {
     VsxIndex *index = t->index;
     int rc = SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        rc = rebuild_vector(&index->vector[i]);
+        rc = rebuild_vector(t, &index->vector[i]);
     }
     rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
     index->poison = rc; /* half a rebuild must not commit */
@@ -459,6 +482,23 @@ static int run_command(VsxTable *t, sqlite3_value *value) {
 /* ---- xUpdate
  * --------------------------------------------------------------------------------- */
 
+/* A statement that does not change a row: a command, or a trigger's word. *taken: it was
+ * one. */
+static int special_insert(VsxTable *t, sqlite3_value **hidden, int *taken) {
+    int rc = SQLITE_OK;
+    int command = sqlite3_value_type(hidden[VSX_COMMAND]) != SQLITE_NULL;
+    int sync = t->index->def->content != NULL &&
+               sqlite3_value_type(hidden[VSX_SYNC]) != SQLITE_NULL;
+    *taken = command || sync;
+    if (*taken) {
+        t->index->writing++;
+        rc = command ? run_command(t, hidden[VSX_COMMAND])
+                     : vsx_content_sync(t, hidden[VSX_SYNC]);
+        t->index->writing--;
+    }
+    return rc;
+}
+
 int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid) {
     VsxTable *t = (VsxTable *)base;
     const VsxSchema *def = t->index->def;
@@ -466,13 +506,17 @@ int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
                 .has_old = sqlite3_value_type(argv[0]) != SQLITE_NULL,
                 .has_new = argc > 1,
                 .old_rowid = sqlite3_value_int64(argv[0])};
-    int rc = SQLITE_OK;
-    if (c.has_new && !c.has_old &&
-        sqlite3_value_type(argv[2 + def->n_columns + VSX_COMMAND]) != SQLITE_NULL) {
-        t->index->writing++;
-        rc = run_command(t, argv[2 + def->n_columns + VSX_COMMAND]);
-        t->index->writing--;
+    int rc = SQLITE_OK, taken = 0;
+    if (c.has_new && !c.has_old) {
+        rc = special_insert(t, argv + 2 + def->n_columns, &taken);
+    }
+    if (taken) {
         return vsx_explain(t, rc);
+    }
+    if (def->content != NULL) {
+        return vsx_fail(t, SQLITE_READONLY,
+                        "%s is an index over %s: change %s, and it follows",
+                        t->index->table, def->content, def->content);
     }
     if (c.has_new) {
         c.argv = argv + 2;

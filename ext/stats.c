@@ -1,0 +1,287 @@
+/*
+ * vecsql_stats(table [, schema]): figures about an index, one row each.
+ *
+ *     SELECT name, value FROM vecsql_stats('docs_vec') WHERE vector = 'embedding'
+ *
+ * Sizes on disk are sums of stored bytes, read from the shadow tables when asked for.
+ */
+#include <string.h>
+
+#include "ext.h"
+
+enum { FIGURES = 24 };
+
+typedef struct Figure {
+    const char *name;
+    sqlite3_int64 number;
+    const char *text; /* NULL: the number counts */
+} Figure;
+
+typedef struct StatsTable {
+    sqlite3_vtab base;
+    VsxGlobal *global;
+} StatsTable;
+
+typedef struct StatsCursor {
+    sqlite3_vtab_cursor base;
+    VsxIndex *index; /* counted */
+    int vector;
+    Figure figure[FIGURES];
+    int n, at;
+    sqlite3_int64 rowid;
+} StatsCursor;
+
+enum { STATS_VECTOR, STATS_NAME, STATS_VALUE, STATS_TABLE, STATS_SCHEMA };
+
+static int stats_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                         sqlite3_vtab **out, char **err) {
+    (void)argc;
+    (void)argv;
+    (void)err;
+    StatsTable *t = sqlite3_malloc64(sizeof *t);
+    int rc =
+        t == NULL
+            ? SQLITE_NOMEM
+            : sqlite3_declare_vtab(db, "CREATE TABLE x(vector TEXT, name TEXT, value, "
+                                       "\"table\" HIDDEN, schema HIDDEN)");
+    if (rc != SQLITE_OK) {
+        sqlite3_free(t);
+        return rc;
+    }
+    memset(t, 0, sizeof *t);
+    t->global = aux;
+    *out = &t->base;
+    return SQLITE_OK;
+}
+
+static int stats_disconnect(sqlite3_vtab *base) {
+    sqlite3_free(base);
+    return SQLITE_OK;
+}
+
+static int stats_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
+    int table = -1, schema = -1;
+    (void)base;
+    for (int i = 0; i < info->nConstraint; i++) {
+        const struct sqlite3_index_constraint *c = &info->aConstraint[i];
+        if (c->op == SQLITE_INDEX_CONSTRAINT_EQ && c->iColumn >= STATS_TABLE) {
+            if (!c->usable) {
+                return SQLITE_CONSTRAINT;
+            }
+            *(c->iColumn == STATS_TABLE ? &table : &schema) = i;
+        }
+    }
+    if (table >= 0) {
+        info->aConstraintUsage[table].argvIndex = 1;
+        info->aConstraintUsage[table].omit = 1;
+        info->idxNum = 1;
+    }
+    if (table >= 0 && schema >= 0) {
+        info->aConstraintUsage[schema].argvIndex = 2;
+        info->aConstraintUsage[schema].omit = 1;
+    }
+    info->estimatedCost = 1000;
+    info->estimatedRows = FIGURES;
+    return SQLITE_OK;
+}
+
+static int stats_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out) {
+    (void)base;
+    StatsCursor *c = sqlite3_malloc64(sizeof *c);
+    if (c == NULL) {
+        return SQLITE_NOMEM;
+    }
+    memset(c, 0, sizeof *c);
+    *out = &c->base;
+    return SQLITE_OK;
+}
+
+static void release_index(StatsCursor *c) {
+    if (c->index != NULL) {
+        vsx_index_release(c->index);
+        c->index = NULL;
+    }
+}
+
+static int stats_close(sqlite3_vtab_cursor *base) {
+    release_index((StatsCursor *)base);
+    sqlite3_free(base);
+    return SQLITE_OK;
+}
+
+/* ---- the figures
+ * ----------------------------------------------------------------------------- */
+
+static int count(VsxVector *v, const char *what, const char *suffix, sqlite3_int64 *out) {
+    int rc;
+    const VsxIndex *i = v->index;
+    sqlite3_stmt *stmt =
+        vsx_prepare(v->index, &rc,
+                    sqlite3_mprintf("SELECT %s FROM \"%w\".\"%w_%s%d\"", what, i->schema,
+                                    i->table, suffix, v->number));
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(stmt);
+        *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+        rc = rc == SQLITE_ROW ? SQLITE_OK : rc;
+    }
+    int final = sqlite3_finalize(stmt);
+    return rc == SQLITE_OK ? final : rc;
+}
+
+static void add(StatsCursor *c, const char *name, sqlite3_int64 number,
+                const char *text) {
+    c->figure[c->n++] = (Figure){name, number, text};
+}
+
+/* Pages in memory, and their bytes. */
+static sqlite3_int64 resident(const VsGraph *g, sqlite3_int64 *bytes) {
+    sqlite3_int64 pages = 0;
+    *bytes = 0;
+    for (int k = 0; k < VS_PAGE_KINDS; k++) {
+        for (uint32_t p = 0; p < g->table[k].n_leaves * VS_LEAF_PAGES; p++) {
+            if (vs_table_get(&g->table[k], p) != NULL) {
+                pages++;
+                *bytes += (sqlite3_int64)vs_page_memory(&g->geo[k]);
+            }
+        }
+    }
+    return pages;
+}
+
+static int collect(StatsCursor *c) {
+    VsxVector *v = &c->index->vector[c->vector];
+    sqlite3_int64 pages = 0, page_bytes = 0, log_rows = 0, log_bytes = 0, bytes = 0;
+    int rc = vsx_refresh(v);
+    rc = rc == SQLITE_OK ? count(v, "count(*)", "pages", &pages) : rc;
+    rc = rc == SQLITE_OK ? count(v, "sum(length(data))", "pages", &page_bytes) : rc;
+    rc = rc == SQLITE_OK ? count(v, "count(*)", "log", &log_rows) : rc;
+    rc = rc == SQLITE_OK ? count(v, "sum(length(edits))", "log", &log_bytes) : rc;
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    const VsGraph *g = v->graph;
+    const VsState *s = &g->state;
+    c->n = 0;
+    add(c, "index", 0, g->params.kind == VS_HNSW ? "hnsw" : "flat");
+    add(c, "codec", 0, g->codec->name);
+    add(c, "distance_metric", 0, vsx_metric_name(g->params.code.metric));
+    add(c, "dims", g->params.code.dims, NULL);
+    add(c, "m", g->params.m, NULL);
+    add(c, "ef_construction", g->params.ef_construction, NULL);
+    add(c, "ef_search", c->index->def->column[c->index->def->vector[c->vector]].ef_search,
+        NULL);
+    add(c, "rows", s->n_live, NULL);
+    add(c, "nodes", s->n_nodes, NULL);
+    add(c, "deleted", s->n_dead, NULL);
+    add(c, "seeds", s->n_seeds, NULL);
+    add(c, "max_level", s->max_level, NULL);
+    add(c, "version", (sqlite3_int64)s->ver, NULL);
+    add(c, "stamp", (sqlite3_int64)s->stamp, NULL);
+    add(c, "folded_version", (sqlite3_int64)s->fold_ver, NULL);
+    add(c, "pages", pages, NULL);
+    add(c, "page_bytes", page_bytes, NULL);
+    add(c, "log_rows", log_rows, NULL);
+    add(c, "log_bytes", log_bytes, NULL);
+    add(c, "code_bytes_per_row", g->geo[VS_CODE].slot_size, NULL);
+    add(c, "resident_pages", resident(g, &bytes), NULL);
+    add(c, "resident_bytes", bytes, NULL);
+    return SQLITE_OK;
+}
+
+/* ---- the cursor
+ * ------------------------------------------------------------------------------ */
+
+static int fail(sqlite3_vtab_cursor *base, const char *table) {
+    sqlite3_free(base->pVtab->zErrMsg);
+    base->pVtab->zErrMsg =
+        sqlite3_mprintf("vecsql_stats: there is no vecsql table %s", table);
+    return SQLITE_ERROR;
+}
+
+/* Connects the table if this connection has not touched it yet. */
+static int find_index(StatsCursor *c, const char *schema, const char *table) {
+    VsxGlobal *global = ((StatsTable *)c->base.pVtab)->global;
+    int rc = vsx_exec(global->db, "SELECT 1 FROM \"%w\".\"%w\" LIMIT 0", schema, table);
+    c->index = vsx_index_find(global, schema, table);
+    if (rc != SQLITE_OK || c->index == NULL) {
+        c->index = NULL;
+        return fail(&c->base, table);
+    }
+    c->index->refs++;
+    return SQLITE_OK;
+}
+
+static int stats_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
+                        sqlite3_value **argv) {
+    StatsCursor *c = (StatsCursor *)base;
+    (void)plan;
+    release_index(c);
+    c->n = c->at = c->vector = 0;
+    c->rowid = 1;
+    const char *table = num ? (const char *)sqlite3_value_text(argv[0]) : NULL;
+    const char *schema = argc > 1 ? (const char *)sqlite3_value_text(argv[1]) : NULL;
+    if (table == NULL) {
+        return fail(base, "NULL; call it as vecsql_stats('table')");
+    }
+    int rc = find_index(c, schema == NULL ? "main" : schema, table);
+    return rc == SQLITE_OK ? collect(c) : rc;
+}
+
+static int stats_next(sqlite3_vtab_cursor *base) {
+    StatsCursor *c = (StatsCursor *)base;
+    c->rowid++;
+    if (++c->at == c->n && c->vector + 1 < c->index->def->n_vectors) {
+        c->vector++;
+        c->at = 0;
+        return collect(c);
+    }
+    return SQLITE_OK;
+}
+
+static int stats_eof(sqlite3_vtab_cursor *base) {
+    const StatsCursor *c = (const StatsCursor *)base;
+    return c->at >= c->n;
+}
+
+static int stats_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
+    const StatsCursor *c = (const StatsCursor *)base;
+    const Figure *f = &c->figure[c->at];
+    const VsxSchema *def = c->index->def;
+    if (i == STATS_VECTOR) {
+        sqlite3_result_text(ctx, def->column[def->vector[c->vector]].name, -1,
+                            SQLITE_TRANSIENT);
+    } else if (i == STATS_NAME) {
+        sqlite3_result_text(ctx, f->name, -1, SQLITE_STATIC);
+    } else if (i == STATS_VALUE && f->text != NULL) {
+        sqlite3_result_text(ctx, f->text, -1, SQLITE_STATIC);
+    } else if (i == STATS_VALUE) {
+        sqlite3_result_int64(ctx, f->number);
+    } else {
+        sqlite3_result_text(ctx, i == STATS_TABLE ? c->index->table : c->index->schema,
+                            -1, SQLITE_TRANSIENT);
+    }
+    return SQLITE_OK;
+}
+
+static int stats_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
+    *rowid = ((StatsCursor *)base)->rowid;
+    return SQLITE_OK;
+}
+
+static const sqlite3_module stats_module = {
+    .xConnect = stats_connect, /* no xCreate: a table-valued function only */
+    .xBestIndex = stats_best_index,
+    .xDisconnect = stats_disconnect,
+    .xOpen = stats_open,
+    .xClose = stats_close,
+    .xFilter = stats_filter,
+    .xNext = stats_next,
+    .xEof = stats_eof,
+    .xColumn = stats_column,
+    .xRowid = stats_rowid,
+};
+
+int vsx_register_stats(VsxGlobal *global) {
+    return sqlite3_create_module_v2(global->db, "vecsql_stats", &stats_module, global,
+                                    NULL);
+}
