@@ -11,6 +11,12 @@
 #include "hnsw.h"
 #include "links.h"
 
+/* When more than a sixteenth as many nodes are dead as live, every deletion also looks at
+ * this many nodes: it is bounded, depends on nothing but the statements, and a full round
+ * is done before another sixteenth has died. */
+#define DEAD_SHARE 16
+#define CONSOLIDATED 24
+
 static VsStatus copy_list(VsGraph *g, uint32_t node, uint32_t layer, uint32_t *links,
                           uint32_t *n) {
     VsList list;
@@ -73,38 +79,74 @@ static VsStatus release_younger(VsGraph *g, uint32_t node, const uint32_t *links
     return st;
 }
 
-/* The neighbour `from` links to `node`, which is gone: puts the nearest of the node's
- * other neighbours that it does not have yet in that place, or nothing. */
-static VsStatus replace_link(VsGraph *g, uint32_t from, uint32_t layer, uint32_t node,
-                             const uint32_t *others, uint32_t n_others) {
-    uint32_t links[2 * VS_MAX_M], n = 0, at = 0, best = VS_NIL;
-    VsHit ranked[2 * VS_MAX_M];
-    size_t n_ranked = 0;
-    VsStatus st = copy_list(g, from, layer, links, &n);
-    st = st == VS_OK ? vs_rank(g, from, others, n_others, ranked, &n_ranked) : st;
-    while (at < n && links[at] != node) {
-        at++;
+/* Adds the out-links of a dead node to the candidates. */
+static VsStatus add_links_of(VsGraph *g, uint32_t from, uint32_t layer, uint32_t *nodes,
+                             size_t *n, size_t cap) {
+    uint32_t links[2 * VS_MAX_M], count = 0;
+    VsStatus st = copy_list(g, from, layer, links, &count);
+    for (uint32_t i = 0; st == VS_OK && i < count && *n < cap; i++) {
+        nodes[(*n)++] = links[i];
     }
-    if (st != VS_OK || at == n) {
-        return st;
-    }
-    for (size_t i = 0; st == VS_OK && i < n_ranked && best == VS_NIL; i++) {
+    return st;
+}
+
+/* Fills up to `room` places behind links[0..*n-1] with candidates that lead somewhere
+ * new. */
+static VsStatus refill(VsGraph *g, uint32_t layer, const VsHit *ranked, size_t n_ranked,
+                       uint32_t room, uint32_t *links, uint32_t *n) {
+    VsStatus st = VS_OK;
+    for (size_t i = 0; st == VS_OK && i < n_ranked && room > 0; i++) {
         const VsNode *c = NULL;
-        int known = 0;
-        for (uint32_t j = 0; j < n; j++) {
-            known |= links[j] == ranked[i].node;
+        int add = 0;
+        for (uint32_t j = 0; j < *n; j++) {
+            add |= links[j] == ranked[i].node;
         }
         st = vs_node(g, ranked[i].node, &c);
-        if (st == VS_OK && !known && c->level >= layer && c->indeg < VS_MAX_INDEG) {
-            best = ranked[i].node;
+        if (st == VS_OK && !add && c->level >= layer && c->indeg < VS_MAX_INDEG) {
+            st = vs_is_diverse(g, &ranked[i], links, *n, VS_RELAXED, &add);
+            if (st == VS_OK && add) {
+                links[(*n)++] = ranked[i].node;
+                room--;
+            }
         }
     }
-    if (best != VS_NIL) {
-        links[at] = best;
-    } else {
-        links[at] = links[--n];
+    return st;
+}
+
+/* Takes the dead out of a list. In the place of each, the list of a live node gets a node
+ * that the dead one linked to, if it leads into another direction than the links that are
+ * there: those stay as they are (choosing all anew would cut lists that were never full).
+ */
+static VsStatus repair_list(VsGraph *g, uint32_t node, uint32_t layer, int live) {
+    enum { CANDIDATES = 8 * VS_MAX_M };
+    uint32_t links[2 * VS_MAX_M], near[CANDIDATES], n = 0, kept = 0;
+    VsHit ranked[CANDIDATES];
+    size_t n_near = 0, n_ranked = 0;
+    VsStatus st = copy_list(g, node, layer, links, &n);
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+        const VsNode *v = NULL;
+        st = vs_node(g, links[i], &v);
+        if (st == VS_OK && (v->flags & VS_STATUS_MASK) == VS_LIVE) {
+            links[kept++] = links[i];
+        } else if (st == VS_OK && live) {
+            st = add_links_of(g, links[i], layer, near, &n_near, CANDIDATES);
+        }
     }
-    return st == VS_OK ? vs_list_set(g, from, layer, links, n) : st;
+    if (st != VS_OK || kept == n) {
+        return st;
+    }
+    st = vs_rank(g, node, near, n_near, ranked, &n_ranked);
+    uint32_t room = n - kept;
+    st = st == VS_OK ? refill(g, layer, ranked, n_ranked, room, links, &kept) : st;
+    return st == VS_OK ? vs_list_set(g, node, layer, links, kept) : st;
+}
+
+static VsStatus links_to(VsGraph *g, uint32_t from, uint32_t layer, uint32_t node,
+                         int *out) {
+    VsList list;
+    VsStatus st = vs_list(g, from, layer, &list);
+    *out = st == VS_OK && vs_list_holds(&list, node);
+    return st;
 }
 
 static VsStatus unlink_layer(VsGraph *g, uint32_t node, uint32_t layer,
@@ -112,9 +154,11 @@ static VsStatus unlink_layer(VsGraph *g, uint32_t node, uint32_t layer,
     VsStatus st = VS_OK;
     for (uint32_t i = 0; st == VS_OK && i < n; i++) {
         const VsNode *from = NULL;
+        int mutual = 0;
         st = vs_node(g, links[i], &from);
         if (st == VS_OK && (from->flags & VS_STATUS_MASK) == VS_LIVE) {
-            st = replace_link(g, links[i], layer, node, links, n);
+            st = links_to(g, links[i], layer, node, &mutual);
+            st = st == VS_OK && mutual ? repair_list(g, links[i], layer, 1) : st;
         }
     }
     return st;
@@ -179,7 +223,11 @@ static VsStatus delete_from_hnsw(VsGraph *g, uint32_t node) {
         st = move_entry(g, top, n_top);
     }
     st = st == VS_OK ? vs_count_links(g, node, -1, 0) : st;
-    return st == VS_OK ? vs_reap(g, node) : st;
+    st = st == VS_OK ? vs_reap(g, node) : st;
+    if (st == VS_OK && g->state.n_dead > g->state.n_live / DEAD_SHARE) {
+        st = vs_consolidate(g, CONSOLIDATED);
+    }
+    return st;
 }
 
 VsStatus vs_delete(VsGraph *g, uint32_t node) {
@@ -203,58 +251,6 @@ VsStatus vs_delete(VsGraph *g, uint32_t node) {
 /* ---- consolidation
  * --------------------------------------------------------------------------- */
 
-/* Adds the live out-links of the dead `from` to the candidates. */
-static VsStatus add_links_of(VsGraph *g, uint32_t from, uint32_t layer, uint32_t *nodes,
-                             size_t *n, size_t cap) {
-    uint32_t links[2 * VS_MAX_M], count = 0;
-    VsStatus st = copy_list(g, from, layer, links, &count);
-    for (uint32_t i = 0; st == VS_OK && i < count && *n < cap; i++) {
-        nodes[(*n)++] = links[i];
-    }
-    return st;
-}
-
-/* The list of `node` without its dead: chosen anew from what is left and the links of the
- * dead. */
-static VsStatus consolidate_list(VsGraph *g, uint32_t node, uint32_t layer, int live) {
-    enum { CANDIDATES = 16 * VS_MAX_M };
-    uint32_t links[2 * VS_MAX_M], chosen[2 * VS_MAX_M], n = 0, n_chosen = 0, n_dead = 0;
-    VsStatus st = copy_list(g, node, layer, links, &n);
-    uint32_t *nodes = vs_alloc(&g->alloc, CANDIDATES, sizeof *nodes);
-    VsHit *ranked = vs_alloc(&g->alloc, CANDIDATES, sizeof *ranked);
-    size_t count = 0, n_ranked = 0;
-    st = nodes == NULL || ranked == NULL ? VS_NOMEM : st;
-    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
-        const VsNode *v = NULL;
-        st = vs_node(g, links[i], &v);
-        if (st == VS_OK && (v->flags & VS_STATUS_MASK) == VS_LIVE) {
-            nodes[count++] = links[i];
-        } else if (st == VS_OK) {
-            n_dead++;
-        }
-    }
-    if (st == VS_OK && n_dead > 0 && !live) {
-        st = vs_list_set(g, node, layer, nodes, (uint32_t)count);
-    } else if (st == VS_OK && n_dead > 0) {
-        for (uint32_t i = 0; st == VS_OK && i < n; i++) {
-            const VsNode *v = NULL;
-            st = vs_node(g, links[i], &v);
-            if (st == VS_OK && (v->flags & VS_STATUS_MASK) == VS_DEAD) {
-                st = add_links_of(g, links[i], layer, nodes, &count, CANDIDATES);
-            }
-        }
-        st = st == VS_OK ? vs_rank(g, node, nodes, count, ranked, &n_ranked) : st;
-        uint32_t cap = layer == 0 ? 2 * g->params.m : g->params.m;
-        st = st == VS_OK
-                 ? vs_select(g, node, layer, ranked, n_ranked, cap, chosen, &n_chosen)
-                 : st;
-        st = st == VS_OK ? vs_list_set(g, node, layer, chosen, n_chosen) : st;
-    }
-    vs_free(&g->alloc, nodes);
-    vs_free(&g->alloc, ranked);
-    return st;
-}
-
 VsStatus vs_consolidate(VsGraph *g, uint32_t budget) {
     VsStatus st = VS_OK;
     uint32_t node = g->state.cursor < g->state.n_nodes ? g->state.cursor : 0;
@@ -265,11 +261,14 @@ VsStatus vs_consolidate(VsGraph *g, uint32_t budget) {
         uint32_t level = status == VS_FREE ? 0 : v->level;
         for (uint32_t layer = 0; st == VS_OK && status != VS_FREE && layer <= level;
              layer++) {
-            st = consolidate_list(g, node, layer, status == VS_LIVE);
+            st = repair_list(g, node, layer, status == VS_LIVE);
             st = st == VS_OK ? vs_node(g, node, &v) : st;
             status = st == VS_OK ? v->flags & VS_STATUS_MASK : status;
         }
         st = status == VS_DEAD && st == VS_OK ? vs_reap(g, node) : st;
+        if (st == VS_OK && i % 256 == 255 && vs_interrupted(g)) {
+            st = VS_INTERRUPT;
+        }
         node = node + 1 < g->state.n_nodes ? node + 1 : 0;
     }
     g->state.cursor = node;

@@ -16,7 +16,7 @@ VsStatus vs_insert(VsGraph *g, int64_t rowid, const float *v, uint32_t *node);
 
 /* Deletes a live node (VS_CORRUPT if it is none): it is never returned again. Its
  * neighbours that link to it get another link in its place; it stays as a tombstone until
- * nothing links to it. */
+ * nothing links to it. While many are dead it consolidates a few nodes besides. */
 VsStatus vs_delete(VsGraph *g, uint32_t node);
 
 /* Looks at the next `budget` nodes and takes links to tombstones out of their lists,

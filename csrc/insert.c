@@ -43,7 +43,7 @@ static VsStatus choose(VsGraph *g, const VsHit *hits, size_t n, uint32_t *out,
     uint32_t kept = 0;
     for (size_t i = 0; i < n && kept < g->params.m; i++) {
         int diverse = 1;
-        VsStatus st = vs_is_diverse(g, &hits[i], out, kept, &diverse);
+        VsStatus st = vs_is_diverse(g, &hits[i], out, kept, VS_STRICT, &diverse);
         if (st != VS_OK) {
             return st;
         }

@@ -319,15 +319,27 @@ VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsH
     return VS_OK;
 }
 
+/* The distance behind an order, up to a factor, so that it can be stretched. */
+static float stretch(const VsGraph *g, float order, float alpha) {
+    switch (g->params.code.metric) {
+    case VS_L2:
+        return order * alpha * alpha;
+    case VS_COSINE:
+        return (1 + order) * alpha * alpha - 1;
+    default:
+        return order; /* an inner product is no distance */
+    }
+}
+
 VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
-                       uint32_t n, int *diverse) {
+                       uint32_t n, float alpha, int *diverse) {
     VsQuery q;
     VsStatus st = vs_query_of_node(g, candidate->node, 1, &q);
     *diverse = 1;
     for (uint32_t i = 0; st == VS_OK && *diverse && i < n; i++) {
         float order;
         st = vs_order(g, &q, kept[i], &order);
-        *diverse = order > candidate->order;
+        *diverse = stretch(g, order, alpha) > candidate->order;
     }
     return st;
 }
@@ -352,7 +364,7 @@ VsStatus vs_select(VsGraph *g, uint32_t node, uint32_t layer, const VsHit *candi
         int keep = i < n_flags && needed[i];
         needed_left -= (uint32_t)keep;
         if (!keep && kept + needed_left < cap) {
-            st = vs_is_diverse(g, &candidates[i], out, kept, &keep);
+            st = vs_is_diverse(g, &candidates[i], out, kept, VS_STRICT, &keep);
         }
         if (st == VS_OK && keep) {
             out[kept++] = candidates[i].node;

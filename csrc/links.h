@@ -37,10 +37,14 @@ VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t targ
 VsStatus vs_select(VsGraph *g, uint32_t node, uint32_t layer, const VsHit *candidates,
                    size_t n, uint32_t cap, uint32_t *out, uint32_t *n_out);
 
-/* *diverse: the candidate is nearer to the node (candidate->order) than to each of
- * kept[0..n-1]. */
+/* *diverse: the candidate is nearer to the node (candidate->order) than alpha times to
+ * each of kept[0..n-1]. Strict when links are chosen; relaxed when lists are repaired,
+ * without which they grow sparse under churn (FreshDiskANN, Singh et al. 2021, section
+ * 4). */
+#define VS_STRICT 1.0f
+#define VS_RELAXED 1.2f
 VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
-                       uint32_t n, int *diverse);
+                       uint32_t n, float alpha, int *diverse);
 
 /* Orders nodes by their distance to `node` (dropping the node itself, the dead and the
  * repeated): *n shrinks. */
