@@ -192,6 +192,7 @@ static void start_over(VsGraph *g) {
     empty.ver = g->state.ver;
     empty.stamp = g->state.stamp;
     empty.fold_ver = g->state.fold_ver;
+    empty.ef_search = g->state.ef_search;
     memcpy(empty.folded, g->state.folded, sizeof empty.folded);
     g->state = empty;
 }

@@ -57,7 +57,8 @@ VsState vs_state_initial(const VsParams *params) {
     return (VsState){.stamp = vs_hash64(VS_FORMAT_VERSION, words, sizeof words),
                      .free_head = VS_NIL,
                      .entry = VS_NIL,
-                     .upper_free = VS_NIL};
+                     .upper_free = VS_NIL,
+                     .ef_search = params->ef_search};
 }
 
 static void set_geometry(VsGraph *g) {

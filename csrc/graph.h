@@ -47,6 +47,7 @@ typedef struct VsParams {
     VsIndexKind kind;         /* flat keeps nodes without links and scans their codes */
     uint32_t m;               /* links a node chooses; layer 0 holds up to 2 m */
     uint32_t ef_construction; /* candidates looked at per layer and insertion */
+    uint32_t ef_search;       /* length of the beam of a search, where a table begins */
     uint32_t page_bytes;      /* largest stored page, so that one fits a database page */
 } VsParams;
 
@@ -68,6 +69,8 @@ typedef struct VsState {
         upper_free; /* first free UPPER slot, VS_NIL if none; chained through `next` */
     uint32_t n_seeds;
     uint32_t cursor; /* node at which the next consolidation step begins */
+    uint32_t
+        ef_search; /* a setting, here so that it commits and rolls back with the rest */
 } VsState;
 
 enum { VS_LIVE = 1, VS_DEAD = 2, VS_FREE = 3, VS_STATUS_MASK = 3, VS_IS_SEED = 4 };

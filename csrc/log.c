@@ -74,12 +74,12 @@ VsStatus vs_edit_read(const VsGraph *g, const unsigned char *data, size_t len, s
 /* ---- the stored state
  * ------------------------------------------------------------------------ */
 
-#define STATE_COUNTERS 11
+#define STATE_COUNTERS 12
 
 static void counters_of(const VsState *s, uint32_t *w) {
-    uint32_t all[STATE_COUNTERS] = {s->n_nodes,    s->n_live,  s->n_dead,    s->free_head,
-                                    s->next_seq,   s->entry,   s->max_level, s->n_upper,
-                                    s->upper_free, s->n_seeds, s->cursor};
+    uint32_t all[STATE_COUNTERS] = {
+        s->n_nodes,   s->n_live,  s->n_dead,     s->free_head, s->next_seq, s->entry,
+        s->max_level, s->n_upper, s->upper_free, s->n_seeds,   s->cursor,   s->ef_search};
     memcpy(w, all, sizeof all);
 }
 
@@ -95,10 +95,10 @@ void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edit
     for (int i = 0; i < STATE_COUNTERS; i++) {
         vs_put_u32(out + 28 + 4 * i, w[i]);
     }
-    vs_put_u32(out + 72, (uint32_t)(has_edits != 0));
-    vs_put_u32(out + 76, (uint32_t)n_edits);
-    vs_put_u32(out + 80, vs_crc32c(0, edits, n_edits));
-    vs_put_u32(out + 84, vs_crc32c(0, out, 84));
+    vs_put_u32(out + 76, (uint32_t)(has_edits != 0));
+    vs_put_u32(out + 80, (uint32_t)n_edits);
+    vs_put_u32(out + 84, vs_crc32c(0, edits, n_edits));
+    vs_put_u32(out + 88, vs_crc32c(0, out, 88));
 }
 
 static int state_sane(const VsState *s) {
@@ -108,22 +108,22 @@ static int state_sane(const VsState *s) {
            (s->free_head == VS_NIL || s->free_head < s->n_nodes) &&
            (s->upper_free == VS_NIL || s->upper_free < s->n_upper) &&
            s->n_seeds <= s->n_nodes && s->n_upper <= VS_MAX_NODES &&
-           s->max_level <= VS_MAX_LEVEL && s->fold_ver <= s->ver;
+           s->max_level <= VS_MAX_LEVEL && s->fold_ver <= s->ver && s->ef_search > 0;
 }
 
 VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                          uint64_t stamp, VsStateRow *out) {
     if (len != VS_STATE_SIZE || memcmp(blob, "VSt1", 4) != 0 ||
-        vs_get_u32(blob + 84) != vs_crc32c(0, blob, 84)) {
+        vs_get_u32(blob + 88) != vs_crc32c(0, blob, 88)) {
         return VS_CORRUPT;
     }
     uint32_t w[STATE_COUNTERS];
     for (int i = 0; i < STATE_COUNTERS; i++) {
         w[i] = vs_get_u32(blob + 28 + 4 * i);
     }
-    VsStateRow row = {.has_edits = vs_get_u32(blob + 72) != 0,
-                      .edits_len = vs_get_u32(blob + 76),
-                      .edits_crc = vs_get_u32(blob + 80)};
+    VsStateRow row = {.has_edits = vs_get_u32(blob + 76) != 0,
+                      .edits_len = vs_get_u32(blob + 80),
+                      .edits_crc = vs_get_u32(blob + 84)};
     row.state = (VsState){.ver = ver,
                           .stamp = stamp,
                           .fold_ver = vs_get_u64(blob + 4),
@@ -137,7 +137,8 @@ VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                           .n_upper = w[7],
                           .upper_free = w[8],
                           .n_seeds = w[9],
-                          .cursor = w[10]};
+                          .cursor = w[10],
+                          .ef_search = w[11]};
     for (int i = 0; i < VS_PAGE_KINDS; i++) {
         row.state.folded[i] = vs_get_u32(blob + 12 + 4 * i);
     }

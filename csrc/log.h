@@ -22,7 +22,7 @@
 
 #include "graph.h"
 
-#define VS_STATE_SIZE 88 /* bytes of a stored state */
+#define VS_STATE_SIZE 92 /* bytes of a stored state */
 
 /* Appends to a growing buffer. */
 VsStatus vs_buffer_append(const VsAlloc *a, VsBuffer *b, const void *bytes, size_t len);
@@ -47,8 +47,8 @@ VsStatus vs_edit_read(const VsGraph *g, const unsigned char *data, size_t len, s
 /* The state as the blob of a log row (ver and stamp are columns of the row):
  *
  *     "VSt1", fold_ver u64, folded u32 x 4, n_nodes, n_live, n_dead, free_head, next_seq,
- * entry, max_level, n_upper, upper_free, n_seeds, cursor: u32 each; has_edits u32, length
- * of the edits u32, their CRC-32C u32, CRC-32C of the bytes before u32
+ * entry, max_level, n_upper, upper_free, n_seeds, cursor, ef_search: u32 each; has_edits
+ * u32, length of the edits u32, their CRC-32C u32, CRC-32C of the bytes before u32
  */
 void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
                      int has_edits, unsigned char *out);

@@ -48,11 +48,14 @@ void vs_history_push(VsGraph *g, VsHistory *h) {
     }
 }
 
-int vs_history_return(VsGraph *g, VsHistory *h, uint64_t ver, uint64_t stamp) {
+static int same_state(const VsState *a, const VsState *b) {
+    return a->stamp == b->stamp && a->ver == b->ver && a->fold_ver == b->fold_ver;
+}
+
+int vs_history_return(VsGraph *g, VsHistory *h, const VsState *state) {
     int i = h->n;
     VsTable table[VS_PAGE_KINDS];
-    while (i > 0 &&
-           (h->at[i - 1].state.stamp != stamp || h->at[i - 1].state.ver != ver)) {
+    while (i > 0 && !same_state(&h->at[i - 1].state, state)) {
         i--;
     }
     if (i == 0 || clone_tables(g, h->at[i - 1].table, table) != VS_OK) {
@@ -62,7 +65,7 @@ int vs_history_return(VsGraph *g, VsHistory *h, uint64_t ver, uint64_t stamp) {
     free_tables(g, g->table);
     memcpy(g->table, table, sizeof table);
     g->state = h->at[i - 1].state;
-    vs_overlay_keep(g, 0, ver);
+    vs_overlay_keep(g, 0, state->ver);
     while (h->n > i) {
         free_tables(g, h->at[--h->n].table);
     }

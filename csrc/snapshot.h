@@ -28,9 +28,10 @@ typedef struct VsHistory {
  * answer. */
 void vs_history_push(VsGraph *g, VsHistory *h);
 
-/* Makes the graph the remembered state with this stamp (dropping unflushed edits and the
- * states after it). 0 if there is none, or memory is short. */
-int vs_history_return(VsGraph *g, VsHistory *h, uint64_t ver, uint64_t stamp);
+/* Makes the graph the remembered state that is `state` in ver, stamp and fold_ver
+ * (dropping unflushed edits and the states after it). 0 if there is none, or memory is
+ * short. */
+int vs_history_return(VsGraph *g, VsHistory *h, const VsState *state);
 
 /* Forgets all but the newest state / all states. A fold must forget all older ones: their
  * pages that are not in memory can no longer be loaded. */

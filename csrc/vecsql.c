@@ -39,6 +39,7 @@ VsMemoryIndex *vs_memory_open(uint32_t dims, int metric, int kind, uint32_t m,
                        .kind = (VsIndexKind)kind,
                        .m = m,
                        .ef_construction = ef_construction,
+                       .ef_search = 64,
                        .page_bytes = 4048};
     VsHooks none = {0};
     VsMemoryIndex *index = vs_alloc_zero(&libc_alloc, 1, sizeof *index);

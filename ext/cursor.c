@@ -188,7 +188,6 @@ static int start_knn(Cursor *c, const char *plan, int argc, sqlite3_value **argv
     }
     c->knn.vector = &t->index->vector[number];
     c->knn.k = -1;
-    c->knn.ef = knn_column(&c->knn)->ef_search;
     for (int i = 0; rc == SQLITE_OK && i < argc; i++) {
         word += strspn(word, " ");
         size_t len = strcspn(word, " ");

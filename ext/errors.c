@@ -56,9 +56,15 @@ int vsx_explain(VsxTable *t, int rc) {
         }
         return vsx_fail(t, rc, "%s.%s: database or disk is full", i->schema, i->table);
     default:
-        return t->base.zErrMsg != NULL ? rc
-                                       : vsx_fail(t, rc, "%s.%s: %s", i->schema, i->table,
-                                                  sqlite3_errmsg(i->global->db));
+        if (t->base.zErrMsg != NULL) {
+            return rc;
+        }
+        if (i->def->content != NULL) {
+            return vsx_fail(t, rc, "%s.%s, an index over %s: %s", i->schema, i->table,
+                            i->def->content, sqlite3_errmsg(i->global->db));
+        }
+        return vsx_fail(t, rc, "%s.%s: %s", i->schema, i->table,
+                        sqlite3_errmsg(i->global->db));
     }
 }
 

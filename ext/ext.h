@@ -43,7 +43,6 @@ typedef struct VsxColumn {
     char *collation; /* of a content table's column; NULL: BINARY */
     int vector;      /* number among the vector columns */
     VsParams params; /* of a vector column */
-    uint32_t ef_search;
 } VsxColumn;
 
 typedef struct VsxSchema {

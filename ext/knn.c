@@ -131,6 +131,7 @@ static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
     rc = rc == SQLITE_OK && (hits == NULL || result == NULL) ? SQLITE_NOMEM : rc;
     if (rc == SQLITE_OK) {
         VsStatus st = vs_query_set(v->graph, knn->query, &q);
+        knn->ef = knn->ef > 0 ? knn->ef : v->graph->state.ef_search;
         st = st == VS_OK ? vs_search(v->graph, &q, want, knn->ef,
                                      filtered ? &admit : NULL, hits, &n)
                          : st;
@@ -204,7 +205,7 @@ static int keep_new(VsxKnn *knn) {
         if (vsx_rowmap_get(knn->given, r.rowid) != NULL) {
             continue;
         }
-        if (first || compare_results(&r, &knn->last) > 0) {
+        if (first || r.distance >= knn->last.distance) {
             knn->result[kept++] = r;
         } else if (knn->complete) {
             held[late++] = r;

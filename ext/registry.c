@@ -12,7 +12,7 @@ static int same_params(const VsxSchema *a, const VsxSchema *b) {
     for (int i = 0; i < a->n_columns; i++) {
         const VsxColumn *x = &a->column[i], *y = &b->column[i];
         if (x->role != y->role || x->stored != y->stored || x->indexed != y->indexed ||
-            x->ef_search != y->ef_search || strcmp(x->name, y->name) != 0 ||
+            strcmp(x->name, y->name) != 0 ||
             sqlite3_stricmp(x->collation, y->collation) != 0 ||
             memcmp(&x->params, &y->params, sizeof x->params) != 0) {
             return 0;

@@ -152,7 +152,7 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
         c->params.ef_construction = n = number(value, 1, MAX_EF);
     } else if (token_is(key, "ef_search")) {
         expected = "a whole number from 1 to 100000";
-        c->ef_search = n = number(value, 1, MAX_EF);
+        c->params.ef_search = n = number(value, 1, MAX_EF);
     } else {
         *err = sqlite3_mprintf("column %s: unknown option '%.*s'", c->name, key.len,
                                key.text);
@@ -190,7 +190,7 @@ static int parse_vector(VsxColumn *c, Token type, const char *at, char **err) {
                            .kind = VS_HNSW,
                            .m = DEFAULT_M,
                            .ef_construction = DEFAULT_EF_CONSTRUCTION};
-    c->ef_search = DEFAULT_EF_SEARCH;
+    c->params.ef_search = DEFAULT_EF_SEARCH;
     if (CHOICE(type, later) >= 0) {
         *err = sqlite3_mprintf(
             "column %s: element type %.*s is not supported by this version; "
@@ -219,7 +219,7 @@ char *vsx_params_text(const VsxColumn *c) {
                            "ef_construction=%u ef_search=%u",
                            p->code.dims, metric_names[p->code.metric],
                            kind_names[p->kind], codec_names[p->code.codec], p->m,
-                           p->ef_construction, c->ef_search);
+                           p->ef_construction, c->params.ef_search);
 }
 
 int vsx_params_parse(const char *text, VsxColumn *column) {
@@ -234,7 +234,6 @@ int vsx_params_parse(const char *text, VsxColumn *column) {
     }
     stored.params.page_bytes = column->params.page_bytes;
     column->params = stored.params;
-    column->ef_search = stored.ef_search;
     return SQLITE_OK;
 }
 

@@ -168,8 +168,7 @@ static int collect(StatsCursor *c) {
     add(c, "dims", g->params.code.dims, NULL);
     add(c, "m", g->params.m, NULL);
     add(c, "ef_construction", g->params.ef_construction, NULL);
-    add(c, "ef_search", c->index->def->column[c->index->def->vector[c->vector]].ef_search,
-        NULL);
+    add(c, "ef_search", s->ef_search, NULL);
     add(c, "rows", s->n_live, NULL);
     add(c, "nodes", s->n_nodes, NULL);
     add(c, "deleted", s->n_dead, NULL);

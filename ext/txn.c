@@ -156,7 +156,8 @@ static int find_ourselves(VsxVector *v, int *found) {
 static int catch_up(VsxVector *v, const VsState *now, int *done) {
     int stop = 0, found = 0;
     *done = 0;
-    if (!v->known || v->stale || v->graph->changed || now->ver <= v->graph->state.ver) {
+    if (!v->known || v->stale || v->graph->changed || now->ver <= v->graph->state.ver ||
+        now->fold_ver < v->graph->state.fold_ver) {
         return SQLITE_OK;
     }
     int rc = find_ourselves(v, &found);
@@ -189,18 +190,19 @@ int vsx_refresh(VsxVector *v) {
         return rc;
     }
     VsGraph *g = v->graph;
-    int same =
-        v->known && row.state.ver == g->state.ver && row.state.stamp == g->state.stamp;
-    if (same && !v->stale) {
-        if (row.state.fold_ver != g->state.fold_ver && !g->changed) {
-            vs_overlay_keep(g, row.state.fold_ver, g->state.ver); /* folded elsewhere */
-            g->state = row.state;
-            vs_history_clear(g, &v->history);
-            vs_history_push(g, &v->history);
-        }
+    int same = v->known && !v->stale && row.state.ver == g->state.ver &&
+               row.state.stamp == g->state.stamp;
+    if (same && row.state.fold_ver == g->state.fold_ver) {
         return SQLITE_OK;
     }
-    if (v->known && vs_history_return(g, &v->history, row.state.ver, row.state.stamp)) {
+    if (same && !g->changed && row.state.fold_ver > g->state.fold_ver) {
+        vs_overlay_keep(g, row.state.fold_ver, g->state.ver); /* folded elsewhere */
+        g->state = row.state;
+        vs_history_clear(g, &v->history);
+        vs_history_push(g, &v->history);
+        return SQLITE_OK;
+    }
+    if (v->known && vs_history_return(g, &v->history, &row.state)) {
         vsx_rowmap_clear(v->map);
         v->stale = 0;
         return SQLITE_OK;
@@ -263,7 +265,8 @@ static int write_log_row(VsxVector *v, const unsigned char *edits, size_t len,
         sqlite3_bind_int64(stmt, 2, (sqlite3_int64)s->stamp);
         sqlite3_bind_blob(stmt, 3, state, VS_STATE_SIZE, SQLITE_STATIC);
         if (has_edits) {
-            sqlite3_bind_blob64(stmt, 4, edits, len, SQLITE_STATIC);
+            sqlite3_bind_blob64(stmt, 4, len > 0 ? (const void *)edits : "", len,
+                                SQLITE_STATIC);
         }
         rc = step_done(stmt);
     }

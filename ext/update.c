@@ -372,6 +372,7 @@ static int rebuild_vector(VsxTable *t, VsxVector *v) {
     VsxFilter none = {0};
     VsState empty = vs_state_initial(&v->graph->params);
     empty.ver = v->graph->state.ver; /* never the same ver with other contents */
+    empty.ef_search = v->graph->state.ef_search;
     vsx_unknown(v);
     int rc = clear_vector(v);
     rc = rc == SQLITE_OK ? vsx_content_check(t) : rc;
@@ -434,17 +435,12 @@ static int set_ef_search(VsxTable *t, const char *text) {
     }
     int rc = SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        VsxColumn *column = &index->def->column[index->def->vector[i]];
-        uint32_t before = column->ef_search;
-        column->ef_search = (uint32_t)n;
-        char *params = vsx_params_text(column);
-        rc = params == NULL
-                 ? SQLITE_NOMEM
-                 : vsx_exec(index->global->db,
-                            "REPLACE INTO \"%w\".\"%w_config\" VALUES('vector%d', %Q)",
-                            index->schema, index->table, i, params);
-        column->ef_search = rc == SQLITE_OK ? (uint32_t)n : before;
-        sqlite3_free(params);
+        VsGraph *g = index->vector[i].graph;
+        rc = vsx_refresh(&index->vector[i]);
+        if (rc == SQLITE_OK) {
+            g->state.ef_search = (uint32_t)n;
+            g->changed = 1; /* a flush without edits */
+        }
     }
     return rc;
 }

@@ -43,6 +43,7 @@ static inline VsParams test_params(uint32_t dims, uint32_t m, VsIndexKind kind) 
                       .kind = kind,
                       .m = m,
                       .ef_construction = 64,
+                      .ef_search = 64,
                       .page_bytes = 1024};
 }
 
