@@ -247,7 +247,8 @@ static char *row_vector_sql(const VsxVector *v, VsxSql which) {
     const char *column = i->def->column[i->def->vector[v->number]].source;
     const char *key = vsx_rowid_name(i->def);
     return which == VSX_SQL_VECTOR
-               ? sqlite3_mprintf("SELECT %s FROM %s WHERE %s = ?1", column, i->rows, key)
+               ? sqlite3_mprintf("SELECT r.%s FROM %s r WHERE r.%s = ?1", column, i->rows,
+                                 key)
                : sqlite3_mprintf("SELECT r.%s, m.node, r.%s FROM %s r LEFT JOIN "
                                  "\"%w\".\"%w_map%d\" m ON m.rowid = r.%s",
                                  key, column, i->rows, i->schema, i->table, v->number,
@@ -318,19 +319,21 @@ static char *row_update_sql(const VsxIndex *index) {
     return sqlite3_str_finish(sql);
 }
 
-/* All columns in the order of VsxColumn.stored. */
+/* All columns in the order of VsxColumn.stored. Names are qualified: SQLite takes an
+ * unknown "name" for a string, but never an unknown r."name". */
 static char *row_get_sql(const VsxIndex *index) {
     const VsxSchema *def = index->def;
     sqlite3_str *sql = sqlite3_str_new(index->global->db);
-    sqlite3_str_appendf(sql, "SELECT %s", vsx_rowid_name(def));
+    sqlite3_str_appendf(sql, "SELECT r.%s", vsx_rowid_name(def));
     for (int stored = 1; stored < def->n_stored; stored++) {
         for (int i = 0; i < def->n_columns; i++) {
             if (def->column[i].stored == stored) {
-                sqlite3_str_appendf(sql, ", %s", def->column[i].source);
+                sqlite3_str_appendf(sql, ", r.%s", def->column[i].source);
             }
         }
     }
-    sqlite3_str_appendf(sql, " FROM %s WHERE %s = ?1", index->rows, vsx_rowid_name(def));
+    sqlite3_str_appendf(sql, " FROM %s r WHERE r.%s = ?1", index->rows,
+                        vsx_rowid_name(def));
     return sqlite3_str_finish(sql);
 }
 
@@ -340,10 +343,10 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
     case VSX_ROW_GET:
         return row_get_sql(index);
     case VSX_ROW_NEXT:
-        return sqlite3_mprintf("SELECT %s FROM %s WHERE %s >= ?1 ORDER BY %s LIMIT 64",
-                               key, rows, key, key);
+        return sqlite3_mprintf(
+            "SELECT r.%s FROM %s r WHERE r.%s >= ?1 ORDER BY 1 LIMIT 64", key, rows, key);
     case VSX_ROW_LAST:
-        return sqlite3_mprintf("SELECT max(%s) FROM %s", key, rows);
+        return sqlite3_mprintf("SELECT max(r.%s) FROM %s r", key, rows);
     case VSX_ROW_REPLACE:
         return row_replace_sql(index);
     case VSX_ROW_UPDATE:
