@@ -1,0 +1,52 @@
+"""Writes the golden file of the current format: python tests/data/make_golden.py OUT.db.
+
+The statements below never change; a new format version gets a new file beside the old ones.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+import vecsql
+
+
+def vectors(n: int, dims: int, seed: int) -> np.ndarray:
+    """n small integer vectors, the same on every machine."""
+    values = (np.arange(n * dims, dtype=np.uint64) + seed) * np.uint64(2654435761) % 4294967291
+    return ((values % 201).astype(np.float32) - 100).reshape(n, dims)
+
+
+def main(path: str) -> None:
+    """Tables with folded pages and a log behind them, deletions, several columns, content=."""
+    db = vecsql.connect(path, driver="apsw")
+    db.execute(
+        "CREATE VIRTUAL TABLE own USING vecsql(id INTEGER PRIMARY KEY, a FLOAT[8] m=4, "
+        "b FLOAT[3] distance_metric=cosine index=flat, tag TEXT indexed, +note TEXT)"
+    )
+    a, b = vectors(600, 8, 1), vectors(600, 3, 2)
+    insert = "INSERT INTO own VALUES(?, ?, ?, ?, ?)"
+    with db:
+        for i in range(500):
+            vector = None if i % 100 == 99 else b[i].tobytes()
+            db.execute(insert, (i, a[i].tobytes(), vector, "xyz"[i % 3], f"note {i}"))
+    db.execute("INSERT INTO own(own) VALUES('optimize')")
+    for i in range(500, 540):
+        db.execute(insert, (i, a[i].tobytes(), b[i].tobytes(), None, None))
+    db.execute("DELETE FROM own WHERE id % 17 = 3")
+    db.execute("UPDATE own SET a = ? WHERE id = 5", (a[599].tobytes(),))
+    db.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT, e BLOB)")
+    db.executemany(
+        "INSERT INTO docs VALUES(?, ?, ?)", [(i, f"t{i}", a[i].tobytes()) for i in range(50)]
+    )
+    db.execute(
+        "CREATE VIRTUAL TABLE docs_idx USING vecsql(content=docs, content_rowid=id, "
+        "e FLOAT[8] distance_metric=dot m=4)"
+    )
+    db.execute("DELETE FROM docs WHERE id = 7")
+    db.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
