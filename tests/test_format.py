@@ -125,7 +125,7 @@ class Reader:
         for node in range(self.n_nodes):
             data = self.slot(NODE, node)
             rowid, _, _, _, _, _, flags = struct.unpack_from("<qIIHHBB", data)
-            links = [v for v in struct.unpack_from(f"<{(len(data) - 24) // 4}I", data, 24)]
+            links = list(struct.unpack_from(f"<{(len(data) - 24) // 4}I", data, 24))
             if NONE in links:
                 links = links[: links.index(NONE)]
             if flags & 3 == 1:
