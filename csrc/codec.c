@@ -1,6 +1,7 @@
 /* Codecs and metrics; see codec.h. `none` keeps the vector itself as its code. */
 #include "codec.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -28,12 +29,17 @@ static void none_prepare_code(const VsCodecParams *params, const unsigned char *
     memcpy(data, code, none_code_size(params));
 }
 
+/* Sums that leave float32 stay comparable: at the end of the scale, never NaN. */
+static float finite_order(float order) {
+    return order > -FLT_MAX && order < FLT_MAX ? order : order < 0 ? -FLT_MAX : FLT_MAX;
+}
+
 static float none_distance(const VsQuery *query, const unsigned char *code) {
     const float *q = (const float *)(const void *)query->data;
     const float *v = (const float *)(const void *)code;
-    return query->params->metric == VS_L2
-               ? query->kernels->l2sq_f32(q, v, query->params->dims)
-               : -query->kernels->dot_f32(q, v, query->params->dims);
+    return finite_order(query->params->metric == VS_L2
+                            ? query->kernels->l2sq_f32(q, v, query->params->dims)
+                            : -query->kernels->dot_f32(q, v, query->params->dims));
 }
 
 static const VsCodec codec_none = {

@@ -49,7 +49,8 @@ typedef struct VsCodec {
     /* Writes the prepared form of a vector that is known only by its code. */
     void (*prepare_code)(const VsCodecParams *params, const unsigned char *code,
                          unsigned char *data);
-    /* Order of a code relative to the query: smaller is nearer. */
+    /* Order of a code relative to the query: smaller is nearer. Finite; +-FLT_MAX means
+     * that the sum left float32 and says nothing more. */
     float (*distance)(const VsQuery *query, const unsigned char *code);
 } VsCodec;
 

@@ -249,8 +249,7 @@ VsStatus vs_delete(VsGraph *g, uint32_t node) {
     return st;
 }
 
-/* ---- consolidation
- * --------------------------------------------------------------------------- */
+/* ---- consolidation -------------------------------------------------------------- */
 
 VsStatus vs_consolidate(VsGraph *g, uint32_t budget) {
     VsStatus st = VS_OK;

@@ -43,8 +43,7 @@ int vs_interrupted(const VsGraph *g) {
     return g->hooks.interrupted != NULL && g->hooks.interrupted(g->hooks.ctx);
 }
 
-/* ---- open and close
- * -------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------- */
 
 VsState vs_state_initial(const VsParams *params) {
     uint32_t words[] = {params->code.dims,
@@ -155,8 +154,7 @@ uint32_t vs_slots_used(const VsState *state, VsPageKind kind) {
     }
 }
 
-/* ---- reading
- * --------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------- */
 
 static int link_ok(const VsGraph *g, uint32_t v) {
     return v == VS_NIL || v < g->state.n_nodes;
@@ -244,12 +242,13 @@ VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
         vs_overlay_apply(g, kind, page, ver, data);
         st = vs_page_judge(g, kind, page, data);
     }
+    if (st == VS_OK) {
+        st = vs_table_fill(&g->alloc, &g->table[kind], page, data);
+    }
     if (st != VS_OK) {
         vs_page_release(&g->alloc, data);
-        return st;
     }
-    vs_table_fill(&g->table[kind], page, data);
-    return VS_OK;
+    return st;
 }
 
 VsStatus vs_slot(VsGraph *g, VsPageKind kind, uint32_t slot, const unsigned char **out) {
@@ -312,8 +311,7 @@ uint32_t vs_list_length(const VsList *list) {
     return n;
 }
 
-/* ---- changing
- * -------------------------------------------------------------------------------- */
+/* ---- changing ------------------------------------------------------------------- */
 
 /* Beyond this a flush writes pages instead of a log row. */
 #define REDO_LIMIT ((size_t)1 << 20)

@@ -94,8 +94,7 @@ static VsStatus plan_links(VsGraph *g, const VsQuery *q, Plan *plan) {
     return st;
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------- */
 
 static VsStatus write_upper(VsGraph *g, const Plan *plan, uint32_t *first) {
     unsigned char slot[VS_UPPER_HEAD + 4 * VS_MAX_M];

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- counters and seeds
- * ---------------------------------------------------------------------- */
+/* ---- counters and seeds --------------------------------------------------------- */
 
 VsStatus vs_seed_add(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
@@ -104,8 +103,7 @@ static VsStatus count_link(VsGraph *g, uint32_t from, uint32_t layer, uint32_t t
     return st == VS_OK ? vs_count_links(g, to, delta, old * delta) : st;
 }
 
-/* ---- lists
- * ----------------------------------------------------------------------------------- */
+/* ---- lists ---------------------------------------------------------------------- */
 
 VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target) {
     VsList list;
@@ -179,8 +177,7 @@ VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t targ
     return st;
 }
 
-/* ---- freeing
- * --------------------------------------------------------------------------------- */
+/* ---- freeing -------------------------------------------------------------------- */
 
 VsStatus vs_node_release(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
@@ -277,20 +274,7 @@ VsStatus vs_reap(VsGraph *g, uint32_t node) {
     return st;
 }
 
-/* ---- choosing
- * -------------------------------------------------------------------------------- */
-
-static int compare_hits(const void *a, const void *b) {
-    const VsHit *x = a, *y = b;
-    if (x->order != y->order) {
-        return x->order < y->order ? -1 : 1;
-    }
-    return x->node > y->node ? -1 : x->node < y->node;
-}
-
-void vs_hits_sort(VsHit *hits, size_t n) {
-    qsort(hits, n, sizeof *hits, compare_hits);
-}
+/* ---- choosing ------------------------------------------------------------------- */
 
 VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
                  size_t *n_out) {
@@ -374,8 +358,7 @@ VsStatus vs_select(VsGraph *g, uint32_t node, uint32_t layer, const VsHit *candi
     return st;
 }
 
-/* ---- rescue
- * ---------------------------------------------------------------------------------- */
+/* ---- rescue --------------------------------------------------------------------- */
 
 /* Makes `from` link to `node`: in a free place or instead of the farthest link that is
  * not needed. *done 0: there is no such place. */

@@ -51,9 +51,6 @@ VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
 VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
                  size_t *n_out);
 
-/* Sorts hits nearest first, equal ones newer node first. */
-void vs_hits_sort(VsHit *hits, size_t n);
-
 /* Gives a live node an in-link from the nearest older candidate that can take one; if
  * none can, the node is (or becomes) a seed. */
 VsStatus vs_rescue(VsGraph *g, uint32_t node, const VsHit *candidates, size_t n);

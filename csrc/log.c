@@ -6,8 +6,7 @@
 
 #include "crc32c.h"
 
-/* ---- buffers and edits
- * ----------------------------------------------------------------------- */
+/* ---- buffers and edits ---------------------------------------------------------- */
 
 VsStatus vs_buffer_reserve(const VsAlloc *a, VsBuffer *b, size_t more) {
     return vs_grow(a, (void **)&b->data, &b->cap, b->len + more, 1);
@@ -71,8 +70,7 @@ VsStatus vs_edit_read(const VsGraph *g, const unsigned char *data, size_t len, s
     return VS_OK;
 }
 
-/* ---- the stored state
- * ------------------------------------------------------------------------ */
+/* ---- the stored state ----------------------------------------------------------- */
 
 #define STATE_COUNTERS 12
 
@@ -81,6 +79,13 @@ static void counters_of(const VsState *s, uint32_t *w) {
         s->n_nodes,   s->n_live,  s->n_dead,     s->free_head, s->next_seq, s->entry,
         s->max_level, s->n_upper, s->upper_free, s->n_seeds,   s->cursor,   s->ef_search};
     memcpy(w, all, sizeof all);
+}
+
+static uint32_t state_crc(const unsigned char *blob, uint64_t ver, uint64_t stamp) {
+    unsigned char columns[16];
+    vs_put_u64(columns, ver);
+    vs_put_u64(columns + 8, stamp);
+    return vs_crc32c(vs_crc32c(0, blob, 88), columns, sizeof columns);
 }
 
 void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
@@ -98,12 +103,12 @@ void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edit
     vs_put_u32(out + 76, (uint32_t)(has_edits != 0));
     vs_put_u32(out + 80, (uint32_t)n_edits);
     vs_put_u32(out + 84, vs_crc32c(0, edits, n_edits));
-    vs_put_u32(out + 88, vs_crc32c(0, out, 88));
+    vs_put_u32(out + 88, state_crc(out, s->ver, s->stamp));
 }
 
 static int state_sane(const VsState *s) {
-    return s->n_nodes <= VS_MAX_NODES && s->n_live <= s->n_nodes &&
-           s->n_dead <= s->n_nodes - s->n_live &&
+    return s->ver <= INT64_MAX / 2 && s->n_nodes <= VS_MAX_NODES &&
+           s->n_live <= s->n_nodes && s->n_dead <= s->n_nodes - s->n_live &&
            (s->entry == VS_NIL || s->entry < s->n_nodes) &&
            (s->free_head == VS_NIL || s->free_head < s->n_nodes) &&
            (s->upper_free == VS_NIL || s->upper_free < s->n_upper) &&
@@ -114,7 +119,7 @@ static int state_sane(const VsState *s) {
 VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                          uint64_t stamp, VsStateRow *out) {
     if (len != VS_STATE_SIZE || memcmp(blob, "VSt1", 4) != 0 ||
-        vs_get_u32(blob + 88) != vs_crc32c(0, blob, 88)) {
+        vs_get_u32(blob + 88) != state_crc(blob, ver, stamp)) {
         return VS_CORRUPT;
     }
     uint32_t w[STATE_COUNTERS];
@@ -156,8 +161,7 @@ VsStatus vs_state_check_edits(const VsStateRow *row, const unsigned char *edits,
                : VS_CORRUPT;
 }
 
-/* ---- overlay
- * --------------------------------------------------------------------------------- */
+/* ---- overlay -------------------------------------------------------------------- */
 
 typedef struct OverlayRow {
     uint64_t ver;
@@ -393,8 +397,7 @@ static VsStatus unfolded_pages(const VsGraph *g, VsPageRef **out, size_t *n) {
     return VS_OK;
 }
 
-/* ---- flushing
- * -------------------------------------------------------------------------------- */
+/* ---- flushing ------------------------------------------------------------------- */
 
 /* The stamp of a state that follows `stamp`, without the fields that folding changes. */
 static uint64_t next_stamp(const VsState *s) {

@@ -48,7 +48,8 @@ VsStatus vs_edit_read(const VsGraph *g, const unsigned char *data, size_t len, s
  *
  *     "VSt1", fold_ver u64, folded u32 x 4, n_nodes, n_live, n_dead, free_head, next_seq,
  * entry, max_level, n_upper, upper_free, n_seeds, cursor, ef_search: u32 each; has_edits
- * u32, length of the edits u32, their CRC-32C u32, CRC-32C of the bytes before u32
+ * u32, length of the edits u32, their CRC-32C u32, CRC-32C of the bytes before, of ver
+ * and of stamp u32
  */
 void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
                      int has_edits, unsigned char *out);

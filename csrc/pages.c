@@ -43,8 +43,7 @@ uint64_t vs_get_u64(const unsigned char *p) {
     return v;
 }
 
-/* ---- memory
- * ---------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------- */
 
 VsGeometry vs_geometry(uint32_t page_bytes, uint32_t fixed_size, uint32_t n_links,
                        uint32_t slot_size) {
@@ -88,7 +87,7 @@ uint64_t *vs_page_mark(unsigned char *page) {
 }
 
 static void leaf_release(const VsAlloc *a, VsLeaf *leaf) {
-    if (--leaf->refs > 0) {
+    if (leaf == NULL || --leaf->refs > 0) {
         return;
     }
     for (uint32_t i = 0; i < VS_LEAF_PAGES; i++) {
@@ -105,19 +104,14 @@ VsStatus vs_table_reserve(const VsAlloc *a, VsTable *t, uint32_t n) {
     size_t cap = t->n_leaves;
     VsStatus st = vs_grow(a, (void **)&t->leaf, &cap, need, sizeof *t->leaf);
     while (st == VS_OK && t->n_leaves < need) {
-        VsLeaf *leaf = vs_alloc_zero(a, 1, sizeof *leaf);
-        if (leaf == NULL) {
-            return VS_NOMEM;
-        }
-        leaf->refs = 1;
-        t->leaf[t->n_leaves++] = leaf;
+        t->leaf[t->n_leaves++] = NULL;
     }
     return st;
 }
 
 VsStatus vs_table_own_leaf(const VsAlloc *a, VsTable *t, uint32_t page) {
     VsLeaf **at = &t->leaf[page >> VS_LEAF_BITS];
-    if ((*at)->refs == 1) {
+    if (*at == NULL || (*at)->refs == 1) {
         return VS_OK;
     }
     VsLeaf *copy = vs_alloc(a, 1, sizeof *copy);
@@ -156,8 +150,17 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
     return VS_OK;
 }
 
-void vs_table_fill(VsTable *t, uint32_t page, unsigned char *data) {
-    t->leaf[page >> VS_LEAF_BITS]->page[page & (VS_LEAF_PAGES - 1)] = data;
+VsStatus vs_table_fill(const VsAlloc *a, VsTable *t, uint32_t page, unsigned char *data) {
+    VsLeaf **at = &t->leaf[page >> VS_LEAF_BITS];
+    if (*at == NULL) {
+        *at = vs_alloc_zero(a, 1, sizeof **at);
+        if (*at == NULL) {
+            return VS_NOMEM;
+        }
+        (*at)->refs = 1;
+    }
+    (*at)->page[page & (VS_LEAF_PAGES - 1)] = data;
+    return VS_OK;
 }
 
 VsStatus vs_table_clone(const VsAlloc *a, const VsTable *from, VsTable *to) {
@@ -170,7 +173,9 @@ VsStatus vs_table_clone(const VsAlloc *a, const VsTable *from, VsTable *to) {
         memcpy(leaf, from->leaf, from->n_leaves * sizeof(VsLeaf *));
     }
     for (uint32_t i = 0; i < from->n_leaves; i++) {
-        leaf[i]->refs++;
+        if (leaf[i] != NULL) {
+            leaf[i]->refs++;
+        }
     }
     *to = (VsTable){.leaf = leaf, .n_leaves = from->n_leaves};
     return VS_OK;
@@ -184,8 +189,7 @@ void vs_table_clear(const VsAlloc *a, VsTable *t) {
     *t = (VsTable){0};
 }
 
-/* ---- stored form
- * ----------------------------------------------------------------------------- */
+/* ---- stored form ---------------------------------------------------------------- */
 
 #define NARROW_NIL \
     0xFFFFFFu /* VS_NIL in three bytes; also the first link that needs four */

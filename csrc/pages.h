@@ -96,7 +96,8 @@ typedef struct VsTable {
 /* The page, or NULL if it is not in memory. */
 static inline unsigned char *vs_table_get(const VsTable *t, uint32_t page) {
     uint32_t i = page >> VS_LEAF_BITS;
-    return i < t->n_leaves ? t->leaf[i]->page[page & (VS_LEAF_PAGES - 1)] : NULL;
+    const VsLeaf *leaf = i < t->n_leaves ? t->leaf[i] : NULL;
+    return leaf == NULL ? NULL : leaf->page[page & (VS_LEAF_PAGES - 1)];
 }
 
 /* A new zeroed page with one reference; NULL when out of memory. */
@@ -110,7 +111,8 @@ size_t vs_page_memory(const VsGeometry *geo);
  * writer keeps its list of dirty pages with it. */
 uint64_t *vs_page_mark(unsigned char *page);
 
-/* Makes room for page numbers 0..n-1 (not loaded). */
+/* Makes room for page numbers 0..n-1 (not loaded; leaves come with their first page, so
+ * that a damaged count costs little). */
 VsStatus vs_table_reserve(const VsAlloc *a, VsTable *t, uint32_t n);
 
 /* Makes the leaf of `page` belong to t alone, so that filling or replacing the page is
@@ -122,8 +124,9 @@ VsStatus vs_table_own_leaf(const VsAlloc *a, VsTable *t, uint32_t page);
 VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint32_t page,
                       unsigned char **out);
 
-/* Puts a page (and the reference that comes with it) where there was none. */
-void vs_table_fill(VsTable *t, uint32_t page, unsigned char *data);
+/* Puts a page (and the reference that comes with it) where there was none. On VS_NOMEM
+ * the reference stays with the caller. */
+VsStatus vs_table_fill(const VsAlloc *a, VsTable *t, uint32_t page, unsigned char *data);
 
 /* A second table with the same contents. *to is overwritten. */
 VsStatus vs_table_clone(const VsAlloc *a, const VsTable *from, VsTable *to);

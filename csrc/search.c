@@ -1,6 +1,7 @@
 /* Beam search, greedy descent and exact scan; see search.h. */
 #include "search.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__GNUC__)
@@ -26,8 +27,7 @@ struct VsScratch {
     uint64_t evaluations;
 };
 
-/* ---- scratch
- * --------------------------------------------------------------------------------- */
+/* ---- scratch -------------------------------------------------------------------- */
 
 VsStatus vs_scratch_new(const VsGraph *g, VsScratch **out) {
     VsScratch *s = vs_alloc_zero(&g->alloc, 1, sizeof *s);
@@ -96,8 +96,7 @@ static void forget_visits(VsScratch *s) {
     s->n_touched = 0;
 }
 
-/* ---- queries
- * --------------------------------------------------------------------------------- */
+/* ---- queries -------------------------------------------------------------------- */
 
 VsStatus vs_query_set(VsGraph *g, const float *v, VsQuery *out) {
     g->codec->prepare(&g->params.code, v, g->scratch->query[0]);
@@ -126,8 +125,7 @@ VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out) {
     return st;
 }
 
-/* ---- the pool
- * -------------------------------------------------------------------------------- */
+/* ---- the pool ------------------------------------------------------------------- */
 
 static inline int before(VsHit a, VsHit b) {
     return a.order < b.order ||
@@ -162,8 +160,7 @@ static inline size_t pool_offer(Pool *p, VsHit hit) {
     return low;
 }
 
-/* ---- the walk
- * -------------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------- */
 
 typedef struct Neighbours {
     uint32_t node[2 * VS_MAX_M];
@@ -347,8 +344,19 @@ VsStatus vs_seeds(VsGraph *g, const uint32_t **out, size_t *n) {
     return st;
 }
 
-/* ---- exact
- * ----------------------------------------------------------------------------------- */
+/* ---- exact ---------------------------------------------------------------------- */
+
+static int compare_hits(const void *a, const void *b) {
+    const VsHit *x = a, *y = b;
+    if (x->order != y->order) {
+        return x->order < y->order ? -1 : 1;
+    }
+    return x->node > y->node ? -1 : x->node < y->node;
+}
+
+void vs_hits_sort(VsHit *hits, size_t n) {
+    qsort(hits, n, sizeof *hits, compare_hits);
+}
 
 static VsStatus is_live(VsGraph *g, uint32_t node, int *live) {
     const VsNode *n = NULL;
@@ -375,19 +383,22 @@ static uint32_t next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_no
     return n_nodes;
 }
 
-VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
-                 VsHit *hits, size_t *n) {
-    Pool pool = {hits, 0, k};
+/* Offers each live admitted node to the pool, or appends it to `all` if that is not NULL.
+ */
+static VsStatus scan_nodes(VsGraph *g, const VsQuery *q, const VsAdmit *admit, Pool *pool,
+                           VsHit *all, size_t *n_all) {
     uint32_t n_nodes = g->state.n_nodes, polled = 0;
-    for (uint32_t u = next_admitted(admit, 0, n_nodes); k > 0 && u < n_nodes;
+    for (uint32_t u = next_admitted(admit, 0, n_nodes); u < n_nodes;
          u = next_admitted(admit, u + 1, n_nodes)) {
         int live;
         VsHit hit = {0, u};
         VsStatus st = is_live(g, u, &live);
         if (st == VS_OK && live) {
             st = vs_order(g, q, u, &hit.order);
-            if (st == VS_OK) {
-                pool_offer(&pool, hit);
+            if (st == VS_OK && all != NULL) {
+                all[(*n_all)++] = hit;
+            } else if (st == VS_OK) {
+                pool_offer(pool, hit);
             }
         }
         if (st == VS_OK && ++polled % (POLL_EVERY * 16) == 0 && vs_interrupted(g)) {
@@ -397,12 +408,38 @@ VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
             return st;
         }
     }
-    *n = pool.n;
     return VS_OK;
 }
 
-/* ---- top k
- * ----------------------------------------------------------------------------------- */
+/* From here on sorting everything once is cheaper than keeping the nearest sorted. */
+#define SORTED_SCAN 512
+
+VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
+                 VsHit *hits, size_t *n) {
+    Pool pool = {hits, 0, k};
+    VsHit *all = NULL;
+    size_t n_all = 0;
+    VsStatus st = VS_OK;
+    if (k > SORTED_SCAN) {
+        all = vs_alloc(&g->alloc, g->state.n_nodes, sizeof *all);
+        st = all == NULL ? VS_NOMEM : VS_OK;
+    }
+    if (st == VS_OK && k > 0) {
+        st = scan_nodes(g, q, admit, &pool, all, &n_all);
+    }
+    if (st == VS_OK && all != NULL) {
+        vs_hits_sort(all, n_all);
+        pool.n = n_all < k ? n_all : k;
+        memcpy(hits, all, pool.n * sizeof *hits);
+    }
+    vs_free(&g->alloc, all);
+    if (st == VS_OK) {
+        *n = pool.n;
+    }
+    return st;
+}
+
+/* ---- top k ---------------------------------------------------------------------- */
 
 /* Keeps what may be returned: live and admitted, the first k. */
 static VsStatus keep_results(VsGraph *g, Pool *pool, size_t k, const VsAdmit *admit,

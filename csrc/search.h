@@ -31,6 +31,9 @@ static inline int vs_admitted(const VsAdmit *admit, uint32_t node) {
            (node < admit->n_nodes && (admit->words[node >> 6] >> (node & 63) & 1) != 0);
 }
 
+/* Sorts hits nearest first, equal ones newer node first. */
+void vs_hits_sort(VsHit *hits, size_t n);
+
 VsStatus vs_scratch_new(const VsGraph *g, VsScratch **out);
 void vs_scratch_free(const VsGraph *g, VsScratch *s);
 

@@ -193,26 +193,32 @@ static int check_reach(Check *c) {
     return right ? 1 : flaw(c, VS_FLAW_ENTRY, entry);
 }
 
+static VsStatus check_graph(Check *c) {
+    const VsAlloc *a = &c->g->alloc;
+    size_t n = c->g->state.n_nodes;
+    VsStatus st = VS_NOMEM;
+    c->indeg = vs_alloc_zero(a, n, sizeof *c->indeg);
+    c->indeg_old = vs_alloc_zero(a, n, sizeof *c->indeg_old);
+    c->reached = vs_alloc_zero(a, n, 1);
+    c->queue = vs_alloc(a, n, sizeof *c->queue);
+    if (c->indeg != NULL && c->indeg_old != NULL && c->reached != NULL &&
+        c->queue != NULL) {
+        st = VS_OK;
+        if (check_counts(c) && check_links(c) && c->g->params.kind == VS_HNSW) {
+            (void)check_reach(c);
+        }
+    }
+    vs_free(a, c->indeg);
+    vs_free(a, c->indeg_old);
+    vs_free(a, c->reached);
+    vs_free(a, c->queue);
+    return st;
+}
+
 VsStatus vs_validate(VsGraph *g, VsFinding *out) {
-    size_t n = g->state.n_nodes;
     Check c = {.g = g, .out = out};
     int sound = 0;
     *out = (VsFinding){.flaw = VS_FLAW_NONE, .node = VS_NIL};
-    c.indeg = vs_alloc_zero(&g->alloc, n, sizeof *c.indeg);
-    c.indeg_old = vs_alloc_zero(&g->alloc, n, sizeof *c.indeg_old);
-    c.reached = vs_alloc_zero(&g->alloc, n, 1);
-    c.queue = vs_alloc(&g->alloc, n, sizeof *c.queue);
-    VsStatus st = VS_NOMEM;
-    if (c.indeg != NULL && c.indeg_old != NULL && c.reached != NULL && c.queue != NULL) {
-        st = check_pages(&c, &sound);
-    }
-    if (st == VS_OK && sound && check_counts(&c) && check_links(&c) &&
-        g->params.kind == VS_HNSW) {
-        (void)check_reach(&c);
-    }
-    vs_free(&g->alloc, c.indeg);
-    vs_free(&g->alloc, c.indeg_old);
-    vs_free(&g->alloc, c.reached);
-    vs_free(&g->alloc, c.queue);
-    return st;
+    VsStatus st = check_pages(&c, &sound); /* first: a false count must not cost memory */
+    return st == VS_OK && sound ? check_graph(&c) : st;
 }

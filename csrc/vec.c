@@ -69,8 +69,7 @@ static bool quick_float(uint64_t head, int64_t exp10, float *out) {
     return true;
 }
 
-/* ---- parsing
- * ------------------------------------------------------------------------------ */
+/* ---- parsing -------------------------------------------------------------------- */
 
 /* A number as it was scanned. */
 typedef struct Number {
@@ -279,8 +278,7 @@ VsStatus vs_vec_parse(const VsAlloc *a, const char *text, size_t len, float **ou
     return status;
 }
 
-/* ---- checking
- * ----------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------- */
 
 static inline bool is_nonfinite(const float *v, size_t i) {
     uint32_t bits;
@@ -307,8 +305,7 @@ size_t vs_vec_first_nonfinite(const float *v, size_t n) {
     return i;
 }
 
-/* ---- formatting
- * --------------------------------------------------------------------------- */
+/* ---- formatting ----------------------------------------------------------------- */
 
 /* The longest element: sign, 9 digits, point, "e-45"; or sign, "0.000" and 9 digits. One
  * more for the comma. */
@@ -445,8 +442,7 @@ VsStatus vs_vec_format(const VsAlloc *a, const float *v, size_t n, char **out,
     return VS_OK;
 }
 
-/* ---- normalisation
- * ------------------------------------------------------------------------ */
+/* ---- normalisation -------------------------------------------------------------- */
 
 /* Codes are normalised in place inside pages, at any address. */
 static inline float load(const float *v, size_t i) {

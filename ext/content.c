@@ -24,8 +24,7 @@
 
 static const char *const events[] = {"insert", "delete", "update"};
 
-/* ---- columns
- * --------------------------------------------------------------------------------- */
+/* ---- columns -------------------------------------------------------------------- */
 
 static int find_column(const VsxSchema *def, const char *name) {
     int i = 0;
@@ -60,11 +59,40 @@ static int add_column(sqlite3 *db, const char *schema, VsxSchema *def, const cha
     return c->name == NULL || c->type == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
 
+/* The INTEGER PRIMARY KEY of the content table: only that is the rowid, unique, and stays
+ * when the file is vacuumed. NULL if it has none. */
+static char *find_key(sqlite3 *db, const char *schema, const char *content) {
+    static const char sql[] =
+        "SELECT max(name) FROM pragma_table_info(?1, ?2) WHERE pk > 0 AND NOT EXISTS"
+        "(SELECT 1 FROM pragma_table_list WHERE schema = ?2 AND name = ?1 AND wr) "
+        "HAVING count(*) = 1 AND upper(max(type)) = 'INTEGER'";
+    sqlite3_stmt *stmt = NULL;
+    char *name = NULL;
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, content, -1, SQLITE_STATIC);
+        sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);
+        if (sqlite3_step(stmt) == SQLITE_ROW) {
+            name = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+        }
+    }
+    sqlite3_finalize(stmt);
+    return name;
+}
+
 int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
                         VsxSchema *def, char **err) {
     sqlite3_stmt *stmt = NULL;
-    int found = 0, has_key = def->content_rowid == NULL ||
-                             sqlite3_stricmp(def->content_rowid, "rowid") == 0;
+    int found = 0, n_vectors = def->n_columns;
+    char *key = find_key(db, schema, def->content);
+    int has_key = key != NULL && (def->content_rowid == NULL ||
+                                  sqlite3_stricmp(def->content_rowid, key) == 0 ||
+                                  sqlite3_stricmp(def->content_rowid, "rowid") == 0);
+    if (has_key) {
+        sqlite3_free(def->content_rowid);
+        def->content_rowid = key;
+    } else {
+        sqlite3_free(key);
+    }
     int rc = sqlite3_prepare_v2(db, "SELECT name, type FROM pragma_table_info(?1, ?2)",
                                 -1, &stmt, NULL);
     if (rc == SQLITE_OK) {
@@ -80,28 +108,32 @@ int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
             found++; /* a vector column of ours */
         } else if (!vsx_schema_reserved(table, name)) {
             rc = add_column(db, schema, def, name, type);
-            has_key |= def->column[def->n_columns - 1].role == VSX_KEY;
         }
     }
-    int final = sqlite3_finalize(stmt), n_vectors = 0;
-    for (int i = 0; i < def->n_columns; i++) {
-        n_vectors += def->column[i].role == VSX_VECTOR;
-    }
+    int final = sqlite3_finalize(stmt);
     rc = rc == SQLITE_OK ? final : rc;
     def->content_lost = rc == SQLITE_OK && (found < n_vectors || !has_key);
     if (def->content_lost) {
-        *err = sqlite3_mprintf(
-            "content table %s.%s: it, its column %s or a vector column of it "
-            "does not exist",
-            schema, def->content,
-            def->content_rowid == NULL ? "rowid" : def->content_rowid);
+        *err = sqlite3_mprintf("content table %s.%s: expected a table with %s%s and "
+                               "every vector column of the index",
+                               schema, def->content,
+                               def->content_rowid == NULL ? "an INTEGER PRIMARY KEY"
+                                                          : "the INTEGER PRIMARY KEY ",
+                               def->content_rowid == NULL ? "" : def->content_rowid);
         return *err == NULL ? SQLITE_NOMEM : SQLITE_OK;
     }
     return rc;
 }
 
-int vsx_content_check(VsxTable *t) {
+int vsx_usable(VsxTable *t) {
     const VsxIndex *i = t->index;
+    if (i->def->config_lost) {
+        return vsx_fail(
+            t, SQLITE_CORRUPT_VTAB,
+            "%s.%s: its configuration is damaged; the rows are kept: INSERT INTO "
+            "%s(%s) VALUES('rebuild') makes the index anew as it is declared",
+            i->schema, i->table, i->table, i->table);
+    }
     return i->def->content_lost ? vsx_fail(t, SQLITE_ERROR,
                                            "%s.%s: its content table %s, or a column "
                                            "that the index needs, does "
@@ -110,8 +142,7 @@ int vsx_content_check(VsxTable *t) {
                                 : SQLITE_OK;
 }
 
-/* ---- triggers
- * -------------------------------------------------------------------------------- */
+/* ---- triggers ------------------------------------------------------------------- */
 
 static int attach_one(const VsxIndex *i, const char *event, const char *of,
                       const char *body) {
@@ -179,8 +210,7 @@ int vsx_content_detach(VsxIndex *index) {
     return rc;
 }
 
-/* ---- syncing
- * --------------------------------------------------------------------------------- */
+/* ---- syncing -------------------------------------------------------------------- */
 
 static int sync_vector(VsxTable *t, VsxVector *v, sqlite3_int64 rowid) {
     VsxFloats vector = {0};
@@ -211,7 +241,7 @@ static int sync_vector(VsxTable *t, VsxVector *v, sqlite3_int64 rowid) {
 }
 
 int vsx_content_sync(VsxTable *t, sqlite3_value *rowid) {
-    int rc = vsx_content_check(t);
+    int rc = vsx_usable(t);
     if (rc == SQLITE_OK && sqlite3_value_type(rowid) != SQLITE_INTEGER) {
         rc = vsx_fail(t, SQLITE_MISMATCH, "%s: vecsql_sync needs an integer rowid",
                       t->index->table);

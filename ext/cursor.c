@@ -65,8 +65,7 @@ int vsx_close(sqlite3_vtab_cursor *base) {
     return SQLITE_OK;
 }
 
-/* ---- rows in order of rowid
- * ------------------------------------------------------------------ */
+/* ---- rows in order of rowid ----------------------------------------------------- */
 
 static int read_batch(Cursor *c, sqlite3_int64 from) {
     sqlite3_stmt *stmt = NULL;
@@ -94,8 +93,7 @@ static int scan_next(Cursor *c) {
     return rc;
 }
 
-/* ---- xFilter
- * --------------------------------------------------------------------------------- */
+/* ---- xFilter -------------------------------------------------------------------- */
 
 static int word_is(const char *word, size_t len, const char *what) {
     return strlen(what) == len && memcmp(word, what, len) == 0;
@@ -219,7 +217,7 @@ int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
     if (plan == NULL) {
         return SQLITE_NOMEM;
     }
-    rc = vsx_content_check(table_of(c));
+    rc = vsx_usable(table_of(c));
     if (rc != SQLITE_OK) {
         return rc;
     }
@@ -229,8 +227,7 @@ int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
         rc = rc == SQLITE_OK ? knn_next(c) : rc;
     } else if (strncmp(plan, "point", 5) == 0) {
         c->kind = CURSOR_POINT;
-        if (sqlite3_value_numeric_type(argv[0]) == SQLITE_INTEGER) {
-            c->rowid = sqlite3_value_int64(argv[0]);
+        if (vsx_rowid_value(argv[0], &c->rowid)) {
             rc = read_batch(c, c->rowid);
             c->eof = c->n_batch == 0 || c->batch[0] != c->rowid;
         }
@@ -261,8 +258,7 @@ int vsx_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
     return SQLITE_OK;
 }
 
-/* ---- xColumn
- * --------------------------------------------------------------------------------- */
+/* ---- xColumn -------------------------------------------------------------------- */
 
 static int is_used(const Cursor *c, int column) {
     return (c->used >> (column < 30 ? column : 30) & 1) != 0;

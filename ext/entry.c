@@ -10,6 +10,7 @@
 #include <sqlite3ext.h>
 SQLITE_EXTENSION_INIT1
 
+#include <limits.h>
 #include <string.h>
 
 #include "ext.h"
@@ -27,8 +28,7 @@ SQLITE_EXTENSION_INIT1
 
 #define OLDEST_SQLITE 3038000
 
-/* ---- create, connect, disconnect, destroy
- * ---------------------------------------------------- */
+/* ---- create, connect, disconnect, destroy --------------------------------------- */
 
 static int declare(sqlite3 *db, const VsxSchema *def, const char *table) {
     char *sql = vsx_schema_declaration(def, table);
@@ -78,7 +78,7 @@ static int take_in_content(VsxTable *t, char **err) {
                                    ? t->base.zErrMsg
                                    : sqlite3_errmsg(t->index->global->db));
         sqlite3_free(t->base.zErrMsg);
-        vsx_discard(t->index);
+        vsx_discard(t->index, VSX_WHOLE);
         vsx_index_release(t->index);
     }
     return rc;
@@ -130,6 +130,7 @@ static int vtab_connect(sqlite3 *db, void *aux, int argc, const char *const *arg
 static int vtab_disconnect(sqlite3_vtab *base) {
     VsxTable *t = (VsxTable *)base;
     vsx_index_release(t->index);
+    sqlite3_free(t->base.zErrMsg);
     sqlite3_free(t);
     return SQLITE_OK;
 }
@@ -142,15 +143,14 @@ static int vtab_destroy(sqlite3_vtab *base) {
     rc = rc != SQLITE_OK ? rc
                          : vsx_shadow_drop(i->global->db, i->schema, i->table, i->def);
     if (rc == SQLITE_OK) {
-        vsx_discard(i);
+        vsx_discard(i, VSX_WHOLE);
         vsx_index_drop(i);
         rc = vtab_disconnect(base);
     }
     return rc;
 }
 
-/* ---- transactions: the protocol is in txn.c
- * -------------------------------------------------- */
+/* ---- transactions: the protocol is in txn.c ------------------------------------- */
 
 static int vtab_begin(sqlite3_vtab *base) {
     (void)base;
@@ -159,7 +159,7 @@ static int vtab_begin(sqlite3_vtab *base) {
 
 static int vtab_sync(sqlite3_vtab *base) {
     VsxTable *t = (VsxTable *)base;
-    return vsx_explain(t, vsx_flush(t->index, 1));
+    return vsx_explain(t, vsx_flush(t->index, 1, INT_MAX));
 }
 
 static int vtab_commit(sqlite3_vtab *base) {
@@ -171,14 +171,13 @@ static int vtab_commit(sqlite3_vtab *base) {
 }
 
 static int vtab_rollback(sqlite3_vtab *base) {
-    vsx_discard(((VsxTable *)base)->index);
+    vsx_discard(((VsxTable *)base)->index, VSX_WHOLE);
     return SQLITE_OK;
 }
 
 static int vtab_savepoint(sqlite3_vtab *base, int n) {
     VsxTable *t = (VsxTable *)base;
-    (void)n;
-    return t->index->writing ? SQLITE_OK : vsx_explain(t, vsx_flush(t->index, 0));
+    return t->index->writing ? SQLITE_OK : vsx_explain(t, vsx_flush(t->index, 0, n));
 }
 
 static int vtab_release(sqlite3_vtab *base, int n) {
@@ -188,21 +187,23 @@ static int vtab_release(sqlite3_vtab *base, int n) {
 }
 
 static int vtab_rollback_to(sqlite3_vtab *base, int n) {
-    (void)n;
-    return ((VsxTable *)base)->index->writing ? SQLITE_OK : vtab_rollback(base);
+    VsxIndex *index = ((VsxTable *)base)->index;
+    if (!index->writing) {
+        vsx_discard(index, n);
+    }
+    return SQLITE_OK;
 }
 
 static int vtab_rename(sqlite3_vtab *base, const char *name) {
     VsxTable *t = (VsxTable *)base;
-    int rc = vsx_flush(t->index, 0);
+    int rc = vsx_flush(t->index, 0, 0);
     vsx_stmts_free(t->index);
     rc = rc == SQLITE_OK ? vsx_shadow_rename(t->index, name) : rc;
     rc = rc == SQLITE_OK ? vsx_index_rename(t->index, name) : rc;
     return vsx_explain(t, rc);
 }
 
-/* ---- the module
- * ------------------------------------------------------------------------------ */
+/* ---- the module ----------------------------------------------------------------- */
 
 /* sqlite3_module as of 3.44 (iVersion 4), which older headers do not have in full. */
 typedef struct Module {

@@ -15,7 +15,7 @@ int vsx_code(const VsxIndex *index, VsStatus st) {
     case VS_CORRUPT:
         return SQLITE_CORRUPT_VTAB;
     case VS_RANGE:
-        return SQLITE_FULL;
+        return SQLITE_TOOBIG;
     case VS_INTERRUPT:
         return SQLITE_INTERRUPT;
     case VS_IO:
@@ -36,36 +36,25 @@ int vsx_fail(VsxTable *t, int rc, const char *format, ...) {
 
 int vsx_explain(VsxTable *t, int rc) {
     const VsxIndex *i = t->index;
-    switch (rc & 0xFF) {
-    case SQLITE_OK:
-    case SQLITE_NOMEM:
-    case SQLITE_INTERRUPT:
+    if (t->base.zErrMsg != NULL || rc == SQLITE_OK || rc == SQLITE_NOMEM ||
+        rc == SQLITE_INTERRUPT) {
         return rc;
-    case SQLITE_CORRUPT:
-        return vsx_fail(t, rc,
-                        "the index of %s.%s is damaged; the rows are kept: INSERT INTO "
-                        "%s(%s) VALUES('rebuild') makes it anew",
-                        i->schema, i->table, i->table, i->table);
-    case SQLITE_FULL:
-        if (sqlite3_errcode(i->global->db) != SQLITE_FULL) {
-            return vsx_fail(
-                t, rc,
-                "the index of %s.%s has used up its node numbers; INSERT INTO "
-                "%s(%s) VALUES('rebuild') gives new ones",
-                i->schema, i->table, i->table, i->table);
-        }
-        return vsx_fail(t, rc, "%s.%s: database or disk is full", i->schema, i->table);
-    default:
-        if (t->base.zErrMsg != NULL) {
-            return rc;
-        }
-        if (i->def->content != NULL) {
-            return vsx_fail(t, rc, "%s.%s, an index over %s: %s", i->schema, i->table,
-                            i->def->content, sqlite3_errmsg(i->global->db));
-        }
-        return vsx_fail(t, rc, "%s.%s: %s", i->schema, i->table,
-                        sqlite3_errmsg(i->global->db));
     }
+    const char *repair =
+        (rc & 0xFF) == SQLITE_CORRUPT
+            ? "the index of %s.%s is damaged; the rows are kept: INSERT INTO "
+              "%s(%s) VALUES('rebuild') makes it anew"
+            : "the index of %s.%s has used up its node numbers: INSERT INTO "
+              "%s(%s) VALUES('rebuild') gives new ones";
+    if ((rc & 0xFF) == SQLITE_CORRUPT || rc == SQLITE_TOOBIG) {
+        return vsx_fail(t, rc, repair, i->schema, i->table, i->table, i->table);
+    }
+    if (i->def->content != NULL) {
+        return vsx_fail(t, rc, "%s.%s, an index over %s: %s", i->schema, i->table,
+                        i->def->content, sqlite3_errmsg(i->global->db));
+    }
+    return vsx_fail(t, rc, "%s.%s: %s", i->schema, i->table,
+                    sqlite3_errmsg(i->global->db));
 }
 
 int vsx_fail_status(VsxTable *t, const VsxVector *v, VsStatus st) {

@@ -20,8 +20,7 @@
 #define VECSQL_VERSION "0.1.0"
 #endif
 
-/* ---- schema.c: what CREATE VIRTUAL TABLE declares
- * -------------------------------------------- */
+/* ---- schema.c: what CREATE VIRTUAL TABLE declares ------------------------------- */
 
 #define VSX_MAX_VECTORS 16
 #define VSX_MAX_COLUMNS 1000
@@ -55,6 +54,7 @@ typedef struct VsxSchema {
     char *content;       /* content=: the table whose rows are indexed; NULL: %_rows */
     char *content_rowid; /* its integer key */
     int content_lost;    /* that table, or a vector column of it, does not exist */
+    int config_lost;     /* %_config is damaged */
 } VsxSchema;
 
 /* Hidden columns follow the declared ones in this order. The command column is named
@@ -79,8 +79,7 @@ char *vsx_params_text(const VsxColumn *column);
 int vsx_params_parse(const char *text, VsxColumn *column);
 const char *vsx_metric_name(VsMetric metric);
 
-/* ---- registry.c: indexes of a connection
- * ----------------------------------------------------- */
+/* ---- registry.c: indexes of a connection ---------------------------------------- */
 
 typedef struct VsxRowmap VsxRowmap; /* rowmap.h */
 
@@ -141,6 +140,8 @@ struct VsxIndex {
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
     int writing; /* inside our own SQL: its statement savepoints are not the user's */
+    unsigned rollbacks; /* how many xRollback and xRollbackTo there were */
+    int poison_level;   /* savepoint in which the flush failed */
     int poison;  /* a flush failed half way: nothing may commit before a rollback */
     int load_rc; /* why the page loader failed */
 };
@@ -163,8 +164,7 @@ typedef struct VsxTable {
     VsxIndex *index;
 } VsxTable;
 
-/* ---- shadow.c: all SQL on shadow tables
- * ------------------------------------------------------ */
+/* ---- shadow.c: all SQL on shadow tables ----------------------------------------- */
 
 int vsx_shadow_create(sqlite3 *db, const char *schema, const char *table,
                       const VsxSchema *def, char **err);
@@ -172,6 +172,8 @@ int vsx_shadow_drop(sqlite3 *db, const char *schema, const char *table,
                     const VsxSchema *def);
 int vsx_shadow_rename(VsxIndex *index, const char *name);
 int vsx_shadow_name(const char *suffix);
+/* Writes %_config anew from the definition. */
+int vsx_shadow_configure(VsxIndex *index);
 /* Reads %_config into the definition (parameters as they were resolved at creation). */
 int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSchema *def,
                       char **err);
@@ -189,8 +191,7 @@ int vsx_exec(sqlite3 *db, const char *format, ...);
 /* SQL text with the names of the index in place: every "%w" pair is schema, table. */
 sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql);
 
-/* ---- content.c: the rows are those of an ordinary table
- * ------------------------------------------ */
+/* ---- content.c: the rows are those of an ordinary table ------------------------- */
 
 /* Adds the columns of the content table to the schema. */
 int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
@@ -201,37 +202,45 @@ int vsx_content_detach(VsxIndex *index);
 /* Index what the content table holds under a rowid now, or nothing if it holds nothing.
  */
 int vsx_content_sync(VsxTable *t, sqlite3_value *rowid);
-/* An error that says so if the content table is gone. */
-int vsx_content_check(VsxTable *t);
+/* An error that says so if the content table is gone, or the configuration. */
+int vsx_usable(VsxTable *t);
 
-/* ---- stats.c
- * ------------------------------------------------------------------------------------ */
+/* ---- stats.c -------------------------------------------------------------------- */
 
 /* Registers the table-valued function vecsql_stats. */
 int vsx_register_stats(VsxGlobal *global);
 
-/* ---- txn.c: coherence with the database
- * ------------------------------------------------------ */
+/* ---- txn.c: coherence with the database ----------------------------------------- */
 
 /* Makes the graph of a vector column what the database says at this moment. Called at the
  * start of every statement that reads or writes it. */
 int vsx_refresh(VsxVector *v);
-/* Writes everything that was not flushed. `commit`: the pages may be folded too. */
-int vsx_flush(VsxIndex *index, int commit);
-/* Drops everything that was not flushed. Cannot fail. */
-void vsx_discard(VsxIndex *index);
+/* Writes everything that was not flushed. `commit`: the pages may be folded too. `level`:
+ * the savepoint that begins, INT_MAX if none: when the flush fails, only a rollback to an
+ * older one makes it good. */
+int vsx_flush(VsxIndex *index, int commit, int level);
+/* Drops everything that was not flushed. Cannot fail. `level`: the savepoint that is gone
+ * back to; VSX_WHOLE: the transaction is gone. */
+#define VSX_WHOLE (-2)
+void vsx_discard(VsxIndex *index, int level);
 /* Brings the pages on disk up to date with the log. */
 int vsx_fold(VsxVector *v);
 /* Forgets what is known of the database: the next refresh reads everything anew. */
 void vsx_unknown(VsxVector *v);
 /* A graph of its own, as the database holds it now, for checking what is on disk. */
 int vsx_open_fresh(VsxVector *v, VsGraph **out);
+/* Marks a failure half way at savepoint `level`, unless there was a rollback since
+ * `before`. */
+void vsx_poison(VsxIndex *index, int rc, unsigned before, int level);
+/* The node that a row of the map (NULL: there is none) and the changes that wait give for
+ * a rowid, VS_NIL if none. SQLITE_CORRUPT_VTAB if that node is not the row's. */
+int vsx_map_entry(VsxVector *v, sqlite3_int64 rowid, sqlite3_stmt *row, int column,
+                  uint32_t *node);
 /* Node of a rowid in *node, VS_NIL if it has none. */
 int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node);
 VsHooks vsx_hooks(VsxVector *v);
 
-/* ---- filter.c: which rows a query admits
- * ----------------------------------------------------- */
+/* ---- filter.c: which rows a query admits ---------------------------------------- */
 
 #define VSX_MAX_TERMS 64
 
@@ -259,8 +268,7 @@ int vsx_filter_nodes(const VsxFilter *f, VsxVector *v, VsAdmit *admit);
 int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out);
 int vsx_filter_has(const VsxFilter *f, sqlite3_int64 rowid);
 
-/* ---- knn.c: searching for a cursor
- * ----------------------------------------------------------- */
+/* ---- knn.c: searching for a cursor ---------------------------------------------- */
 
 typedef struct VsxResult {
     double distance;
@@ -286,8 +294,10 @@ typedef struct VsxKnn {
 int vsx_knn_more(VsxKnn *knn);
 void vsx_knn_clear(VsxKnn *knn);
 
-/* ---- vtab objects
- * ---------------------------------------------------------------------------- */
+/* 1 and the rowid if a value is one: an integer, or what compares equal to one. */
+int vsx_rowid_value(sqlite3_value *value, sqlite3_int64 *out);
+
+/* ---- vtab objects --------------------------------------------------------------- */
 
 /* plan.c */
 int vsx_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
@@ -314,8 +324,7 @@ int vsx_integrity(sqlite3_vtab *base, const char *schema, const char *table, int
 /* Checks and returns in *report the first thing wrong, NULL if all is well. */
 int vsx_check(VsxIndex *index, int quick, char **report);
 
-/* ---- errors.c
- * -------------------------------------------------------------------------------- */
+/* ---- errors.c ------------------------------------------------------------------- */
 
 /* SQLite's code for a status of the core. */
 int vsx_code(const VsxIndex *index, VsStatus st);

@@ -42,16 +42,60 @@ static int use_term_value(void *ctx, sqlite3_value *value) {
     return add_value(ctx, value);
 }
 
-static int use_rowid(void *ctx, sqlite3_value *value) {
-    VsxRowmap *set = ctx;
-    if (sqlite3_value_numeric_type(value) != SQLITE_INTEGER) {
-        return SQLITE_OK; /* no rowid: admits nothing */
-    }
+int vsx_rowid_value(sqlite3_value *value, sqlite3_int64 *out) {
+    int type = sqlite3_value_numeric_type(value);
+    *out = sqlite3_value_int64(value);
+    return type == SQLITE_INTEGER ||
+           (type == SQLITE_FLOAT && (double)*out == sqlite3_value_double(value));
+}
+
+static int put_rowid(VsxRowmap *set, sqlite3_int64 rowid) {
     int rc = vsx_rowmap_reserve(set, 1);
     if (rc == SQLITE_OK) {
-        vsx_rowmap_put(set, sqlite3_value_int64(value), 0);
+        vsx_rowmap_put(set, rowid, 0);
     }
     return rc;
+}
+
+static int use_rowid(void *ctx, sqlite3_value *value) {
+    sqlite3_int64 rowid; /* what is no rowid admits nothing */
+    return vsx_rowid_value(value, &rowid) ? put_rowid(ctx, rowid) : SQLITE_OK;
+}
+
+/* A second rowid-in: what is in both. */
+static int intersect(VsxRowmap **set, const VsxRowmap *other) {
+    size_t n = vsx_rowmap_count(*set);
+    VsxRowmap *both = vsx_rowmap_new();
+    VsxRowmapEntry *all = vsx_rowmap_sorted(*set);
+    int rc = both == NULL || all == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
+        if (vsx_rowmap_get(other, all[i].rowid) != NULL) {
+            rc = put_rowid(both, all[i].rowid);
+        }
+    }
+    sqlite3_free(all);
+    if (rc != SQLITE_OK) {
+        vsx_rowmap_free(both);
+        return rc;
+    }
+    vsx_rowmap_free(*set);
+    *set = both;
+    return SQLITE_OK;
+}
+
+static int add_rowids(VsxFilter *f, sqlite3_value *list) {
+    VsxRowmap *set = vsx_rowmap_new();
+    int rc = set == NULL ? SQLITE_NOMEM : each_value(list, use_rowid, set);
+    if (rc == SQLITE_OK && f->rowids != NULL) {
+        rc = intersect(&set, f->rowids);
+    }
+    if (rc != SQLITE_OK) {
+        vsx_rowmap_free(set);
+        return rc;
+    }
+    vsx_rowmap_free(f->rowids);
+    f->rowids = set;
+    return SQLITE_OK;
 }
 
 int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *arg) {
@@ -60,8 +104,7 @@ int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *ar
         return SQLITE_ERROR;
     }
     if (strncmp(word, "rowid-in", len) == 0) {
-        f->rowids = f->rowids == NULL ? vsx_rowmap_new() : f->rowids;
-        return f->rowids == NULL ? SQLITE_NOMEM : each_value(arg, use_rowid, f->rowids);
+        return add_rowids(f, arg);
     }
     memset(t, 0, sizeof *t);
     memcpy(t->word, word, len);
@@ -94,10 +137,43 @@ int vsx_filter_has(const VsxFilter *f, sqlite3_int64 rowid) {
  * -------------------------------------------------------------------------------------
  */
 
+/* A long IN is written out: SQLite has room for some 32,000 parameters only. */
+enum { MOST_PARAMETERS = 1000 };
+
+static void append_literal(sqlite3_str *sql, sqlite3_value *value) {
+    const unsigned char *blob;
+    switch (sqlite3_value_type(value)) {
+    case SQLITE_INTEGER:
+        sqlite3_str_appendf(sql, "%lld", sqlite3_value_int64(value));
+        break;
+    case SQLITE_FLOAT:
+        sqlite3_str_appendf(sql, "%!.20g", sqlite3_value_double(value));
+        break;
+    case SQLITE_TEXT:
+        sqlite3_str_appendf(sql, "%Q", sqlite3_value_text(value));
+        break;
+    case SQLITE_BLOB:
+        blob = sqlite3_value_blob(value);
+        sqlite3_str_appendall(sql, "x'");
+        for (int i = 0; i < sqlite3_value_bytes(value); i++) {
+            sqlite3_str_appendf(sql, "%02x", blob[i]);
+        }
+        sqlite3_str_appendall(sql, "'");
+        break;
+    default:
+        sqlite3_str_appendall(sql, "NULL");
+    }
+}
+
 static void append_in(sqlite3_str *sql, const VsxTerm *t) {
     sqlite3_str_appendall(sql, " IN (");
     for (int i = 0; i < t->n_values; i++) {
-        sqlite3_str_appendall(sql, i == 0 ? "?" : ",?");
+        sqlite3_str_appendall(sql, i == 0 ? "" : ",");
+        if (t->n_values > MOST_PARAMETERS) {
+            append_literal(sql, t->value[i]);
+        } else {
+            sqlite3_str_appendall(sql, "?");
+        }
     }
     sqlite3_str_appendall(sql, ")");
 }
@@ -137,7 +213,8 @@ static void append_term(sqlite3_str *sql, const VsxSchema *def, const VsxTerm *t
 }
 
 static int takes_value(const VsxTerm *t) {
-    return strstr(t->word, "-null") == NULL && strstr(t->word, "-notnull") == NULL;
+    return strstr(t->word, "-null") == NULL && strstr(t->word, "-notnull") == NULL &&
+           t->n_values <= MOST_PARAMETERS;
 }
 
 /* Prepares `head` (a SELECT ... WHERE ..., taken over) with the terms added and bound. */
@@ -177,23 +254,14 @@ int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out) {
         out);
 }
 
-/* ---- nodes
- * ----------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------- */
 
-/* Admits a node if it is live: a damaged map must not point at anything else. */
-static int admit_node(VsxVector *v, VsAdmit *admit, uint64_t *words, sqlite3_int64 node) {
-    const VsNode *n = NULL;
-    if (node < 0 || node >= (sqlite3_int64)admit->n_nodes) {
-        return node == (sqlite3_int64)VS_NIL ? SQLITE_OK : SQLITE_CORRUPT_VTAB;
-    }
-    VsStatus st = vs_node(v->graph, (uint32_t)node, &n);
+static void admit_node(VsAdmit *admit, uint64_t *words, uint32_t node) {
     uint64_t bit = (uint64_t)1 << (node & 63);
-    if (st == VS_OK && (n->flags & VS_STATUS_MASK) == VS_LIVE &&
-        (words[node >> 6] & bit) == 0) {
+    if (node < admit->n_nodes && (words[node >> 6] & bit) == 0) {
         words[node >> 6] |= bit;
         admit->count++;
     }
-    return vsx_code(v->index, st);
 }
 
 static int admit_by_rowid(const VsxFilter *f, VsxVector *v, VsAdmit *admit,
@@ -204,7 +272,7 @@ static int admit_by_rowid(const VsxFilter *f, VsxVector *v, VsAdmit *admit,
     for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
         uint32_t node = VS_NIL;
         rc = vsx_node_of(v, rowids[i].rowid, &node);
-        rc = rc == SQLITE_OK ? admit_node(v, admit, words, node) : rc;
+        admit_node(admit, words, node);
     }
     sqlite3_free(rowids);
     return rc;
@@ -223,12 +291,10 @@ static int admit_by_terms(const VsxFilter *f, VsxVector *v, VsAdmit *admit,
                       &stmt);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         sqlite3_int64 rowid = sqlite3_column_int64(stmt, 0);
-        const VsxRowmapEntry *pending = vsx_rowmap_get(v->map, rowid);
-        sqlite3_int64 node = pending != NULL ? (sqlite3_int64)pending->node
-                             : sqlite3_column_type(stmt, 1) == SQLITE_NULL
-                                 ? (sqlite3_int64)VS_NIL
-                                 : sqlite3_column_int64(stmt, 1);
-        rc = vsx_filter_has(f, rowid) ? admit_node(v, admit, words, node) : SQLITE_OK;
+        uint32_t node = VS_NIL;
+        rc = vsx_filter_has(f, rowid) ? vsx_map_entry(v, rowid, stmt, 1, &node)
+                                      : SQLITE_OK;
+        admit_node(admit, words, node);
     }
     int final = sqlite3_finalize(stmt);
     return rc == SQLITE_DONE ? final : rc;

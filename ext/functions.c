@@ -37,8 +37,7 @@ typedef struct Function {
     void (*call)(sqlite3_context *ctx, int argc, sqlite3_value **argv);
 } Function;
 
-/* ---- errors and arguments
- * ------------------------------------------------------------------- */
+/* ---- errors and arguments ------------------------------------------------------- */
 
 static const Function *function_of(sqlite3_context *ctx) {
     return sqlite3_user_data(ctx);
@@ -141,8 +140,7 @@ static void close_pair(sqlite3_context *ctx, sqlite3_value **argv, Arg *a, Arg *
     close_arg(ctx, argv, 1, b);
 }
 
-/* ---- results
- * -------------------------------------------------------------------------------- */
+/* ---- results -------------------------------------------------------------------- */
 
 /* Returns v, which SQLite frees, as a vector. */
 static void result_vector(sqlite3_context *ctx, float *v, size_t n) {
@@ -159,8 +157,7 @@ static float *new_vector(sqlite3_context *ctx, size_t n) {
     return v;
 }
 
-/* ---- the functions
- * -------------------------------------------------------------------------- */
+/* ---- the functions -------------------------------------------------------------- */
 
 static void vec_f32(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
     Arg a;
@@ -334,8 +331,7 @@ static void vecsql_version(sqlite3_context *ctx, int argc, sqlite3_value **argv)
     sqlite3_result_text(ctx, VECSQL_VERSION, -1, SQLITE_STATIC);
 }
 
-/* ---- registration
- * --------------------------------------------------------------------------- */
+/* ---- registration --------------------------------------------------------------- */
 
 #define READS SQLITE_SUBTYPE /* reads the subtype of an argument */
 #define MAKES (SQLITE_SUBTYPE | SQLITE_RESULT_SUBTYPE) /* and sets that of its result */

@@ -116,48 +116,6 @@ static int take_hits(VsxKnn *knn, const VsHit *hits, size_t n) {
     return SQLITE_OK;
 }
 
-/* The up to `want` nearest admitted rows through the index. */
-static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
-    VsxVector *v = knn->vector;
-    VsAdmit admit = {0};
-    VsQuery q;
-    size_t n = 0, live = v->graph->state.n_live;
-    int filtered = !vsx_filter_is_empty(&knn->filter);
-    int rc = filtered ? vsx_filter_nodes(&knn->filter, v, &admit) : SQLITE_OK;
-    want = want < live ? want : live;
-    VsHit *hits = sqlite3_malloc64((want + 1) * sizeof *hits);
-    VsxResult *result = sqlite3_realloc64(knn->result, (want + 1) * sizeof *result);
-    knn->result = result == NULL ? knn->result : result;
-    rc = rc == SQLITE_OK && (hits == NULL || result == NULL) ? SQLITE_NOMEM : rc;
-    if (rc == SQLITE_OK) {
-        VsStatus st = vs_query_set(v->graph, knn->query, &q);
-        knn->ef = knn->ef > 0 ? knn->ef : v->graph->state.ef_search;
-        st = st == VS_OK ? vs_search(v->graph, &q, want, knn->ef,
-                                     filtered ? &admit : NULL, hits, &n)
-                         : st;
-        rc = vsx_code(v->index, st);
-    }
-    rc = rc == SQLITE_OK ? take_hits(knn, hits, n) : rc;
-    *gone = rc == SQLITE_OK ? n - knn->n : 0;
-    sqlite3_free(hits);
-    sqlite3_free((void *)(size_t)admit.words);
-    return rc;
-}
-
-/* The same, asking for more until `want` rows are there that a content table still has.
- */
-static int search(VsxKnn *knn, size_t want) {
-    size_t ask = want, gone = 0;
-    int rc = search_once(knn, ask, &gone);
-    while (rc == SQLITE_OK && gone > 0 && knn->n < want &&
-           ask < knn->vector->graph->state.n_live) {
-        ask = want + 2 * gone;
-        rc = search_once(knn, ask, &gone);
-    }
-    knn->n = knn->n < want ? knn->n : want;
-    return rc;
-}
-
 /* Every admitted row by its stored vector, sorted; for k the first k. */
 static int scan_rows(VsxKnn *knn) {
     sqlite3_stmt *stmt = NULL;
@@ -187,6 +145,64 @@ static int scan_rows(VsxKnn *knn) {
     if (rc == SQLITE_OK && knn->n > 0) {
         qsort(knn->result, knn->n, sizeof *knn->result, compare_results);
     }
+    return rc;
+}
+
+/* Vectors so long that their squares overflow have no order in the index: ask the rows.
+ */
+static int leaves_float32(const VsHit *hits, size_t n) {
+    int leaves = 0;
+    for (size_t i = 0; i < n; i++) {
+        leaves |= hits[i].order < -1e37f || hits[i].order > 1e37f;
+    }
+    return leaves;
+}
+
+/* The up to `want` nearest admitted rows through the index. */
+static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
+    VsxVector *v = knn->vector;
+    VsAdmit admit = {0};
+    VsQuery q;
+    size_t n = 0, live = v->graph->state.n_live;
+    int filtered = !vsx_filter_is_empty(&knn->filter);
+    int rc = filtered ? vsx_filter_nodes(&knn->filter, v, &admit) : SQLITE_OK;
+    want = want < live ? want : live;
+    VsHit *hits = sqlite3_malloc64((want + 1) * sizeof *hits);
+    VsxResult *result = sqlite3_realloc64(knn->result, (want + 1) * sizeof *result);
+    knn->result = result == NULL ? knn->result : result;
+    rc = rc == SQLITE_OK && (hits == NULL || result == NULL) ? SQLITE_NOMEM : rc;
+    if (rc == SQLITE_OK) {
+        VsStatus st = vs_query_set(v->graph, knn->query, &q);
+        knn->ef = knn->ef > 0 ? knn->ef : v->graph->state.ef_search;
+        st = st == VS_OK ? vs_search(v->graph, &q, want, knn->ef,
+                                     filtered ? &admit : NULL, hits, &n)
+                         : st;
+        rc = vsx_code(v->index, st);
+    }
+    if (rc == SQLITE_OK && leaves_float32(hits, n)) {
+        rc = scan_rows(knn);
+        knn->n = knn->n < want ? knn->n : want;
+        *gone = 0;
+    } else if (rc == SQLITE_OK) {
+        rc = take_hits(knn, hits, n);
+        *gone = n - knn->n;
+    }
+    sqlite3_free(hits);
+    sqlite3_free((void *)(size_t)admit.words);
+    return rc;
+}
+
+/* The same, asking for more until `want` rows are there that a content table still has.
+ */
+static int search(VsxKnn *knn, size_t want) {
+    size_t ask = want, gone = 0;
+    int rc = search_once(knn, ask, &gone);
+    while (rc == SQLITE_OK && gone > 0 && knn->n < want &&
+           ask < knn->vector->graph->state.n_live) {
+        ask = want + 2 * gone;
+        rc = search_once(knn, ask, &gone);
+    }
+    knn->n = knn->n < want ? knn->n : want;
     return rc;
 }
 
@@ -233,6 +249,7 @@ static int stream_batch(VsxKnn *knn) {
          */
         knn->complete = want >= knn->vector->graph->state.n_live / 4;
         rc = search(knn, knn->complete ? SIZE_MAX : want);
+        knn->complete |= knn->n < want; /* there are no more */
         rc = rc == SQLITE_OK ? keep_new(knn) : rc;
         knn->batch *= 2;
     }

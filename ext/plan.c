@@ -84,7 +84,7 @@ static void use_filter(Plan *p, int i) {
     const VsxColumn *column = &p->def->column[c->iColumn];
     const char *word = operator_word(c->op);
     const char *collation = sqlite3_vtab_collation(p->info, i);
-    if (word == NULL || column->role == VSX_VECTOR ||
+    if (word == NULL || column->role == VSX_VECTOR || p->n_args >= VSX_MAX_TERMS ||
         sqlite3_stricmp(collation == NULL ? "BINARY" : collation,
                         column->collation == NULL ? "BINARY" : column->collation) != 0) {
         return;
@@ -159,7 +159,9 @@ static void plan_knn(Plan *p) {
         use_constraint(p, i);
     }
     info->orderByConsumed = order_is_distance(p->def, info);
-    info->estimatedCost = p->by_rowid ? 20 : 100;
+    /* above half of a walk: in an OR two single rows must not cost less than one walk,
+     * for SQLite would then ask for them without the MATCH */
+    info->estimatedCost = p->by_rowid ? 60 : 100;
     info->estimatedRows = p->by_rowid ? 1 : 10;
     info->idxFlags = p->by_rowid ? SQLITE_INDEX_SCAN_UNIQUE : 0;
 }

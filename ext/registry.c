@@ -6,7 +6,8 @@
 
 static int same_params(const VsxSchema *a, const VsxSchema *b) {
     if (a->n_columns != b->n_columns || a->n_vectors != b->n_vectors ||
-        a->key != b->key) {
+        a->key != b->key || a->content_lost != b->content_lost ||
+        a->config_lost != b->config_lost) {
         return 0;
     }
     for (int i = 0; i < a->n_columns; i++) {

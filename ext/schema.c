@@ -8,7 +8,7 @@
  *                 | "content" "=" table | "content_rowid" "=" name
  *     option     := word "=" word
  *
- * Names may be quoted with "", `` or []. Keywords are case-insensitive. The grammar is
+ * Names may be quoted with "" or ``. Keywords are case-insensitive. The grammar is
  * that of sqlite-vec's vec0, and more.
  */
 #include <stdlib.h>
@@ -22,8 +22,7 @@
 #define DEFAULT_EF_SEARCH 64
 #define MAX_EF 100000
 
-/* ---- tokens
- * ---------------------------------------------------------------------------------- */
+/* ---- tokens --------------------------------------------------------------------- */
 
 typedef enum TokenKind { END, WORD, QUOTED, NUMBER, SIGN, BAD } TokenKind;
 
@@ -94,8 +93,7 @@ static char *token_name(Token t) {
     return name;
 }
 
-/* ---- vector columns
- * -------------------------------------------------------------------------- */
+/* ---- vector columns ------------------------------------------------------------- */
 
 static const char *const metric_names[] = {"l2", "cosine", "dot"};
 static const char *const kind_names[] = {"hnsw", "flat"};
@@ -237,8 +235,18 @@ int vsx_params_parse(const char *text, VsxColumn *column) {
     return SQLITE_OK;
 }
 
-/* ---- other columns
- * --------------------------------------------------------------------------- */
+/* ---- other columns -------------------------------------------------------------- */
+
+/* Words of a column constraint: the type is text that goes into CREATE TABLE, and a
+ * constraint there would work behind our back (REPLACE would delete rows that keep their
+ * nodes). */
+static int is_constraint(Token t) {
+    static const char *const words[] = {
+        "unique",  "not",           "null",      "check",      "references",
+        "default", "collate",       "generated", "constraint", "on",
+        "hidden",  "autoincrement", "as",        "deferrable", "initially"};
+    return CHOICE(t, words) >= 0;
+}
 
 static int parse_scalar(VsxColumn *c, const char *at, char **err) {
     const char *begin = at;
@@ -257,6 +265,10 @@ static int parse_scalar(VsxColumn *c, const char *at, char **err) {
             }
             c->role = token_is(t, "primary") ? VSX_KEY : c->role;
             c->indexed |= token_is(t, "partition");
+        } else if (is_constraint(t)) {
+            *err = sqlite3_mprintf("column %s: constraints (%.*s) are not supported",
+                                   c->name, t.len, t.text);
+            return SQLITE_ERROR;
         } else if (t.kind == WORD && !c->indexed && c->role != VSX_KEY) {
             type_end = t.text + t.len;
         } else {
@@ -324,8 +336,7 @@ static int parse_column(VsxColumn *c, const char *text, char **err) {
     return parse_scalar(c, rest, err);
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------ */
 
 static const char *const hidden_names[] = {"distance", "k", "ef_search", "exact",
                                            "vecsql_sync"};

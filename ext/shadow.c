@@ -52,8 +52,44 @@ static int pragma_page_size(sqlite3 *db, const char *schema, int *out) {
     return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
 }
 
-/* ---- create, drop, rename
- * -------------------------------------------------------------------- */
+/* ---- create, drop, rename ------------------------------------------------------- */
+
+static int name_taken(sqlite3 *db, const char *schema, const char *name, int *taken) {
+    sqlite3_stmt *stmt = NULL;
+    char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema WHERE name = %Q",
+                                schema, name);
+    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    *taken = rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW;
+    sqlite3_free(sql);
+    return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+}
+
+/* Nobody uses the name of such an index, and ALTER TABLE RENAME leaves it behind under
+ * the old one: so the first that is free will do. */
+static int create_index(sqlite3 *db, const char *schema, const char *table, int stored) {
+    int rc = SQLITE_OK, taken = 1;
+    for (int i = 0; rc == SQLITE_OK && taken; i++) {
+        char *name = sqlite3_mprintf("%s_rows_c%d_%d", table, stored, i);
+        rc = name == NULL ? SQLITE_NOMEM : name_taken(db, schema, name, &taken);
+        if (rc == SQLITE_OK && !taken) {
+            rc = vsx_exec(db, "CREATE INDEX \"%w\".\"%w\" ON \"%w_rows\"(c%d)", schema,
+                          name, table, stored);
+        }
+        sqlite3_free(name);
+    }
+    return rc;
+}
+
+static int create_indexes(sqlite3 *db, const char *schema, const char *table,
+                          const VsxSchema *def) {
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
+        if (def->column[i].indexed) {
+            rc = create_index(db, schema, table, def->column[i].stored);
+        }
+    }
+    return rc;
+}
 
 static int create_rows(sqlite3 *db, const char *schema, const char *table,
                        const VsxSchema *def) {
@@ -73,16 +109,8 @@ static int create_rows(sqlite3 *db, const char *schema, const char *table,
     char *text = sqlite3_str_finish(sql);
     int rc = text == NULL ? SQLITE_NOMEM : sqlite3_exec(db, text, NULL, NULL, NULL);
     sqlite3_free(text);
-    for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
-        int stored = def->column[i].stored;
-        if (def->column[i].indexed) {
-            rc = vsx_exec(db, "CREATE INDEX \"%w\".\"%w_rows_c%d\" ON \"%w_rows\"(c%d)",
-                          schema, table, stored, table, stored);
-        }
-    }
-    return rc;
+    return rc == SQLITE_OK ? create_indexes(db, schema, table, def) : rc;
 }
-
 static int create_vector(sqlite3 *db, const char *schema, const char *table, int i) {
     return vsx_exec(
         db,
@@ -94,31 +122,49 @@ static int create_vector(sqlite3 *db, const char *schema, const char *table, int
         schema, table, i, schema, table, i, schema, table, i);
 }
 
-int vsx_shadow_create(sqlite3 *db, const char *schema, const char *table,
-                      const VsxSchema *def, char **err) {
+static int write_config(sqlite3 *db, const char *schema, const char *table,
+                        const VsxSchema *def) {
     int page_size = 4096;
     int rc = pragma_page_size(db, schema, &page_size);
     rc = rc != SQLITE_OK
              ? rc
-             : vsx_exec(db,
-                        "CREATE TABLE \"%w\".\"%w_config\"(key TEXT PRIMARY KEY,"
-                        " value) WITHOUT ROWID;"
-                        "INSERT INTO \"%w\".\"%w_config\" VALUES('format', %d),"
-                        "('page_bytes', %d)",
-                        schema, table, schema, table, FORMAT, page_size - PAGE_OVERHEAD);
+             : vsx_exec(
+                   db,
+                   "CREATE TABLE IF NOT EXISTS \"%w\".\"%w_config\"(key TEXT PRIMARY KEY,"
+                   " value) WITHOUT ROWID;"
+                   "REPLACE INTO \"%w\".\"%w_config\" VALUES('format', %d),"
+                   "('page_bytes', %d)",
+                   schema, table, schema, table, FORMAT, page_size - PAGE_OVERHEAD);
+    for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
+        char *params = vsx_params_text(&def->column[def->vector[i]]);
+        rc =
+            params == NULL
+                ? SQLITE_NOMEM
+                : vsx_exec(db, "REPLACE INTO \"%w\".\"%w_config\" VALUES('vector%d', %Q)",
+                           schema, table, i, params);
+        sqlite3_free(params);
+    }
+    return rc;
+}
+
+int vsx_shadow_create(sqlite3 *db, const char *schema, const char *table,
+                      const VsxSchema *def, char **err) {
+    int rc = write_config(db, schema, table, def);
     rc = rc == SQLITE_OK && def->content == NULL ? create_rows(db, schema, table, def)
                                                  : rc;
     for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
-        char *params = vsx_params_text(&def->column[def->vector[i]]);
         rc = create_vector(db, schema, table, i);
-        rc = rc == SQLITE_OK
-                 ? vsx_exec(db, "INSERT INTO \"%w\".\"%w_config\" VALUES('vector%d', %Q)",
-                            schema, table, i, params)
-                 : rc;
-        sqlite3_free(params);
     }
     if (rc != SQLITE_OK) {
         *err = sqlite3_mprintf("cannot make the shadow tables: %s", sqlite3_errmsg(db));
+    }
+    return rc;
+}
+
+int vsx_shadow_configure(VsxIndex *index) {
+    int rc = write_config(index->global->db, index->schema, index->table, index->def);
+    if (rc == SQLITE_OK) {
+        index->def->config_lost = 0;
     }
     return rc;
 }
@@ -170,8 +216,7 @@ int vsx_shadow_name(const char *suffix) {
     return 0;
 }
 
-/* ---- config
- * ---------------------------------------------------------------------------------- */
+/* ---- config --------------------------------------------------------------------- */
 
 static int apply_config(VsxSchema *def, const char *key, sqlite3_stmt *stmt,
                         int *format) {
@@ -198,10 +243,22 @@ static int apply_config(VsxSchema *def, const char *key, sqlite3_stmt *stmt,
     return SQLITE_OK;
 }
 
+/* Without a configuration: what the declaration and the database say. */
+static int config_default(sqlite3 *db, const char *schema, VsxSchema *def) {
+    int page_size = 4096;
+    int rc = pragma_page_size(db, schema, &page_size);
+    for (int i = 0; i < def->n_vectors; i++) {
+        def->column[def->vector[i]].params.page_bytes =
+            (uint32_t)(page_size - PAGE_OVERHEAD);
+    }
+    def->config_lost = 1;
+    return rc;
+}
+
 int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSchema *def,
                       char **err) {
     sqlite3_stmt *stmt = NULL;
-    int format = 0;
+    int format = 0, known = 0;
     char *sql =
         sqlite3_mprintf("SELECT key, value FROM \"%w\".\"%w_config\"", schema, table);
     int rc = sql == NULL
@@ -210,25 +267,29 @@ int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSch
     sqlite3_free(sql);
     while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
         const char *key = (const char *)sqlite3_column_text(stmt, 0);
-        rc = key == NULL ? SQLITE_NOMEM : apply_config(def, key, stmt, &format);
+        rc = key == NULL ? SQLITE_CORRUPT_VTAB : apply_config(def, key, stmt, &format);
+        known++;
     }
     int final = sqlite3_finalize(stmt);
     rc = rc == SQLITE_OK ? final : rc;
-    if (rc == SQLITE_OK && format != FORMAT) {
+    if (rc == SQLITE_OK && format > FORMAT) {
         *err = sqlite3_mprintf(
             "table %s has format %d; this version of vecsql reads format %d", table,
             format, FORMAT);
-        rc = SQLITE_ERROR;
-    } else if (rc != SQLITE_OK && *err == NULL) {
-        *err = sqlite3_mprintf("cannot read %s_config: %s", table,
-                               rc == SQLITE_CORRUPT_VTAB ? "it is damaged"
-                                                         : sqlite3_errmsg(db));
+        return SQLITE_ERROR;
+    }
+    /* Damage does not keep the table from being connected, or it could not be dropped. */
+    int lost = rc == SQLITE_OK && (format != FORMAT || known < 2 + def->n_vectors);
+    if (lost || rc == SQLITE_ERROR || (rc & 0xFF) == SQLITE_CORRUPT) {
+        return config_default(db, schema, def);
+    }
+    if (rc != SQLITE_OK) {
+        *err = sqlite3_mprintf("cannot read %s_config: %s", table, sqlite3_errmsg(db));
     }
     return rc;
 }
 
-/* ---- prepared statements
- * --------------------------------------------------------------------- */
+/* ---- prepared statements -------------------------------------------------------- */
 
 sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql) {
     sqlite3_stmt *stmt = NULL;

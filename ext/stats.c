@@ -109,8 +109,7 @@ static int stats_close(sqlite3_vtab_cursor *base) {
     return SQLITE_OK;
 }
 
-/* ---- the figures
- * ----------------------------------------------------------------------------- */
+/* ---- the figures ---------------------------------------------------------------- */
 
 static int count(VsxVector *v, const char *what, const char *suffix, sqlite3_int64 *out) {
     int rc;
@@ -187,8 +186,7 @@ static int collect(StatsCursor *c) {
     return SQLITE_OK;
 }
 
-/* ---- the cursor
- * ------------------------------------------------------------------------------ */
+/* ---- the cursor ----------------------------------------------------------------- */
 
 static int fail(sqlite3_vtab_cursor *base, const char *table) {
     sqlite3_free(base->pVtab->zErrMsg);

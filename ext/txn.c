@@ -20,6 +20,10 @@
  * what was flushed: whatever was rolled back, the row tells. Nothing is final in xSync:
  * it may come twice, and a rollback may follow it.
  *
+ * A flush that fails half way leaves the index poisoned: nothing is read or committed
+ * until a rollback has undone it. xSavepoint(n) comes before savepoint n exists, so a
+ * rollback to n does not.
+ *
  * Our own statements on shadow tables open statement savepoints too, and SQLite tells
  * them to every table of the transaction: while index->writing is set xSavepoint and
  * xRollbackTo do nothing.
@@ -30,8 +34,7 @@
 #include "ext.h"
 #include "rowmap.h"
 
-/* ---- hooks of the graph
- * ---------------------------------------------------------------------- */
+/* ---- hooks of the graph --------------------------------------------------------- */
 
 static VsStatus load_page(void *ctx, VsPageKind kind, uint32_t page,
                           const unsigned char **blob, size_t *len, uint64_t *ver) {
@@ -71,8 +74,7 @@ VsHooks vsx_hooks(VsxVector *v) {
     return (VsHooks){load_page, load_done, interrupted, v};
 }
 
-/* ---- refresh
- * --------------------------------------------------------------------------------- */
+/* ---- refresh -------------------------------------------------------------------- */
 
 /* The newest log row. A table that was never written has none: the initial state. */
 static int read_state(VsxVector *v, VsStateRow *out) {
@@ -185,7 +187,8 @@ static int start_over(VsxVector *v, const VsState *now) {
 
 int vsx_refresh(VsxVector *v) {
     VsStateRow row;
-    int rc = read_state(v, &row), done = 0;
+    int done = 0, rc = v->index->poison; /* half a flush answers nothing */
+    rc = rc == SQLITE_OK ? read_state(v, &row) : rc;
     if (rc != SQLITE_OK) {
         return rc;
     }
@@ -220,31 +223,49 @@ int vsx_refresh(VsxVector *v) {
     return rc;
 }
 
-int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node) {
-    const VsxRowmapEntry *entry = vsx_rowmap_get(v->map, rowid);
-    if (entry != NULL) {
-        *node = entry->node;
-        return SQLITE_OK;
+/* A node that a map names must be live and name the row in turn. */
+static int check_node(VsxVector *v, sqlite3_int64 rowid, sqlite3_int64 node) {
+    const VsNode *n = NULL;
+    if (node < 0 || node >= (sqlite3_int64)v->graph->state.n_nodes) {
+        return SQLITE_CORRUPT_VTAB;
     }
+    VsStatus st = vs_node(v->graph, (uint32_t)node, &n);
+    if (st == VS_OK && ((n->flags & VS_STATUS_MASK) != VS_LIVE || n->rowid != rowid)) {
+        st = VS_CORRUPT;
+    }
+    return vsx_code(v->index, st);
+}
+
+int vsx_map_entry(VsxVector *v, sqlite3_int64 rowid, sqlite3_stmt *row, int column,
+                  uint32_t *node) {
+    const VsxRowmapEntry *pending = vsx_rowmap_get(v->map, rowid);
+    sqlite3_int64 found = pending != NULL ? (sqlite3_int64)pending->node
+                          : row == NULL || sqlite3_column_type(row, column) == SQLITE_NULL
+                              ? (sqlite3_int64)VS_NIL
+                              : sqlite3_column_int64(row, column);
+    *node = (uint32_t)found;
+    return found == (sqlite3_int64)VS_NIL ? SQLITE_OK : check_node(v, rowid, found);
+}
+
+int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node) {
     sqlite3_stmt *stmt = NULL;
+    if (vsx_rowmap_get(v->map, rowid) != NULL) {
+        return vsx_map_entry(v, rowid, NULL, 0, node);
+    }
     int rc = vsx_stmt(v, VSX_SQL_MAP, &stmt);
     if (rc == SQLITE_OK) {
         sqlite3_bind_int64(stmt, 1, rowid);
         rc = sqlite3_step(stmt);
-        sqlite3_int64 found =
-            rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : (sqlite3_int64)VS_NIL;
-        rc = vsx_reset(stmt, rc);
-        if (rc == SQLITE_OK && found != (sqlite3_int64)VS_NIL &&
-            (found < 0 || found >= (sqlite3_int64)v->graph->state.n_nodes)) {
-            rc = SQLITE_CORRUPT_VTAB;
+        if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
+            int step = rc;
+            rc = vsx_map_entry(v, rowid, step == SQLITE_ROW ? stmt : NULL, 0, node);
         }
-        *node = (uint32_t)found;
+        rc = vsx_reset(stmt, rc);
     }
     return rc;
 }
 
-/* ---- flush
- * ----------------------------------------------------------------------------------- */
+/* ---- flush ---------------------------------------------------------------------- */
 
 static int step_done(sqlite3_stmt *stmt) {
     int rc = sqlite3_step(stmt);
@@ -410,10 +431,14 @@ static int flush_vector(VsxVector *v, int commit) {
     return rc;
 }
 
-int vsx_flush(VsxIndex *index, int commit) {
+int vsx_flush(VsxIndex *index, int commit, int level) {
     sqlite3 *db = index->global->db;
     sqlite3_int64 last = sqlite3_last_insert_rowid(db);
+    unsigned before = index->rollbacks;
     int rc = index->poison;
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
     index->writing++;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];
@@ -423,8 +448,17 @@ int vsx_flush(VsxIndex *index, int commit) {
     }
     index->writing--;
     sqlite3_set_last_insert_rowid(db, last);
-    index->poison = rc;
+    vsx_poison(index, rc, before, level);
     return rc;
+}
+
+void vsx_poison(VsxIndex *index, int rc, unsigned before, int level) {
+    /* out of memory or disk, SQLite may have rolled everything back already: then all is
+     * well */
+    if (rc != SQLITE_OK && index->rollbacks == before) {
+        index->poison = rc;
+        index->poison_level = level;
+    }
 }
 
 void vsx_unknown(VsxVector *v) {
@@ -456,7 +490,11 @@ int vsx_open_fresh(VsxVector *v, VsGraph **out) {
     return SQLITE_OK;
 }
 
-void vsx_discard(VsxIndex *index) {
+void vsx_discard(VsxIndex *index, int level) {
+    index->rollbacks++;
+    if (index->poison != SQLITE_OK && level >= index->poison_level) {
+        return; /* what is half flushed is older than that savepoint */
+    }
     index->poison = SQLITE_OK;
     for (int i = 0; i < index->def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];

@@ -33,8 +33,7 @@ typedef struct Change {
     VectorChange vector[VSX_MAX_VECTORS];
 } Change;
 
-/* ---- checking
- * -------------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------------- */
 
 static const VsxColumn *vector_column(const VsxIndex *index, int i) {
     return &index->def->column[index->def->vector[i]];
@@ -116,7 +115,7 @@ static int choose_rowid(Change *c, sqlite3_value *rowid) {
     if (def->key >= 0) {
         sqlite3_value *key = c->argv[def->key];
         int null = sqlite3_value_type(key) == SQLITE_NULL;
-        if (!null && sqlite3_value_numeric_type(key) != SQLITE_INTEGER) {
+        if (!null && !vsx_rowid_value(key, &c->new_rowid)) {
             return vsx_fail(c->t, SQLITE_MISMATCH,
                             "%s.%s: expected an integer key, got '%s'", index->table,
                             def->column[def->key].name, sqlite3_value_text(key));
@@ -130,13 +129,20 @@ static int choose_rowid(Change *c, sqlite3_value *rowid) {
         }
     }
     if (sqlite3_value_type(given) != SQLITE_NULL) {
-        c->new_rowid = sqlite3_value_int64(given);
-        return SQLITE_OK;
+        return vsx_rowid_value(given, &c->new_rowid)
+                   ? SQLITE_OK
+                   : vsx_fail(c->t, SQLITE_MISMATCH,
+                              "%s.rowid: expected an integer, got '%s'", index->table,
+                              sqlite3_value_text(given));
+    }
+    if (c->has_old) {
+        return vsx_fail(c->t, SQLITE_MISMATCH, "%s.rowid: a key cannot become NULL",
+                        index->table);
     }
     sqlite3_int64 last = 0;
     int rc = last_rowid(index, &last);
     if (rc == SQLITE_OK && last == LLONG_MAX) {
-        return vsx_fail(c->t, SQLITE_FULL, "%s: no rowid is left above the highest",
+        return vsx_fail(c->t, SQLITE_ERROR, "%s: no rowid is left above the highest",
                         index->table);
     }
     c->new_rowid = last + 1;
@@ -164,8 +170,7 @@ static int check_conflict(Change *c) {
     return SQLITE_OK;
 }
 
-/* ---- changing
- * -------------------------------------------------------------------------------- */
+/* ---- changing ------------------------------------------------------------------- */
 
 /* When the key changes, a vector that is kept moves along: read it, for it gets a new
  * node. */
@@ -297,8 +302,7 @@ static int make_change(Change *c) {
     return rc;
 }
 
-/* ---- commands
- * -------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------------- */
 
 static int clear_vector(VsxVector *v) {
     const VsxIndex *i = v->index;
@@ -375,7 +379,7 @@ static int rebuild_vector(VsxTable *t, VsxVector *v) {
     empty.ef_search = v->graph->state.ef_search;
     vsx_unknown(v);
     int rc = clear_vector(v);
-    rc = rc == SQLITE_OK ? vsx_content_check(t) : rc;
+    rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
     rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
     v->stale = 0;
     rc = rc == SQLITE_OK ? vsx_filter_rows(&none, v, &stmt) : rc;
@@ -383,18 +387,19 @@ static int rebuild_vector(VsxTable *t, VsxVector *v) {
         rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
     }
     int final = sqlite3_finalize(stmt);
-    v->known = 1;
+    v->known = rc == SQLITE_DONE; /* anything else: read the database anew */
     return rc == SQLITE_DONE ? final : rc;
 }
 
 int vsx_rebuild(VsxTable *t) {
     VsxIndex *index = t->index;
-    int rc = SQLITE_OK;
+    unsigned before = index->rollbacks;
+    int rc = index->def->config_lost ? vsx_shadow_configure(index) : SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         rc = rebuild_vector(t, &index->vector[i]);
     }
-    rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
-    index->poison = rc; /* half a rebuild must not commit */
+    rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
+    vsx_poison(index, rc, before, INT_MAX); /* half a rebuild must not commit */
     return rc;
 }
 
@@ -415,7 +420,7 @@ static int optimize(VsxTable *t) {
             }
             rc = vsx_code(index, st);
         }
-        rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
+        rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
         rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
         if (rc == SQLITE_OK) {
             vs_history_push(v->graph, &v->history);
@@ -475,8 +480,7 @@ static int run_command(VsxTable *t, sqlite3_value *value) {
         t->index->table, text);
 }
 
-/* ---- xUpdate
- * --------------------------------------------------------------------------------- */
+/* ---- xUpdate -------------------------------------------------------------------- */
 
 /* A statement that does not change a row: a command, or a trigger's word. *taken: it was
  * one. */

@@ -55,11 +55,13 @@ class Reader:
             self.read_edits(ver, edits or b"")
 
     def read_state(self, db: sqlite3.Connection, table: str, number: int) -> None:
-        sql = f"SELECT state, edits FROM {table}_log{number} ORDER BY ver DESC LIMIT 1"
-        state, edits = db.execute(sql).fetchone()
+        sql = f"SELECT ver, stamp, state, edits FROM {table}_log{number} ORDER BY ver DESC LIMIT 1"
+        ver, stamp, state, edits = db.execute(sql).fetchone()
         assert len(state) == 92
         assert state[:4] == b"VSt1"
-        assert struct.unpack_from("<I", state, 88)[0] == crc32c(state[:88])
+        assert struct.unpack_from("<I", state, 88)[0] == crc32c(
+            state[:88] + struct.pack("<qq", ver, stamp)
+        )
         has_edits, length, crc = struct.unpack_from("<III", state, 76)
         if has_edits:
             assert (length, crc) == (len(edits), crc32c(edits))

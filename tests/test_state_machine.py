@@ -145,6 +145,8 @@ class Machine(RuleBasedStateMachine):
             client.conn.execute(sql, args)
         except apsw.BusyError:
             assert may, f"{sql}: busy"
+            if client.in_txn and client.conn.txn_state("main") != 0:
+                self.view(client)  # connecting to the table has read: the snapshot is taken
             return
         except (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError) as e:
             failed = e

@@ -1,0 +1,211 @@
+"""Risk: a bug that a review found comes back. Each test is one finding, as small as it can be."""
+
+from __future__ import annotations
+
+import apsw
+import pytest
+
+import vecsql
+
+
+@pytest.fixture
+def db():
+    conn = vecsql.connect(":memory:", driver="apsw")
+    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2], cat TEXT indexed, n INTEGER)")
+    rows = [(i, f"[{i},1]", f"c{i % 5}", i) for i in range(1, 31)]
+    conn.executemany("INSERT INTO t(rowid, e, cat, n) VALUES(?,?,?,?)", rows)
+    return conn
+
+
+def ids(db, where: str, *args: object) -> list[int]:
+    return [r[0] for r in db.execute(f"SELECT rowid FROM t WHERE {where}", args)]
+
+
+def intact(db) -> bool:
+    return db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+class Deny:
+    """An authorizer that refuses to change one table."""
+
+    def __init__(self, db, table: str) -> None:
+        self.db, self.table = db, table
+
+    def __enter__(self) -> None:
+        changes = (apsw.SQLITE_INSERT, apsw.SQLITE_DELETE, apsw.SQLITE_UPDATE)
+        self.db.authorizer = lambda op, a, b, c, d: (
+            apsw.SQLITE_DENY if op in changes and a == self.table else apsw.SQLITE_OK
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self.db.authorizer = None
+
+
+def test_a_flush_that_failed_at_a_savepoint_cannot_commit(db):
+    db.execute("CREATE TABLE p(x UNIQUE)")
+    db.execute("BEGIN")
+    for i in range(3):
+        db.execute("INSERT INTO t(e) VALUES(?)", (f"[{i},5]",))
+    with Deny(db, "t_map0"), pytest.raises(apsw.Error):
+        db.execute("INSERT INTO p VALUES(1),(2)")
+    with pytest.raises(apsw.Error):
+        db.execute("COMMIT")
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+    assert intact(db)
+    assert db.execute("SELECT count(*) FROM t").fetchall() == [(30,)]
+    db.execute("INSERT INTO t(e) VALUES('[7,7]')")
+    assert intact(db)
+
+
+def test_a_rebuild_that_failed_leaves_no_phantom_rows(db):
+    db.execute("BEGIN; INSERT INTO t(rowid, e) VALUES(99, '[9,9]')")
+    with Deny(db, "t_log0"), pytest.raises(apsw.Error):
+        db.execute("INSERT INTO t(t) VALUES('rebuild')")
+    db.execute("ROLLBACK")
+    assert len(ids(db, "e MATCH '[1,1]' ORDER BY distance")) == 30
+    assert intact(db)
+
+
+@pytest.mark.parametrize(
+    "constraint", ["UNIQUE", "NOT NULL", "CHECK (1)", "DEFAULT 3", "COLLATE NOCASE", "HIDDEN"]
+)
+def test_a_constraint_on_a_column_is_refused(constraint):
+    conn = vecsql.connect(":memory:", driver="apsw")
+    with pytest.raises(apsw.SQLError, match="slug"):
+        conn.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2], slug TEXT {constraint})")
+
+
+def test_two_sets_of_rowids_are_intersected(db):
+    got = ids(db, "e MATCH '[1,1]' AND k = 9 AND rowid IN (1,2,3) AND rowid IN (3,4,5)")
+    assert got == [3]
+
+
+def test_a_map_row_that_names_another_node_is_damage_and_not_an_answer(db):
+    db.execute("INSERT INTO t(t) VALUES('optimize')")
+    (node,) = db.execute("SELECT node FROM t_map0 WHERE rowid = 7").fetchall()[0]
+    db.execute("UPDATE t_map0 SET node = ? WHERE rowid = 3", (node,))
+    with pytest.raises(apsw.CorruptError, match="rebuild"):
+        ids(db, "e MATCH '[1,1]' AND cat = 'c3' AND k = 9")
+    with pytest.raises(apsw.CorruptError, match="rebuild"):
+        db.execute("DELETE FROM t WHERE rowid = 3")
+    db.execute("INSERT INTO t(t) VALUES('rebuild')")
+    assert intact(db)
+    assert ids(db, "e MATCH '[1,1]' AND cat = 'c3' AND k = 2") == [3, 8]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM t_config",
+        "DELETE FROM t_config WHERE key = 'format'",
+        "UPDATE t_config SET value = NULL",
+        "UPDATE t_config SET value = 'float[3] m=x' WHERE key = 'vector0'",
+        "DROP TABLE t_config",
+    ],
+)
+def test_a_damaged_configuration_can_be_rebuilt_or_dropped(tmp_path, damage):
+    path = str(tmp_path / "t.db")
+    conn = vecsql.connect(path, driver="apsw")
+    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2], cat TEXT)")
+    conn.execute("INSERT INTO t VALUES('[1,2]', 'a'), ('[3,4]', 'b')")
+    conn.execute(damage)
+    conn.close()
+    conn = vecsql.connect(path, driver="apsw")
+    with pytest.raises(apsw.Error, match="configuration is damaged"):
+        conn.execute("SELECT * FROM t").fetchall()
+    conn.execute("BEGIN; INSERT INTO t(t) VALUES('rebuild')")
+    assert len(conn.execute("SELECT * FROM t WHERE e MATCH '[1,2]' AND k = 9").fetchall()) == 2
+    assert intact(conn)
+    conn.execute("ROLLBACK; DROP TABLE t")
+    assert conn.execute("SELECT count(*) FROM sqlite_schema").fetchall() == [(0,)]
+
+
+def test_an_or_of_rowids_keeps_the_match(db):
+    got = ids(db, "e MATCH '[1,1]' AND (rowid = 1 OR rowid = 5) ORDER BY distance")
+    assert got == [1, 5]
+
+
+def test_counting_a_whole_stream_takes_one_sort(db):
+    rows = [(f"[{i % 97},{i}]",) for i in range(30000)]
+    flat = "CREATE VIRTUAL TABLE big USING vecsql(e FLOAT[2] index=flat)"
+    db.execute(flat)
+    with db:
+        db.executemany("INSERT INTO big(e) VALUES(?)", rows)
+    got = db.execute("SELECT count(*), sum(distance < 1e9) FROM big WHERE e MATCH '[1,1]'")
+    assert got.fetchall() == [(30000, 30000)]
+
+
+def test_an_in_of_very_many_values_filters(db):
+    db.execute("CREATE TABLE w(x)")
+    db.executemany("INSERT INTO w VALUES(?)", [(f"c{i}",) for i in range(2, 40000)])
+    got = ids(db, "e MATCH '[1,1]' AND cat IN (SELECT x FROM w) AND k = 3")
+    assert got == [2, 3, 4]
+
+
+@pytest.mark.parametrize("metric", ["l2", "dot", "cosine"])
+@pytest.mark.parametrize("index", ["hnsw", "flat"])
+def test_squares_that_overflow_float32_keep_the_right_order(metric, index):
+    conn = vecsql.connect(":memory:", driver="apsw")
+    conn.execute(
+        f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2] distance_metric={metric} index={index})"
+    )
+    for i in range(1, 101):
+        conn.execute("INSERT INTO t(rowid, e) VALUES(?, ?)", (i, f"[{i}e20, {-(i % 7)}e20]"))
+    walk, scan = (
+        conn.execute(
+            "SELECT rowid, distance FROM t WHERE e MATCH '[50e20, 1e20]' AND k = 5 AND exact = ?",
+            (exact,),
+        ).fetchall()
+        for exact in (0, 1)
+    )
+    assert [d for _, d in walk] == pytest.approx([d for _, d in scan])
+    assert intact(conn)
+
+
+def test_a_renamed_table_leaves_its_name_free(db):
+    db.execute("ALTER TABLE t RENAME TO u")
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2], cat TEXT indexed)")
+    db.execute("DROP TABLE u; DROP TABLE t")
+    assert db.execute("SELECT count(*) FROM sqlite_schema").fetchall() == [(0,)]
+
+
+def test_the_report_of_integrity_check_reaches_the_user(db):
+    db.execute("DELETE FROM t_map0 WHERE rowid = 3")
+    with pytest.raises(apsw.CorruptError, match=r"row 3: its vector is not in the index"):
+        db.execute("INSERT INTO t(t) VALUES('integrity-check')")
+
+
+def test_the_highest_rowid_stops_an_insert_and_not_the_transaction(db):
+    db.execute("INSERT INTO t(rowid, e) VALUES(9223372036854775807, '[1,2]')")
+    db.execute("CREATE TABLE p(x); BEGIN; INSERT INTO p VALUES(1)")
+    with pytest.raises(apsw.SQLError, match="no rowid is left"):
+        db.execute("INSERT INTO t(e) VALUES('[1,2]')")
+    db.execute("COMMIT")
+    assert db.execute("SELECT count(*) FROM p").fetchall() == [(1,)]
+
+
+def test_keys_compare_as_in_a_table(db):
+    assert ids(db, "rowid = 5.0") == [5]
+    assert ids(db, "rowid = '5'") == [5]
+    assert ids(db, "rowid = 5.5") == []
+    assert ids(db, "e MATCH '[1,1]' AND k = 9 AND rowid IN (5.0, 6.5, 'x')") == [5]
+    db.execute("INSERT INTO t(rowid, e) VALUES(70.0, '[1,2]')")
+    for bad in ("'abc'", "NULL", "7.5"):
+        with pytest.raises(apsw.Error, match="rowid"):
+            db.execute(f"UPDATE t SET rowid = {bad} WHERE rowid = 70")
+    assert ids(db, "rowid = 70") == [70]
+
+
+@pytest.mark.parametrize("column", ["ver", "stamp"])
+def test_the_checksum_of_the_state_covers_its_columns(tmp_path, column):
+    path = str(tmp_path / "t.db")
+    conn = vecsql.connect(path, driver="apsw")
+    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
+    conn.execute("INSERT INTO t VALUES('[1,2]')")
+    conn.execute(f"UPDATE t_log0 SET {column} = {column} + 4611686018427387904")
+    with pytest.raises(apsw.CorruptError):
+        conn.execute("SELECT * FROM t WHERE e MATCH '[1,2]' AND k = 1").fetchall()
+    assert not intact(conn)
+    conn.execute("INSERT INTO t(t) VALUES('rebuild')")
+    assert intact(conn)
