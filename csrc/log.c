@@ -196,7 +196,7 @@ static uint64_t page_key(VsPageKind kind, uint32_t page) {
 }
 
 static OverlayPage *find_place(const VsOverlay *o, uint64_t key) {
-    size_t i = (size_t)vs_mix64(key) & (o->cap_pages - 1);
+    size_t i = (size_t)((key * 0x9E3779B97F4A7C15u) >> 32) & (o->cap_pages - 1);
     while (o->pages[i].key != 0 && o->pages[i].key != key) {
         i = (i + 1) & (o->cap_pages - 1);
     }
@@ -323,6 +323,10 @@ VsStatus vs_overlay_add(VsGraph *g, uint64_t ver, const unsigned char *edits,
     VsOverlay *o = g->overlay;
     VsStatus st = vs_grow(&g->alloc, (void **)&o->rows, &o->cap_rows, o->n_rows + 1,
                           sizeof *o->rows);
+    if (st == VS_OK) { /* an edit takes some 20 bytes: room for all at once */
+        st = vs_grow(&g->alloc, (void **)&o->refs, &o->cap_refs, o->n_refs + len / 16,
+                     sizeof *o->refs);
+    }
     unsigned char *copy = st == VS_OK ? vs_alloc(&g->alloc, 1, len) : NULL;
     if (copy == NULL) {
         return VS_NOMEM;

@@ -1,0 +1,276 @@
+"""Recall against speed: python benchmarks/run.py [--set NAME] [--rows N] [--json FILE].
+
+One pinned thread. All engines live in this process and are asked in turn, setting by setting and
+round by round, so that a slow moment of the machine meets all of them; the best round counts.
+Queries per second at a fixed recall are interpolated (logarithm of the speed, linear in recall)
+between the two settings around it. See benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import engines
+import report
+from datasets import Dataset
+from engines import Core, Effort, Engine, Search, Vecsql
+from report import number, table
+
+Clock = Callable[[], float]
+DEFAULT_EF = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256]
+RECALLS = [0.90, 0.95, 0.99]
+BASELINE = "hnswlib"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
+SECONDS_A_RUN = 1.0  # slow settings are asked fewer queries than this takes, at least 20
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    datasets.add_arguments(parser)
+    parser.add_argument("--rows", type=int, default=100_000, help="first N rows of the base")
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--ef", type=integers, default=DEFAULT_EF, metavar="16,32,...")
+    parser.add_argument("--engines", default=",".join(engines.NAMES), metavar="A,B,...")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: of this thread, for a busy machine"
+    )
+    parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    args = parser.parse_args()
+    args.engines = args.engines.split(",")
+    unknown = [n for n in args.engines if n not in engines.NAMES]
+    if unknown:
+        parser.error(f"unknown engines {', '.join(unknown)}; known: {', '.join(engines.NAMES)}")
+    if 64 not in args.ef and args.k <= 64:
+        args.ef.append(64)
+    args.ef = sorted({max(ef, args.k) for ef in args.ef})
+    return args
+
+
+def integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+def build_all(found: list[Engine], data: Dataset, clock: Clock) -> dict[str, dict[str, Any]]:
+    built = {}
+    for engine in found:
+        start = clock()
+        engine.build(data)
+        seconds = clock() - start
+        size = engine.file_bytes()
+        raw = data.base.nbytes
+        built[engine.name] = {
+            "version": engine.version,
+            "build_seconds": seconds,
+            "rows_per_second": len(data.base) / seconds,
+            "file_bytes": size,
+            "file_ratio": None if size is None else size / raw,
+        }
+        progress(f"built {engine.name} in {seconds:.1f} s")
+    return built
+
+
+def affordable(search: Search, data: Dataset, k: int, effort: Effort, clock: Clock) -> int:
+    """How many of the queries fit SECONDS_A_RUN; all of them unless that is far less."""
+    few = data.query[:20]
+    search(few, k, effort)  # warms up
+    start = clock()
+    search(few, k, effort)
+    n = int(SECONDS_A_RUN * len(few) / (clock() - start))
+    return len(data.query) if n > len(data.query) // 2 else max(len(few), n)
+
+
+def measure(
+    found: list[Engine], data: Dataset, k: int, ef: list[int], rounds: int, clock: Clock
+) -> dict[str, list[dict[str, Any]]]:
+    """The curve of every searcher: recall and queries per second at each setting."""
+    plan = [
+        (name, search, engine.efforts(ef), engine)
+        for engine in found
+        for name, search in engine.searchers().items()
+    ]
+    curves: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in plan}
+    for step in range(max(len(efforts) for _, _, efforts, _ in plan)):
+        turn = [(n, s, e[step], engine) for n, s, e, engine in plan if step < len(e)]
+        points: dict[str, dict[str, Any]] = {}
+        for name, search, effort, engine in turn:
+            n = affordable(search, data, k, effort, clock)
+            before = engine.evaluations() if isinstance(engine, Core) else 0
+            ids = search(data.query[:n], k, effort)
+            points[name] = {"effort": effort, "queries": n, "recall": data.recall(ids, k)}
+            if isinstance(engine, Core):
+                points[name]["evaluations"] = (engine.evaluations() - before) / n
+        best = dict.fromkeys(points, math.inf)
+        gc.disable()
+        for _ in range(rounds):
+            for name, search, effort, _engine in turn:
+                n = points[name]["queries"]
+                start = clock()
+                search(data.query[:n], k, effort)
+                best[name] = min(best[name], (clock() - start) / n)
+        gc.enable()
+        for name, point in points.items():
+            curves[name].append({**point, "qps": 1 / best[name]})
+        progress(f"setting {step + 1} done")
+    return curves
+
+
+def at_recall(curve: list[dict[str, Any]], wanted: float) -> float | None:
+    """Queries per second at a recall, interpolated. Where the cheapest setting already reaches it,
+    the speed of that setting (a floor of the truth); None where no setting does."""
+    good = [p["qps"] for p in curve if p["recall"] >= wanted]
+    if not good:
+        return None
+    best = float(max(good))
+    for a in curve:
+        for b in curve:
+            if a["recall"] < wanted <= b["recall"]:
+                share = (wanted - a["recall"]) / (b["recall"] - a["recall"])
+                log = (1 - share) * math.log(a["qps"]) + share * math.log(b["qps"])
+                if a["qps"] > b["qps"]:
+                    best = max(best, math.exp(log))
+    return best
+
+
+def is_floor(curve: list[dict[str, Any]], wanted: float) -> bool:
+    return all(p["recall"] >= wanted for p in curve)
+
+
+# --- printing ------------------------------------------------------------------------------------
+
+
+def print_curves(curves: dict[str, list[dict[str, Any]]], k: int) -> None:
+    rows = []
+    for name, curve in curves.items():
+        for p in curve:
+            effort = "exact" if p["effort"] is None else f"{p['effort']:g}"
+            evaluations = number(p.get("evaluations"))
+            rows.append([name, effort, f"{p['recall']:.4f}", number(p["qps"]), evaluations])
+    print(f"\n## recall@{k} against queries per second\n")
+    print(table(["engine", "ef or nprobe", "recall", "QPS", "evaluations"], rows))
+
+
+def print_summary(
+    curves: dict[str, list[dict[str, Any]]], built: dict[str, dict[str, Any]], k: int
+) -> None:
+    at = {n: {r: at_recall(c, r) for r in RECALLS} for n, c in curves.items()}
+    rows = []
+    for name, speeds in at.items():
+        row = [name]
+        for r in RECALLS:
+            qps, base = speeds[r], at.get(BASELINE, {}).get(r)
+            floor = ">" if is_floor(curves[name], r) and curves[name][0]["effort"] else ""
+            row.append(floor + number(qps) if qps else "-")
+            row.append(f"{qps / base:.2f}" if qps and base else "-")
+        rows.append(row)
+    head = ["engine"]
+    for r in RECALLS:
+        head += [f"QPS at {r:.2f}", "ratio"]
+    print(f"\n## QPS at recall@{k}, and its ratio to {BASELINE} ('>': at the lowest setting)\n")
+    print(table(head, rows))
+
+    base = built.get(BASELINE, {}).get("build_seconds")
+    rows = []
+    for name, b in built.items():
+        ratio = f"{base / b['build_seconds']:.2f}" if base else "-"
+        size = "memory" if b["file_ratio"] is None else f"{b['file_ratio']:.2f}"
+        speed = number(b["rows_per_second"])
+        rows.append([name, b["version"], number(b["build_seconds"], 1), speed, ratio, size])
+    print("\n## Build, one thread, one transaction\n")
+    head = ["engine", "version", "seconds", "rows/s", f"speed / {BASELINE}", "file / raw"]
+    print(table(head, rows))
+
+
+def print_ef_64(curves: dict[str, list[dict[str, Any]]], k: int) -> None:
+    def text(name: str) -> str | None:
+        for p in curves.get(name, []):
+            if p["effort"] == 64:
+                return f"{name} recall@{k} {p['recall']:.4f}, {p['qps']:,.0f} QPS"
+        return None
+
+    parts = [text("vecsql"), text("hnswlib, one call a query"), text(BASELINE)]
+    print("\nef_search=64, vecsql through SQL: " + "; ".join(p for p in parts if p))
+
+
+def progress(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    args = arguments()
+    Vecsql.extension = args.extension
+    try:
+        data = datasets.load(
+            args.set,
+            args.rows,
+            data=args.data,
+            synthetic=args.synthetic,
+            dims=args.dims,
+            metric=args.metric,
+            queries=args.queries,
+        )
+    except datasets.NoDataError as e:
+        print(e, file=sys.stderr)
+        return 2
+    progress(f"{data.name}: ground truth of {len(data.query)} queries in {len(data.base)} rows")
+    datasets.kth_distance(data.base, data.query, args.k, data.metric)  # before pinning: all CPUs
+    cpu = report.pin()
+    with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
+        found, skipped = engines.make(args.engines, Path(directory))
+        if not found:
+            print("no engine can run:", skipped, file=sys.stderr)
+            return 2
+        clock = CLOCKS[args.clock]
+        built = build_all(found, data, clock)
+        curves = measure(found, data, args.k, args.ef, args.rounds, clock)
+        for engine in found:
+            engine.close()
+    about = report.machine()
+    print(f"# {data.name}, {data.metric}: {len(data.base):,} x {data.dims}, k = {args.k}")
+    pinned = "not pinned" if cpu is None else f"pinned to CPU {cpu}"
+    print(f"\n{about['cpu']}, one thread, {pinned}, {args.clock} time; commit {about['commit']}.")
+    for name, reason in skipped.items():
+        print(f"Not run: {name}: {reason}")
+    print_curves(curves, args.k)
+    print_summary(curves, built, args.k)
+    print_ef_64(curves, args.k)
+    if args.json:
+        at = {n: {str(r): at_recall(c, r) for r in RECALLS} for n, c in curves.items()}
+        result = {
+            "machine": about,
+            "set": {
+                "name": data.name,
+                "metric": data.metric,
+                "rows": len(data.base),
+                "dims": data.dims,
+                "queries": len(data.query),
+            },
+            "k": args.k,
+            "rounds": args.rounds,
+            "clock": args.clock,
+            "engines": built,
+            "skipped": skipped,
+            "curves": curves,
+            "qps_at_recall": at,
+        }
+        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
