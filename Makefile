@@ -55,8 +55,8 @@ format: $(LINTERS) ## rewrite the sources as the formatters want them
 	$(BIN)/ruff format .
 	find csrc ext tests/c -name '*.[ch]' | xargs $(BIN)/clang-format -i
 
-bench: $(INSTALLED) $(BENCH) ## the benchmark's quick set
-	$(BIN)/python benchmarks/run.py
+bench: $(INSTALLED) $(BENCH) ## recall against speed; ARGS=--synthetic without data
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean: ## remove everything that was built
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
