@@ -375,13 +375,16 @@ static int rebuild_vector(VsxTable *t, VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     VsxFilter none = {0};
     VsState empty = vs_state_initial(&v->graph->params);
-    empty.ver = v->graph->state.ver; /* never the same ver with other contents */
-    empty.ef_search = v->graph->state.ef_search;
+    if (vsx_refresh(v) == SQLITE_OK) { /* damage is no obstacle: that is what it is for */
+        empty.ver = v->graph->state.ver; /* never the same ver with other contents */
+        empty.ef_search = v->graph->state.ef_search;
+    }
     vsx_unknown(v);
     int rc = clear_vector(v);
     rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
     rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
     v->stale = 0;
+    v->graph->changed = 1; /* write a state row even if there are no rows */
     rc = rc == SQLITE_OK ? vsx_filter_rows(&none, v, &stmt) : rc;
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));

@@ -5,9 +5,12 @@ Reader is written from that page alone: Python, the stdlib's sqlite3 and struct.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import struct
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 
 import vecsql
+from tests.patched import needs_compiler, patched_package
 
 GOLDEN = sorted((Path(__file__).parent / "data").glob("format_v*.db"))
 NONE = 0xFFFFFFFF
@@ -209,23 +213,31 @@ def test_a_file_of_a_newer_format_is_refused_with_both_numbers(path):
         conn.execute("SELECT * FROM own").fetchall()
 
 
-def test_the_golden_statements_still_write_the_golden_bytes(path, tmp_path):
-    """Deterministic: the same statements, the same shadow rows, whenever and wherever."""
-    import importlib.util
+MAKE_GOLDEN = Path(__file__).parent / "data" / "make_golden.py"
 
-    spec = importlib.util.spec_from_file_location(
-        "make_golden", Path(__file__).parent / "data" / "make_golden.py"
+
+def shadow_rows(path: Path) -> dict[str, list]:
+    """Every row of every table of a file."""
+    db = sqlite3.connect(path)
+    names = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0")
+    return {n: db.execute(f"SELECT * FROM {n}").fetchall() for (n,) in names.fetchall()}
+
+
+def make_golden(out: Path, **env: str) -> Path:
+    subprocess.run(
+        [sys.executable, str(MAKE_GOLDEN), str(out)], env={**os.environ, **env}, check=True
     )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main(str(tmp_path / "again.db"))
-    dumps = []
-    for name in ("golden.db", "again.db"):
-        db = sqlite3.connect(tmp_path / name)
-        tables = [
-            r[0]
-            for r in db.execute("SELECT name FROM sqlite_schema WHERE rootpage > 0 ORDER BY 1")
-            if not r[0].startswith("own_rows_c")
-        ]
-        dumps.append({t: db.execute(f"SELECT * FROM {t}").fetchall() for t in tables})
-    assert dumps[0] == dumps[1]
+    return out
+
+
+def test_the_same_statements_write_the_same_rows(path, tmp_path):
+    again = make_golden(tmp_path / "again.db")
+    assert shadow_rows(again) == shadow_rows(Path(path))
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_the_scalar_kernels_write_the_same_rows_as_the_simd_ones(path, tmp_path):
+    site = patched_package(tmp_path, "csrc/cpu.h", "#define VS_X86_64 1", "#define VS_X86_64 0")
+    scalar = make_golden(tmp_path / "scalar.db", PYTHONPATH=str(site))
+    assert shadow_rows(scalar) == shadow_rows(Path(path))
