@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-#include "log.h"
-#include "search.h"
-
 uint64_t vs_mix64(uint64_t x) {
     x += 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -89,9 +86,9 @@ VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHoo
     g->period = 1;
     g->state = vs_state_initial(params);
     set_geometry(g);
-    VsStatus st = vs_overlay_new(alloc, &g->overlay);
+    VsStatus st = vs_overlay_new(&g->alloc, g->geo, &g->overlay);
     if (st == VS_OK) {
-        st = vs_scratch_new(g, &g->scratch);
+        st = vs_scratch_new(&g->alloc, codec->query_size(&params->code), &g->scratch);
     }
     if (st != VS_OK) {
         vs_graph_close(g);
@@ -109,8 +106,8 @@ void vs_graph_close(VsGraph *g) {
     for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
         vs_table_clear(&a, &g->table[kind]);
     }
-    vs_overlay_free(&a, g->overlay);
-    vs_scratch_free(g, g->scratch);
+    vs_overlay_free(g->overlay);
+    vs_scratch_free(&a, g->scratch);
     vs_free(&a, g->redo.data);
     vs_free(&a, g->undo.data);
     vs_free(&a, g->dirty);
@@ -126,7 +123,7 @@ void vs_forget(VsGraph *g) {
 
 VsStatus vs_graph_reset(VsGraph *g, const VsState *state) {
     vs_forget(g);
-    vs_overlay_clear(&g->alloc, g->overlay);
+    vs_overlay_clear(g->overlay);
     for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
         vs_table_clear(&g->alloc, &g->table[kind]);
     }
@@ -239,7 +236,7 @@ VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
     uint64_t ver;
     VsStatus st = read_stored(g, kind, page, data, &ver);
     if (st == VS_OK) {
-        vs_overlay_apply(g, kind, page, ver, data);
+        vs_overlay_apply(g->overlay, kind, page, ver, data);
         st = vs_page_judge(g, kind, page, data);
     }
     if (st == VS_OK) {

@@ -34,7 +34,10 @@
 
 #include "alloc.h"
 #include "codec.h"
+#include "edit.h"
+#include "overlay.h"
 #include "pages.h"
+#include "scratch.h"
 
 #define VS_MAX_LEVEL 15
 #define VS_MIN_M 2
@@ -100,19 +103,6 @@ typedef struct VsHooks {
     int (*interrupted)(void *ctx); /* polled during long work; may be NULL */
     void *ctx;
 } VsHooks;
-
-typedef struct VsBuffer {
-    unsigned char *data;
-    size_t len, cap;
-} VsBuffer;
-
-typedef struct VsPageRef {
-    VsPageKind kind;
-    uint32_t page;
-} VsPageRef;
-
-typedef struct VsOverlay VsOverlay; /* log.h */
-typedef struct VsScratch VsScratch; /* search.h */
 
 typedef struct VsGraph {
     VsAlloc alloc;

@@ -54,6 +54,11 @@ typedef enum VsPageKind {
     VS_PAGE_KINDS = 4
 } VsPageKind;
 
+typedef struct VsPageRef {
+    VsPageKind kind;
+    uint32_t page;
+} VsPageRef;
+
 /* How the slots of one kind lie in pages. */
 typedef struct VsGeometry {
     uint32_t per_page;   /* slots in a page */

@@ -14,50 +14,6 @@
 #define LOOKAHEAD 4   /* neighbours whose codes are prefetched before they are needed */
 #define POLL_EVERY 64 /* expansions, or pages of a scan, between interrupt polls */
 
-struct VsScratch {
-    uint64_t *visited; /* a bit per node; all zero between searches */
-    size_t cap_visited;
-    uint32_t *touched; /* words of `visited` that are not zero */
-    size_t n_touched, cap_touched;
-    VsHit *pool;
-    size_t cap_pool;
-    uint32_t *seeds;
-    size_t cap_seeds;
-    unsigned char *query[3]; /* the user's, and two of nodes */
-    uint64_t evaluations;
-};
-
-/* ---- scratch -------------------------------------------------------------------- */
-
-VsStatus vs_scratch_new(const VsGraph *g, VsScratch **out) {
-    VsScratch *s = vs_alloc_zero(&g->alloc, 1, sizeof *s);
-    if (s == NULL) {
-        return VS_NOMEM;
-    }
-    *out = s; /* the owner frees it, whatever happens next */
-    for (int i = 0; i < 3; i++) {
-        s->query[i] = vs_alloc(&g->alloc, 1, g->codec->query_size(&g->params.code));
-        if (s->query[i] == NULL) {
-            return VS_NOMEM;
-        }
-    }
-    return VS_OK;
-}
-
-void vs_scratch_free(const VsGraph *g, VsScratch *s) {
-    if (s == NULL) {
-        return;
-    }
-    for (int i = 0; i < 3; i++) {
-        vs_free(&g->alloc, s->query[i]);
-    }
-    vs_free(&g->alloc, s->visited);
-    vs_free(&g->alloc, s->touched);
-    vs_free(&g->alloc, s->pool);
-    vs_free(&g->alloc, s->seeds);
-    vs_free(&g->alloc, s);
-}
-
 uint64_t vs_evaluations(const VsGraph *g) {
     return g->scratch->evaluations;
 }

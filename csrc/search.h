@@ -13,11 +13,6 @@
 
 #include "graph.h"
 
-typedef struct VsHit {
-    float order; /* codec order, smaller is nearer */
-    uint32_t node;
-} VsHit;
-
 /* Which nodes may be returned: bit n of words[n / 64]. NULL words: all. `count` is the
  * number of bits set that are live nodes. */
 typedef struct VsAdmit {
@@ -33,9 +28,6 @@ static inline int vs_admitted(const VsAdmit *admit, uint32_t node) {
 
 /* Sorts hits nearest first, equal ones newer node first. */
 void vs_hits_sort(VsHit *hits, size_t n);
-
-VsStatus vs_scratch_new(const VsGraph *g, VsScratch **out);
-void vs_scratch_free(const VsGraph *g, VsScratch *s);
 
 /* Prepares v (dims floats) as the query of the next searches. */
 VsStatus vs_query_set(VsGraph *g, const float *v, VsQuery *out);

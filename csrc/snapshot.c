@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "log.h"
-
 static void free_tables(VsGraph *g, VsTable *table) {
     for (int k = 0; k < VS_PAGE_KINDS; k++) {
         vs_table_clear(&g->alloc, &table[k]);
@@ -65,7 +63,7 @@ int vs_history_return(VsGraph *g, VsHistory *h, const VsState *state) {
     free_tables(g, g->table);
     memcpy(g->table, table, sizeof table);
     g->state = h->at[i - 1].state;
-    vs_overlay_keep(g, 0, state->ver);
+    vs_overlay_keep(g->overlay, 0, state->ver);
     while (h->n > i) {
         free_tables(g, h->at[--h->n].table);
     }

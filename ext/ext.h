@@ -294,6 +294,17 @@ typedef struct VsxKnn {
 int vsx_knn_more(VsxKnn *knn);
 void vsx_knn_clear(VsxKnn *knn);
 
+/* ---- vector.c ------------------------------------------------------------------------
+ */
+
+/* A stored value as the vector of a column. SQLITE_CORRUPT_VTAB if it is none. */
+int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxFloats *out);
+/* Makes the index hold `vector` (n = 0: nothing) for a rowid, in memory. `old` is the
+ * node that it has for it now; vsx_set_vector looks that up. */
+int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
+                   const VsxFloats *vector);
+int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxFloats *vector);
+
 /* 1 and the rowid if a value is one: an integer, or what compares equal to one. */
 int vsx_rowid_value(sqlite3_value *value, sqlite3_int64 *out);
 
@@ -312,12 +323,10 @@ int vsx_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i);
 int vsx_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid);
 /* update.c */
 int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
+/* command.c */
+int vsx_command(VsxTable *t, sqlite3_value *command);
 /* Builds the index of every vector column anew from the row table. */
 int vsx_rebuild(VsxTable *t);
-/* A stored value as the vector of a column. SQLITE_CORRUPT_VTAB if it is none. */
-int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxFloats *out);
-/* Makes the index hold `vector` (n = 0: nothing) for a rowid, in memory. */
-int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxFloats *vector);
 /* integrity.c */
 int vsx_integrity(sqlite3_vtab *base, const char *schema, const char *table, int flags,
                   char **err);

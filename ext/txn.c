@@ -136,7 +136,8 @@ static VsStatus replay_row(VsxVector *v, const VsStateRow *row,
 static VsStatus overlay_row(VsxVector *v, const VsStateRow *row,
                             const unsigned char *edits, size_t len, int *stop) {
     (void)stop;
-    return row->has_edits ? vs_overlay_add(v->graph, row->state.ver, edits, len) : VS_OK;
+    return row->has_edits ? vs_overlay_add(v->graph->overlay, row->state.ver, edits, len)
+                          : VS_OK;
 }
 
 /* 1 in *found if the log holds our (ver, stamp): then the rows after it lead to the
@@ -169,7 +170,8 @@ static int catch_up(VsxVector *v, const VsState *now, int *done) {
         rc = read_log(v, v->graph->state.ver, replay_row, &stop);
         *done = rc == SQLITE_OK && !stop && v->graph->state.stamp == now->stamp;
         if (*done && v->graph->state.fold_ver > folded) {
-            vs_overlay_keep(v->graph, v->graph->state.fold_ver, v->graph->state.ver);
+            vs_overlay_keep(v->graph->overlay, v->graph->state.fold_ver,
+                            v->graph->state.ver);
             vs_history_clear(v->graph, &v->history);
         }
     }
@@ -199,7 +201,8 @@ int vsx_refresh(VsxVector *v) {
         return SQLITE_OK;
     }
     if (same && !g->changed && row.state.fold_ver > g->state.fold_ver) {
-        vs_overlay_keep(g, row.state.fold_ver, g->state.ver); /* folded elsewhere */
+        vs_overlay_keep(g->overlay, row.state.fold_ver,
+                        g->state.ver); /* folded elsewhere */
         g->state = row.state;
         vs_history_clear(g, &v->history);
         vs_history_push(g, &v->history);

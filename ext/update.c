@@ -1,5 +1,5 @@
 /*
- * xUpdate: INSERT, UPDATE, DELETE and the commands.
+ * xUpdate: INSERT, UPDATE and DELETE.
  *
  * A single-row statement inside BEGIN has no statement journal: when xUpdate fails,
  * nobody takes back what it wrote. So it goes: check everything, change the graphs under
@@ -8,11 +8,9 @@
  * graphs back, which cannot fail either.
  */
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../csrc/hnsw.h"
-#include "../csrc/vec.h"
 #include "ext.h"
 #include "rowmap.h"
 
@@ -302,187 +300,6 @@ static int make_change(Change *c) {
     return rc;
 }
 
-/* ---- commands ------------------------------------------------------------------- */
-
-static int clear_vector(VsxVector *v) {
-    const VsxIndex *i = v->index;
-    return vsx_exec(i->global->db,
-                    "DELETE FROM \"%w\".\"%w_map%d\"; DELETE FROM \"%w\".\"%w_pages%d\";"
-                    "DELETE FROM \"%w\".\"%w_log%d\"",
-                    i->schema, i->table, v->number, i->schema, i->table, v->number,
-                    i->schema, i->table, v->number);
-}
-
-int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxFloats *out) {
-    char *err = NULL;
-    int rc = vsx_vector_read(value, out, &err);
-    sqlite3_free(err);
-    if (rc == SQLITE_OK && out->n != v->graph->params.code.dims) {
-        vsx_vector_free(out);
-        rc = SQLITE_ERROR;
-    }
-    return rc == SQLITE_ERROR ? SQLITE_CORRUPT_VTAB : rc;
-}
-
-int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxFloats *vector) {
-    uint32_t old = VS_NIL, node = VS_NIL;
-    int rc = vsx_refresh(v);
-    rc = rc == SQLITE_OK ? vsx_node_of(v, rowid, &old) : rc;
-    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
-    if (rc != SQLITE_OK || (old == VS_NIL && vector->n == 0)) {
-        return rc;
-    }
-    vs_begin(v->graph);
-    VsStatus st = old != VS_NIL ? vs_delete(v->graph, old) : VS_OK;
-    if (st == VS_OK && vector->n > 0) {
-        st = vs_insert(v->graph, rowid, vector->v, &node);
-    }
-    if (st == VS_OK) {
-        vs_done(v->graph);
-        vsx_rowmap_put(v->map, rowid, node);
-    } else {
-        vs_undo(v->graph);
-    }
-    return vsx_code(v->index, st);
-}
-
-/* Indexes one stored row of a rebuild. What is no vector of the column stays out: the
- * rows that can be saved are, and integrity-check names the others. */
-static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
-    VsxFloats vector = {0};
-    int rc = vsx_stored_vector(v, value, &vector);
-    if (rc == SQLITE_CORRUPT_VTAB) {
-        return SQLITE_OK;
-    }
-    uint32_t node = VS_NIL;
-    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
-    if (rc == SQLITE_OK) {
-        vs_begin(v->graph);
-        VsStatus st = vs_insert(v->graph, rowid, vector.v, &node);
-        if (st == VS_OK) {
-            vs_done(v->graph);
-            vsx_rowmap_put(v->map, rowid, node);
-        } else {
-            vs_undo(v->graph);
-        }
-        rc = vsx_code(v->index, st);
-    }
-    vsx_vector_free(&vector);
-    return rc;
-}
-
-static int rebuild_vector(VsxTable *t, VsxVector *v) {
-    sqlite3_stmt *stmt = NULL;
-    VsxFilter none = {0};
-    VsState empty = vs_state_initial(&v->graph->params);
-    if (vsx_refresh(v) == SQLITE_OK) { /* damage is no obstacle: that is what it is for */
-        empty.ver = v->graph->state.ver; /* never the same ver with other contents */
-        empty.ef_search = v->graph->state.ef_search;
-    }
-    vsx_unknown(v);
-    int rc = clear_vector(v);
-    rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
-    rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
-    v->stale = 0;
-    v->graph->changed = 1; /* write a state row even if there are no rows */
-    rc = rc == SQLITE_OK ? vsx_filter_rows(&none, v, &stmt) : rc;
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
-    }
-    int final = sqlite3_finalize(stmt);
-    v->known = rc == SQLITE_DONE; /* anything else: read the database anew */
-    return rc == SQLITE_DONE ? final : rc;
-}
-
-int vsx_rebuild(VsxTable *t) {
-    VsxIndex *index = t->index;
-    unsigned before = index->rollbacks;
-    int rc = index->def->config_lost ? vsx_shadow_configure(index) : SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        rc = rebuild_vector(t, &index->vector[i]);
-    }
-    rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
-    vsx_poison(index, rc, before, INT_MAX); /* half a rebuild must not commit */
-    return rc;
-}
-
-/* Takes all tombstones out and writes the pages. */
-static int optimize(VsxTable *t) {
-    VsxIndex *index = t->index;
-    int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        VsxVector *v = &index->vector[i];
-        rc = vsx_refresh(v);
-        if (rc == SQLITE_OK && v->graph->params.kind == VS_HNSW) {
-            vs_begin(v->graph);
-            VsStatus st = vs_consolidate(v->graph, v->graph->state.n_nodes);
-            if (st == VS_OK) {
-                vs_done(v->graph);
-            } else {
-                vs_undo(v->graph);
-            }
-            rc = vsx_code(index, st);
-        }
-        rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
-        rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
-        if (rc == SQLITE_OK) {
-            vs_history_push(v->graph, &v->history);
-        }
-    }
-    return rc;
-}
-
-static int set_ef_search(VsxTable *t, const char *text) {
-    VsxIndex *index = t->index;
-    char *end = NULL;
-    long n = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || n < 1 || n > 100000) {
-        return vsx_fail(t, SQLITE_ERROR,
-                        "%s: ef_search must be from 1 to 100000, not '%s'", index->table,
-                        text);
-    }
-    int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        VsGraph *g = index->vector[i].graph;
-        rc = vsx_refresh(&index->vector[i]);
-        if (rc == SQLITE_OK) {
-            g->state.ef_search = (uint32_t)n;
-            g->changed = 1; /* a flush without edits */
-        }
-    }
-    return rc;
-}
-
-static int run_command(VsxTable *t, sqlite3_value *value) {
-    const char *text = (const char *)sqlite3_value_text(value);
-    char *report = NULL;
-    if (text == NULL) {
-        return SQLITE_NOMEM;
-    }
-    if (strcmp(text, "rebuild") == 0) {
-        return vsx_rebuild(t);
-    }
-    if (strcmp(text, "optimize") == 0) {
-        return optimize(t);
-    }
-    if (strcmp(text, "integrity-check") == 0) {
-        int rc = vsx_check(t->index, 0, &report);
-        if (rc == SQLITE_OK && report != NULL) {
-            rc = vsx_fail(t, SQLITE_CORRUPT_VTAB, "%s", report);
-            sqlite3_free(report);
-        }
-        return rc;
-    }
-    if (strncmp(text, "ef_search=", 10) == 0) {
-        return set_ef_search(t, text + 10);
-    }
-    return vsx_fail(
-        t, SQLITE_ERROR,
-        "%s: unknown command '%s'; expected rebuild, optimize, integrity-check or "
-        "ef_search=n",
-        t->index->table, text);
-}
-
 /* ---- xUpdate -------------------------------------------------------------------- */
 
 /* A statement that does not change a row: a command, or a trigger's word. *taken: it was
@@ -495,7 +312,7 @@ static int special_insert(VsxTable *t, sqlite3_value **hidden, int *taken) {
     *taken = command || sync;
     if (*taken) {
         t->index->writing++;
-        rc = command ? run_command(t, hidden[VSX_COMMAND])
+        rc = command ? vsx_command(t, hidden[VSX_COMMAND])
                      : vsx_content_sync(t, hidden[VSX_SYNC]);
         t->index->writing--;
     }

@@ -1,0 +1,144 @@
+/*
+ * Commands: INSERT INTO t(t) VALUES('rebuild' | 'optimize' | 'integrity-check' |
+ * 'ef_search=n').
+ */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../csrc/hnsw.h"
+#include "ext.h"
+
+static int clear_vector(VsxVector *v) {
+    const VsxIndex *i = v->index;
+    return vsx_exec(i->global->db,
+                    "DELETE FROM \"%w\".\"%w_map%d\"; DELETE FROM \"%w\".\"%w_pages%d\";"
+                    "DELETE FROM \"%w\".\"%w_log%d\"",
+                    i->schema, i->table, v->number, i->schema, i->table, v->number,
+                    i->schema, i->table, v->number);
+}
+
+/* Indexes one stored row of a rebuild. What is no vector of the column stays out: the
+ * rows that can be saved are, and integrity-check names the others. */
+static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
+    VsxFloats vector = {0};
+    int rc = vsx_stored_vector(v, value, &vector);
+    if (rc == SQLITE_CORRUPT_VTAB) {
+        return SQLITE_OK;
+    }
+    rc = rc == SQLITE_OK ? vsx_put_vector(v, rowid, VS_NIL, &vector) : rc;
+    vsx_vector_free(&vector);
+    return rc;
+}
+
+static int rebuild_vector(VsxTable *t, VsxVector *v) {
+    sqlite3_stmt *stmt = NULL;
+    VsxFilter none = {0};
+    VsState empty = vs_state_initial(&v->graph->params);
+    if (vsx_refresh(v) == SQLITE_OK) { /* damage is no obstacle: that is what it is for */
+        empty.ver = v->graph->state.ver; /* never the same ver with other contents */
+        empty.ef_search = v->graph->state.ef_search;
+    }
+    vsx_unknown(v);
+    int rc = clear_vector(v);
+    rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
+    rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
+    v->stale = 0;
+    v->graph->changed = 1; /* write a state row even if there are no rows */
+    rc = rc == SQLITE_OK ? vsx_filter_rows(&none, v, &stmt) : rc;
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
+    }
+    int final = sqlite3_finalize(stmt);
+    v->known = rc == SQLITE_DONE; /* anything else: read the database anew */
+    return rc == SQLITE_DONE ? final : rc;
+}
+
+int vsx_rebuild(VsxTable *t) {
+    VsxIndex *index = t->index;
+    unsigned before = index->rollbacks;
+    int rc = index->def->config_lost ? vsx_shadow_configure(index) : SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        rc = rebuild_vector(t, &index->vector[i]);
+    }
+    rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
+    vsx_poison(index, rc, before, INT_MAX); /* half a rebuild must not commit */
+    return rc;
+}
+
+/* Takes all tombstones out and writes the pages. */
+static int optimize(VsxTable *t) {
+    VsxIndex *index = t->index;
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        VsxVector *v = &index->vector[i];
+        rc = vsx_refresh(v);
+        if (rc == SQLITE_OK && v->graph->params.kind == VS_HNSW) {
+            vs_begin(v->graph);
+            VsStatus st = vs_consolidate(v->graph, v->graph->state.n_nodes);
+            if (st == VS_OK) {
+                vs_done(v->graph);
+            } else {
+                vs_undo(v->graph);
+            }
+            rc = vsx_code(index, st);
+        }
+        rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
+        rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
+        if (rc == SQLITE_OK) {
+            vs_history_push(v->graph, &v->history);
+        }
+    }
+    return rc;
+}
+
+static int set_ef_search(VsxTable *t, const char *text) {
+    VsxIndex *index = t->index;
+    char *end = NULL;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || n < 1 || n > 100000) {
+        return vsx_fail(t, SQLITE_ERROR,
+                        "%s: ef_search must be from 1 to 100000, not '%s'", index->table,
+                        text);
+    }
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        VsGraph *g = index->vector[i].graph;
+        rc = vsx_refresh(&index->vector[i]);
+        if (rc == SQLITE_OK) {
+            g->state.ef_search = (uint32_t)n;
+            g->changed = 1; /* a flush without edits */
+        }
+    }
+    return rc;
+}
+
+int vsx_command(VsxTable *t, sqlite3_value *value) {
+    const char *text = (const char *)sqlite3_value_text(value);
+    char *report = NULL;
+    if (text == NULL) {
+        return SQLITE_NOMEM;
+    }
+    if (strcmp(text, "rebuild") == 0) {
+        return vsx_rebuild(t);
+    }
+    if (strcmp(text, "optimize") == 0) {
+        return optimize(t);
+    }
+    if (strcmp(text, "integrity-check") == 0) {
+        int rc = vsx_check(t->index, 0, &report);
+        if (rc == SQLITE_OK && report != NULL) {
+            rc = vsx_fail(t, SQLITE_CORRUPT_VTAB, "%s", report);
+            sqlite3_free(report);
+        }
+        return rc;
+    }
+    if (strncmp(text, "ef_search=", 10) == 0) {
+        return set_ef_search(t, text + 10);
+    }
+    return vsx_fail(
+        t, SQLITE_ERROR,
+        "%s: unknown command '%s'; expected rebuild, optimize, integrity-check or "
+        "ef_search=n",
+        t->index->table, text);
+}
