@@ -403,7 +403,7 @@ int vsx_fold(VsxVector *v) {
 
 /* The log is folded when its edits reach 2 % of the rows' share: 32 bytes a row. */
 #define FOLD_LOW ((size_t)256 << 10)
-#define FOLD_HIGH ((size_t)3 << 20)
+#define FOLD_HIGH ((size_t)2 << 20)
 
 static size_t fold_limit(const VsxVector *v, int commit) {
     size_t limit = (size_t)v->graph->state.n_live * 32;
