@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,19 +54,19 @@ def padded(rows: Iterable[Sequence[int]], k: int) -> Ids:
     return out
 
 
-class Engine:
+class Engine(ABC):
     """What all engines do."""
 
     name = ""
     version = ""
 
+    @abstractmethod
     def build(self, data: Dataset) -> None:
         """Builds the index; the benchmark takes the time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def searchers(self) -> dict[str, Search]:
         """Ways to ask, by the name in the tables."""
-        raise NotImplementedError
 
     def efforts(self, ef: list[int]) -> list[Effort]:
         """The settings to measure, cheapest first."""
@@ -75,7 +76,7 @@ class Engine:
         """Size of the file that holds vectors and index; None: it lives in memory."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most have nothing to free
         """Frees memory."""
 
 
@@ -190,15 +191,17 @@ class Sql(Engine):
 
     # What differs.
 
+    @abstractmethod
     def load(self, db: Any) -> None:
-        raise NotImplementedError
+        """Loads the extension into a connection."""
 
+    @abstractmethod
     def create(self, dims: int, metric: str, capacity: int) -> str:
-        raise NotImplementedError
+        """The statement that makes table v."""
 
+    @abstractmethod
     def query(self, effort: Effort) -> tuple[str, Callable[[bytes, int], Sequence[Any]]]:
         """The statement, and its bindings from a vector and k."""
-        raise NotImplementedError
 
     def finish(self, db: Any, rows: int, metric: str) -> None:
         """What has to follow the bulk load."""

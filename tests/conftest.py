@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 import vecsql
+from tests.oracle import connect, new_file
 
 SOURCE = Path(__file__).resolve().parent.parent / "vecsql"
 
@@ -40,3 +43,29 @@ def db(driver):
     conn = vecsql.connect(":memory:", driver=driver)
     yield conn
     conn.close()
+
+
+@pytest.fixture(params=["wal", "delete"])
+def journal(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.db"
+
+
+@pytest.fixture
+def conn(path: Path, journal: str) -> Iterator[apsw.Connection]:
+    """A file in which t holds START."""
+    c = new_file(path, journal)
+    yield c
+    c.close()
+
+
+@pytest.fixture
+def second(conn: apsw.Connection, path: Path) -> Iterator[apsw.Connection]:
+    """Another connection to the same file."""
+    c = connect(path)
+    yield c
+    c.close()

@@ -235,3 +235,29 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=60)
+
+
+START = points(range(20))
+
+
+def move(conn: apsw.Connection, rowids: Any, version: int = 1, table: str = "t") -> None:
+    for i in rowids:
+        args = (blob(point(i, version)), i)
+        conn.execute(f"UPDATE {table} SET embedding = ? WHERE id = ?", args)
+
+
+def without(rows: dict[int, Any], *rowids: int) -> dict[int, Any]:
+    return {i: v for i, v in rows.items() if i not in rowids}
+
+
+def change(conn: apsw.Connection) -> dict[int, Any]:
+    """A bit of everything; returns what START becomes."""
+    put(conn, range(100, 110))
+    drop(conn, [0, 3, 104])
+    move(conn, [7, 105])
+    conn.execute("UPDATE t SET id = 200 WHERE id = 8")
+    rows = without(START | points(range(100, 110)), 0, 3, 104, 8)
+    return rows | points([7, 105], 1) | {200: START[8]}
+
+
+BAD_ROWS = "INSERT INTO t(id, embedding) VALUES(50, '[1,2,3]'), (51, '[1,2]')"

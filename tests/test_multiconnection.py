@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.oracle import (
+    START,
     Peer,
     check,
     check_here,
@@ -23,18 +24,6 @@ from tests.oracle import (
     points,
     put,
 )
-
-START = points(range(20))
-
-
-@pytest.fixture(params=["wal", "delete"])
-def journal(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "a.db"
 
 
 @pytest.fixture
