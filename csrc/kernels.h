@@ -6,10 +6,11 @@
  * SIMD version add in exactly one order and give bit-identical results (compile with
  * -ffp-contract=off; no FMA):
  *
- *     element i is added to partial sum i % 32 (four registers of eight lanes), in order
- * of i; then s[j] = (p[j] + p[j + 8]) + (p[j + 16] + p[j + 24])      for j = 0..7, t[j] =
- * s[j] + s[j + 4]                                  for j = 0..3, result = (t[0] + t[2]) +
- * (t[1] + t[3]).
+ *     element i is added to partial sum p[i % 32] (four registers of eight lanes), in
+ *     order of i; then
+ *         s[j] = (p[j] + p[j + 8]) + (p[j + 16] + p[j + 24])    for j = 0..7
+ *         t[j] = s[j] + s[j + 4]                                for j = 0..3
+ *         result = (t[0] + t[2]) + (t[1] + t[3])
  *
  * Pointers need no alignment. n may be 0 (result 0).
  */

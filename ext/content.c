@@ -11,8 +11,8 @@
  *
  * Syncing reads what the content table holds under that rowid now and makes the index
  * agree, so it can be done at any time, any number of times, and can say nothing false.
- * The triggers are named after the hidden column and not after the table, so ALTER TABLE
- * RENAME carries them.
+ * They speak to a hidden column of fixed name, not to the one named after the table, so
+ * they go on working after ALTER TABLE RENAME.
  *
  * SQLite fires no delete trigger for a row that REPLACE removes because of another UNIQUE
  * column, unless recursive_triggers is on. Searches skip such rows (knn.c),

@@ -56,7 +56,3 @@ int vsx_explain(VsxTable *t, int rc) {
     return vsx_fail(t, rc, "%s.%s: %s", i->schema, i->table,
                     sqlite3_errmsg(i->global->db));
 }
-
-int vsx_fail_status(VsxTable *t, const VsxVector *v, VsStatus st) {
-    return vsx_explain(t, vsx_code(v->index, st));
-}

@@ -339,8 +339,6 @@ int vsx_check(VsxIndex *index, int quick, char **report);
 int vsx_code(const VsxIndex *index, VsStatus st);
 /* Sets the message of the virtual table and returns rc. */
 int vsx_fail(VsxTable *t, int rc, const char *format, ...);
-/* The message for a status met while working on a vector column, and its code. */
-int vsx_fail_status(VsxTable *t, const VsxVector *v, VsStatus st);
 /* Adds a message to a code that has none yet (SQLITE_CORRUPT_VTAB and the like). */
 int vsx_explain(VsxTable *t, int rc);
 

@@ -1,10 +1,9 @@
 /*
  * Predicates that a plan pushed down: kept as values, run by SQLite on the row table.
  *
- * The words are those of plan.c. A predicate on column I becomes the same predicate on cI
- * of
- * %_rows, where SQLite's own b-trees, affinities and operators decide; the result is a
- * bitmap of nodes for the walk, or a statement for the exact scan.
+ * The words are those of plan.c. A predicate on column I becomes the same predicate on
+ * that column of the row table, where SQLite's own b-trees, affinities and operators
+ * decide; the result is a bitmap of nodes for the walk, or a statement for the scan.
  */
 #include <stdlib.h>
 #include <string.h>

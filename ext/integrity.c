@@ -4,9 +4,10 @@
  * What is on disk is checked, not what is in memory: a graph of its own is loaded page by
  * page. Only edits that are not flushed yet are checked where they are.
  *
- * quick  every page readable and sound, counters, links, in-links, reachability
- * (vs_validate) full   besides: every row with a vector has one node and the node names
- * that row, no node is left over, and its code is that of the stored vector
+ *     quick  every page readable and sound, counters, links, in-links, reachability
+ *            (vs_validate)
+ *     full   besides: every row with a vector has one node and the node names that row,
+ *            no node is left over, and its code is that of the stored vector
  */
 #include <string.h>
 

@@ -1,11 +1,11 @@
 /*
  * Shadow tables: their creation, and every SQL statement on them.
  *
- *     T_config  key, value              format, page_bytes, vector0.. (parameters as
- * resolved) T_rows    rowid, c1.., v1..       what the user stored; vectors last T_map0
- * rowid, node             one set of these four per vector column T_pages0  page, ver,
- * data         page = kind << 32 | number; bytes in csrc/pages.h T_log0    ver, stamp,
- * state, edits   newest row: the state of the index; csrc/log.h
+ *     T_config  key, value             format, page_bytes, vector0.. (parameters)
+ *     T_rows    rowid, c1, c2, ...     the rows, vectors last; none with content=
+ *     T_map0    rowid, node            one of these three for each vector column
+ *     T_pages0  page, ver, data        page = kind << 32 | number; bytes in csrc/pages.h
+ *     T_log0    ver, stamp, state, edits    newest row: the state; csrc/log.h
  *
  * Suffixes hold no underscore, so that SQLite takes the tables for shadow tables and
  * protects them under SQLITE_DBCONFIG_DEFENSIVE. Statements are prepared on first use,

@@ -4,15 +4,16 @@
  * The newest row of %_log is the state row. It names by (ver, stamp) what the index is in
  * the snapshot that the running statement sees. It is always the truth:
  *
- *   refresh  at the start of every statement compares that stamp with the graph's.
- *            equal                        nothing to do (0.3 us)
- *            a stamp of our history       a rollback: go back to that snapshot
- *            our (ver, stamp) is in the   another connection committed: replay the rows
- * after it log, followed by edits anything else                start over and load pages
- * when they are touched flush    in xSavepoint and xSync appends a log row with the edits
- * made since, or, when they were too many for one, writes the pages and a row without
- * edits. fold     at a commit, when the log is long: writes the pages that its edits
- * touch. It is no change: ver and stamp stay.
+ *   refresh  at the start of every statement compares that stamp with the graph's:
+ *              equal                 nothing to do (0.3 us)
+ *              one of our history    a rollback: go back to that snapshot
+ *              ours is in the log    another connection went on: replay its rows
+ *              anything else         start over, load pages when they are touched
+ *            (Equal, but folded less than we are: our fold was rolled back, start over.)
+ *   flush    in xSavepoint and xSync appends a log row with the edits made since; when they
+ *            were too many for one, it writes the pages and a row without edits.
+ *   fold     at a commit, when the log is long: writes the pages that its edits touch. It
+ *            is no change: ver and stamp stay.
  *
  * Edits that are not flushed were made on the state that the row names. They are dropped
  * by xRollback, xRollbackTo (every open savepoint is older: xSavepoint flushed before it)
