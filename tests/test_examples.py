@@ -14,7 +14,14 @@ import vecsql
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
-MODULES = ["vecsql", "vecsql._convert", "vecsql._embed", "vecsql._load"]
+MODULES = [
+    "vecsql",
+    "vecsql._chunk",
+    "vecsql._convert",
+    "vecsql._embed",
+    "vecsql._load",
+    "vecsql._metrics",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,24 +8,39 @@
 [(1, 1.0), (2, 5.0)]
 """
 
+from vecsql._chunk import Chunk, chunk
+from vecsql._collections import Collection, read_beir, read_qrels, read_run, write_run
 from vecsql._convert import f32
 from vecsql._embed import Embedder, StaticEmbedder, register_embedder
-from vecsql._errors import ConversionError, EmbedderError, Error, LoadError
+from vecsql._errors import ConversionError, DataError, EmbedderError, Error, LoadError
 from vecsql._load import connect, load, loadable_path
+from vecsql._metrics import Comparison, Scores, compare, score
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Chunk",
+    "Collection",
+    "Comparison",
     "ConversionError",
+    "DataError",
     "Embedder",
     "EmbedderError",
     "Error",
     "LoadError",
+    "Scores",
     "StaticEmbedder",
     "__version__",
+    "chunk",
+    "compare",
     "connect",
     "f32",
     "load",
     "loadable_path",
+    "read_beir",
+    "read_qrels",
+    "read_run",
     "register_embedder",
+    "score",
+    "write_run",
 ]

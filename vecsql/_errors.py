@@ -3,7 +3,8 @@
 Error
 ├── LoadError         the extension cannot be loaded into this connection
 ├── ConversionError   a value is no vector (also a ValueError)
-└── EmbedderError     an embedder or its output is not usable
+├── EmbedderError     an embedder or its output is not usable
+└── DataError         a file to read or write is not what it should be
 """
 
 from __future__ import annotations
@@ -23,3 +24,7 @@ class ConversionError(Error, ValueError):
 
 class EmbedderError(Error):
     """An embedder is unknown or unusable, or returned something that is no batch of vectors."""
+
+
+class DataError(Error, ValueError):
+    """A file to read or write is not what it should be; the message says where."""
