@@ -34,12 +34,24 @@ static float finite_order(float order) {
     return order > -FLT_MAX && order < FLT_MAX ? order : order < 0 ? -FLT_MAX : FLT_MAX;
 }
 
-static float none_distance(const VsQuery *query, const unsigned char *code) {
-    const float *q = (const float *)(const void *)query->data;
-    const float *v = (const float *)(const void *)code;
-    return finite_order(query->params->metric == VS_L2
-                            ? query->kernels->l2sq_f32(q, v, query->params->dims)
-                            : -query->kernels->dot_f32(q, v, query->params->dims));
+static void none_score_l2(const VsQuery *query, const unsigned char *const *codes,
+                          uint32_t n, float *order) {
+    query->kernels->l2sq_f32_batch(query->data, codes, n, query->params->dims, order);
+    for (uint32_t i = 0; i < n; i++) {
+        order[i] = finite_order(order[i]);
+    }
+}
+
+static void none_score_dot(const VsQuery *query, const unsigned char *const *codes,
+                           uint32_t n, float *order) {
+    query->kernels->dot_f32_batch(query->data, codes, n, query->params->dims, order);
+    for (uint32_t i = 0; i < n; i++) {
+        order[i] = finite_order(-order[i]);
+    }
+}
+
+static VsScore none_scorer(const VsCodecParams *params) {
+    return params->metric == VS_L2 ? none_score_l2 : none_score_dot;
 }
 
 static const VsCodec codec_none = {
@@ -49,7 +61,7 @@ static const VsCodec codec_none = {
     .encode = none_encode,
     .prepare = none_encode,
     .prepare_code = none_prepare_code,
-    .distance = none_distance,
+    .scorer = none_scorer,
 };
 
 const VsCodec *vs_codec(VsCodecId id) {

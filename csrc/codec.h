@@ -29,12 +29,22 @@ typedef struct VsCodecParams {
     VsCodecId codec;
 } VsCodecParams;
 
+typedef struct VsQuery VsQuery;
+
+/* Writes the orders of n codes relative to the query: smaller is nearer. Finite;
+ * +-FLT_MAX means that the sum left float32 and says nothing more. Codes that come later
+ * are fetched into the cache while the first are compared. */
+typedef void (*VsScore)(const VsQuery *query, const unsigned char *const *codes,
+                        uint32_t n, float *order);
+
 /* A query or a node in the form that a codec compares with codes. */
-typedef struct VsQuery {
+struct VsQuery {
     const VsCodecParams *params;
     const VsKernels *kernels;
     const unsigned char *data; /* what the codec needs of the vector */
-} VsQuery;
+    VsScore score; /* one body per codec, metric and instruction set: no choice is made
+                      per candidate */
+};
 
 typedef struct VsCodec {
     const char *name;
@@ -49,9 +59,8 @@ typedef struct VsCodec {
     /* Writes the prepared form of a vector that is known only by its code. */
     void (*prepare_code)(const VsCodecParams *params, const unsigned char *code,
                          unsigned char *data);
-    /* Order of a code relative to the query: smaller is nearer. Finite; +-FLT_MAX means
-     * that the sum left float32 and says nothing more. */
-    float (*distance)(const VsQuery *query, const unsigned char *code);
+    /* The comparison for this metric. */
+    VsScore (*scorer)(const VsCodecParams *params);
 } VsCodec;
 
 const VsCodec *vs_codec(VsCodecId id);

@@ -18,14 +18,22 @@
 #define VS_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef float (*VsKernelFn)(const float *a, const float *b, size_t n);
+
+/* The same kernel for one query and `count` codes of n elements each: out[i] has the bits
+ * of the kernel above for codes[i]. */
+typedef void (*VsBatchFn)(const unsigned char *query, const unsigned char *const *codes,
+                          uint32_t count, size_t n, float *out);
 
 typedef struct VsKernels {
     const char *name;    /* "scalar", "avx2" */
     VsKernelFn l2sq_f32; /* sum of (a[i] - b[i])^2 */
     VsKernelFn dot_f32;  /* sum of a[i] * b[i] */
     VsKernelFn l1_f32;   /* sum of |a[i] - b[i]| */
+    VsBatchFn l2sq_f32_batch;
+    VsBatchFn dot_f32_batch;
 } VsKernels;
 
 extern const VsKernels vs_kernels_scalar;

@@ -3,6 +3,7 @@
  * kernels.h, so the order of every addition is the scalar reference's. Multiply and add,
  * never FMA: a fused product is rounded once instead of twice and would give other bits.
  */
+#include "batch.h"
 #include "cpu.h"
 #include "kernels.h"
 
@@ -89,11 +90,11 @@ AVX2 static inline float reduce(__m256 p0, __m256 p1, __m256 p2, __m256 p3) {
         return reduce(p0, p1, p2, p3);                                     \
     } while (0)
 
-AVX2 static float l2sq_f32(const float *a, const float *b, size_t n) {
+AVX2 static inline float l2sq_f32(const float *a, const float *b, size_t n) {
     SUM_OVER_LANES(term_l2sq);
 }
 
-AVX2 static float dot_f32(const float *a, const float *b, size_t n) {
+AVX2 static inline float dot_f32(const float *a, const float *b, size_t n) {
     SUM_OVER_LANES(term_dot);
 }
 
@@ -101,6 +102,10 @@ AVX2 static float l1_f32(const float *a, const float *b, size_t n) {
     SUM_OVER_LANES(term_l1);
 }
 
-const VsKernels vs_kernels_avx2 = {"avx2", l2sq_f32, dot_f32, l1_f32};
+VS_BATCH(l2sq_f32_batch, l2sq_f32, float, AVX2)
+VS_BATCH(dot_f32_batch, dot_f32, float, AVX2)
+
+const VsKernels vs_kernels_avx2 = {"avx2", l2sq_f32,       dot_f32,
+                                   l1_f32, l2sq_f32_batch, dot_f32_batch};
 
 #endif

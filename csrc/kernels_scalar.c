@@ -3,6 +3,7 @@
  * must equal bit for bit. Written over 32 partial sums, so that a compiler may vectorise
  * it as it stands.
  */
+#include "batch.h"
 #include "kernels.h"
 
 #include <float.h>
@@ -76,11 +77,11 @@ static inline float term_l1(float x, float y) {
     return fabsf(x - y);
 }
 
-static float l2sq_f32(const float *a, const float *b, size_t n) {
+static inline float l2sq_f32(const float *a, const float *b, size_t n) {
     SUM_OVER_LANES(term_l2sq);
 }
 
-static float dot_f32(const float *a, const float *b, size_t n) {
+static inline float dot_f32(const float *a, const float *b, size_t n) {
     SUM_OVER_LANES(term_dot);
 }
 
@@ -88,4 +89,8 @@ static float l1_f32(const float *a, const float *b, size_t n) {
     SUM_OVER_LANES(term_l1);
 }
 
-const VsKernels vs_kernels_scalar = {"scalar", l2sq_f32, dot_f32, l1_f32};
+VS_BATCH(l2sq_f32_batch, l2sq_f32, float, )
+VS_BATCH(dot_f32_batch, dot_f32, float, )
+
+const VsKernels vs_kernels_scalar = {"scalar", l2sq_f32,       dot_f32,
+                                     l1_f32,   l2sq_f32_batch, dot_f32_batch};

@@ -4,22 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__GNUC__)
-#define PREFETCH(p) __builtin_prefetch(p)
-#else
-#define PREFETCH(p) ((void)(p))
-#endif
-
-#define CHECKED 0x80000000u /* in a pool entry: this node was expanded */
-#define LOOKAHEAD 4   /* neighbours whose codes are prefetched before they are needed */
-#define POLL_EVERY 64 /* expansions, or pages of a scan, between interrupt polls */
+#include "walk.h"
 
 uint64_t vs_evaluations(const VsGraph *g) {
     return g->scratch->evaluations;
 }
 
-/* Room for a bit per node (and the node being inserted) and for a pool of ef. */
-static VsStatus scratch_reserve(VsGraph *g, size_t ef) {
+VsStatus vs_walk_reserve(VsGraph *g, size_t ef) {
     VsScratch *s = g->scratch;
     size_t words = (size_t)g->state.n_nodes / 64 + 1, had = s->cap_visited;
     VsStatus st = vs_grow(&g->alloc, (void **)&s->visited, &s->cap_visited, words, 8);
@@ -33,19 +24,7 @@ static VsStatus scratch_reserve(VsGraph *g, size_t ef) {
     return st;
 }
 
-static inline int visit(VsScratch *s, uint32_t node) {
-    uint64_t *word = &s->visited[node >> 6], bit = (uint64_t)1 << (node & 63);
-    if (*word == 0) {
-        s->touched[s->n_touched++] = node >> 6;
-    }
-    int seen = (*word & bit) != 0;
-    *word |= bit;
-    return seen;
-}
-
-/* Clearing by the list of touched words costs ~1,300 stores instead of a 125 KB memset (1
- * M). */
-static void forget_visits(VsScratch *s) {
+void vs_forget_visits(VsScratch *s) {
     for (size_t i = 0; i < s->n_touched; i++) {
         s->visited[s->touched[i]] = 0;
     }
@@ -56,7 +35,8 @@ static void forget_visits(VsScratch *s) {
 
 VsStatus vs_query_set(VsGraph *g, const float *v, VsQuery *out) {
     g->codec->prepare(&g->params.code, v, g->scratch->query[0]);
-    *out = (VsQuery){&g->params.code, vs_kernels(), g->scratch->query[0]};
+    *out = (VsQuery){&g->params.code, vs_kernels(), g->scratch->query[0],
+                     g->codec->scorer(&g->params.code)};
     return VS_OK;
 }
 
@@ -66,7 +46,8 @@ VsStatus vs_query_of_node(VsGraph *g, uint32_t node, int which, VsQuery *out) {
     if (st == VS_OK) {
         unsigned char *data = g->scratch->query[1 + which];
         g->codec->prepare_code(&g->params.code, code, data);
-        *out = (VsQuery){&g->params.code, vs_kernels(), data};
+        *out = (VsQuery){&g->params.code, vs_kernels(), data,
+                         g->codec->scorer(&g->params.code)};
     }
     return st;
 }
@@ -75,64 +56,29 @@ VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out) {
     const unsigned char *code = NULL;
     VsStatus st = vs_slot(g, VS_CODE, node, &code);
     if (st == VS_OK) {
-        *out = g->codec->distance(q, code);
+        q->score(q, &code, 1, out);
         g->scratch->evaluations++;
     }
     return st;
 }
 
-/* ---- the pool ------------------------------------------------------------------- */
-
-static inline int before(VsHit a, VsHit b) {
-    return a.order < b.order ||
-           (a.order == b.order && (a.node & ~CHECKED) > (b.node & ~CHECKED));
-}
-
-typedef struct Pool {
-    VsHit *at; /* sorted, nearest first */
-    size_t n, cap;
-} Pool;
-
-/* Inserts if there is room or the hit beats the last; returns its place, or cap. */
-static inline size_t pool_offer(Pool *p, VsHit hit) {
-    if (p->n == p->cap) {
-        if (p->n == 0 || !before(hit, p->at[p->n - 1])) {
-            return p->cap;
-        }
-        p->n--;
-    }
-    size_t low = 0, high = p->n;
-    while (low < high) {
-        size_t mid = (low + high) / 2;
-        if (before(p->at[mid], hit)) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    memmove(p->at + low + 1, p->at + low, (p->n - low) * sizeof *p->at);
-    p->at[low] = hit;
-    p->n++;
-    return low;
-}
-
 /* ---- the walk ------------------------------------------------------------------- */
 
-typedef struct Neighbours {
-    uint32_t node[2 * VS_MAX_M];
-    const unsigned char *code[2 * VS_MAX_M];
-    uint32_t n;
-} Neighbours;
-
-static void prefetch_code(const unsigned char *code, size_t size) {
-    for (size_t i = 0; i < size && i < 512; i += 64) {
-        PREFETCH(code + i);
+/* Codes are found page by page; one that is not in memory is loaded. */
+static VsStatus find_codes(VsGraph *g, VsFront *front) {
+    for (uint32_t i = 0; i < front->n; i++) {
+        front->code[i] = vs_slot_loaded(g, VS_CODE, front->node[i]);
+        if (front->code[i] == NULL) {
+            VsStatus st = vs_slot(g, VS_CODE, front->node[i], &front->code[i]);
+            if (st != VS_OK) {
+                return st;
+            }
+        }
     }
+    return VS_OK;
 }
 
-/* The neighbours of a node that this search has not seen, with their codes in memory. */
-static VsStatus unseen_neighbours(VsGraph *g, uint32_t node, uint32_t layer,
-                                  Neighbours *out) {
+VsStatus vs_front_unseen(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out) {
     VsList list;
     VsStatus st = vs_list(g, node, layer, &list);
     if (st != VS_OK) {
@@ -141,82 +87,59 @@ static VsStatus unseen_neighbours(VsGraph *g, uint32_t node, uint32_t layer,
     uint32_t n = 0;
     for (uint32_t i = 0; i < list.cap && list.links[i] < g->state.n_nodes; i++) {
         out->node[n] = list.links[i];
-        n += !visit(g->scratch, list.links[i]);
+        n += !vs_visit(g->scratch, list.links[i]);
     }
     out->n = n;
-    for (uint32_t i = 0; i < n; i++) {
-        out->code[i] = vs_slot_loaded(g, VS_CODE, out->node[i]);
-        if (out->code[i] == NULL) {
-            st = vs_slot(g, VS_CODE, out->node[i], &out->code[i]);
-            if (st != VS_OK) {
-                return st;
-            }
-        }
-    }
-    return VS_OK;
+    return find_codes(g, out);
 }
 
-/* Scores the neighbours and offers them; returns the foremost place that changed. */
-static size_t score(VsGraph *g, const VsQuery *q, const Neighbours *nb, Pool *pool) {
-    size_t size = g->geo[VS_CODE].slot_size, foremost = pool->cap;
-    for (uint32_t i = 0; i < nb->n && i < LOOKAHEAD; i++) {
-        prefetch_code(nb->code[i], size);
+VsStatus vs_front_one(VsGraph *g, uint32_t node, VsFront *out) {
+    if (node >= g->state.n_nodes) {
+        return VS_CORRUPT;
     }
-    for (uint32_t i = 0; i < nb->n; i++) {
-        if (i + LOOKAHEAD < nb->n) {
-            prefetch_code(nb->code[i + LOOKAHEAD], size);
-        }
-        VsHit hit = {g->codec->distance(q, nb->code[i]), nb->node[i]};
-        size_t place = pool_offer(pool, hit);
-        if (place < foremost) {
-            foremost = place;
-        }
-    }
-    g->scratch->evaluations += nb->n;
-    return foremost;
+    out->node[0] = node;
+    out->n = !vs_visit(g->scratch, node);
+    return find_codes(g, out);
 }
 
 static VsStatus offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *entries,
-                              size_t n, Pool *pool) {
-    for (size_t i = 0; i < n; i++) {
-        if (entries[i] >= g->state.n_nodes) {
-            return VS_CORRUPT;
-        }
-        if (!visit(g->scratch, entries[i])) {
-            VsHit hit = {0, entries[i]};
-            VsStatus st = vs_order(g, q, entries[i], &hit.order);
-            if (st != VS_OK) {
-                return st;
-            }
-            pool_offer(pool, hit);
+                              size_t n, VsPool *pool) {
+    VsFront front;
+    VsStatus st = VS_OK;
+    for (size_t i = 0; st == VS_OK && i < n; i++) {
+        st = vs_front_one(g, entries[i], &front);
+        if (st == VS_OK) {
+            vs_front_score(g, q, &front);
+            vs_pool_offer_front(pool, &front);
         }
     }
-    return VS_OK;
+    return st;
 }
 
 /* Expands pool entries, nearest first, until all are expanded. `budget` evaluations at
  * the most: when they are used up *finished is 0. */
-static VsStatus walk(VsGraph *g, const VsQuery *q, uint32_t layer, Pool *pool,
+static VsStatus walk(VsGraph *g, const VsQuery *q, uint32_t layer, VsPool *pool,
                      uint64_t budget, int *finished) {
     uint64_t limit = g->scratch->evaluations + budget;
     size_t next = 0;
     uint32_t expansions = 0;
     *finished = 1;
     while (next < pool->n) {
-        if ((pool->at[next].node & CHECKED) != 0) {
+        if ((pool->at[next].node & VS_CHECKED) != 0) {
             next++;
             continue;
         }
-        Neighbours nb;
+        VsFront front;
         uint32_t node = pool->at[next].node;
-        pool->at[next].node |= CHECKED;
-        VsStatus st = unseen_neighbours(g, node, layer, &nb);
+        pool->at[next].node |= VS_CHECKED;
+        VsStatus st = vs_front_unseen(g, node, layer, &front);
         if (st != VS_OK) {
             return st;
         }
-        size_t foremost = score(g, q, &nb, pool);
+        vs_front_score(g, q, &front);
+        size_t foremost = vs_pool_offer_front(pool, &front);
         next = foremost <= next ? foremost : next + 1;
-        if (++expansions % POLL_EVERY == 0 && vs_interrupted(g)) {
+        if (++expansions % VS_POLL_EVERY == 0 && vs_interrupted(g)) {
             return VS_INTERRUPT;
         }
         if (g->scratch->evaluations >= limit) {
@@ -227,9 +150,9 @@ static VsStatus walk(VsGraph *g, const VsQuery *q, uint32_t layer, Pool *pool,
     return VS_OK;
 }
 
-static void take_pool(Pool *pool) {
+static void take_pool(VsPool *pool) {
     for (size_t i = 0; i < pool->n; i++) {
-        pool->at[i].node &= ~CHECKED;
+        pool->at[i].node &= ~VS_CHECKED;
     }
 }
 
@@ -237,15 +160,15 @@ VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
                          const uint32_t *entries, size_t n_entries, size_t ef,
                          VsHit *hits, size_t *n) {
     int finished;
-    VsStatus st = scratch_reserve(g, ef);
-    Pool pool = {g->scratch->pool, 0, ef};
+    VsStatus st = vs_walk_reserve(g, ef);
+    VsPool pool = {g->scratch->pool, 0, ef};
     if (st == VS_OK) {
         st = offer_entries(g, q, entries, n_entries, &pool);
     }
     if (st == VS_OK) {
         st = walk(g, q, layer, &pool, UINT64_MAX / 2, &finished);
     }
-    forget_visits(g->scratch);
+    vs_forget_visits(g->scratch);
     if (st == VS_OK) {
         take_pool(&pool);
         memcpy(hits, pool.at, pool.n * sizeof *hits);
@@ -254,23 +177,37 @@ VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
     return st;
 }
 
+VsStatus vs_front_all(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out) {
+    VsList list;
+    VsStatus st = vs_list(g, node, layer, &list);
+    if (st != VS_OK) {
+        return st;
+    }
+    uint32_t n = 0;
+    while (n < list.cap && list.links[n] < g->state.n_nodes) {
+        out->node[n] = list.links[n];
+        n++;
+    }
+    out->n = n;
+    return find_codes(g, out);
+}
+
 VsStatus vs_descend(VsGraph *g, const VsQuery *q, uint32_t layer, uint32_t *entry) {
     uint32_t best = g->state.entry;
     float order;
+    VsFront front;
     VsStatus st = vs_order(g, q, best, &order);
     for (uint32_t l = g->state.max_level; st == VS_OK && l > layer; l--) {
         for (int moved = 1; st == VS_OK && moved;) {
-            VsList list;
             moved = 0;
-            st = vs_list(g, best, l, &list);
-            for (uint32_t i = 0; st == VS_OK && i < list.cap && list.links[i] != VS_NIL;
-                 i++) {
-                float d;
-                uint32_t v = list.links[i];
-                st = vs_order(g, q, v, &d);
-                if (st == VS_OK && d < order) {
-                    order = d;
-                    best = v;
+            st = vs_front_all(g, best, l, &front);
+            if (st == VS_OK) {
+                vs_front_score(g, q, &front);
+            }
+            for (uint32_t i = 0; st == VS_OK && i < front.n; i++) {
+                if (front.order[i] < order) {
+                    order = front.order[i];
+                    best = front.node[i];
                     moved = 1;
                 }
             }
@@ -339,31 +276,50 @@ static uint32_t next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_no
     return n_nodes;
 }
 
-/* Offers each live admitted node to the pool, or appends it to `all` if that is not NULL.
- */
-static VsStatus scan_nodes(VsGraph *g, const VsQuery *q, const VsAdmit *admit, Pool *pool,
-                           VsHit *all, size_t *n_all) {
+/* Where a scan puts what it scored: the pool, or `all` if that is not NULL. */
+typedef struct ScanTo {
+    VsPool *pool;
+    VsHit *all;
+    size_t n_all;
+} ScanTo;
+
+static void scan_front(VsGraph *g, const VsQuery *q, VsFront *front, ScanTo *to) {
+    vs_front_score(g, q, front);
+    if (to->all == NULL) {
+        vs_pool_offer_front(to->pool, front);
+    }
+    for (uint32_t i = 0; to->all != NULL && i < front->n; i++) {
+        to->all[to->n_all++] = (VsHit){front->order[i], front->node[i]};
+    }
+    front->n = 0;
+}
+
+/* Scores each live admitted node, a front full of them at a time. */
+static VsStatus scan_nodes(VsGraph *g, const VsQuery *q, const VsAdmit *admit,
+                           ScanTo *to) {
+    enum { FRONT = 64 };
+    VsFront front;
+    front.n = 0;
     uint32_t n_nodes = g->state.n_nodes, polled = 0;
     for (uint32_t u = next_admitted(admit, 0, n_nodes); u < n_nodes;
          u = next_admitted(admit, u + 1, n_nodes)) {
         int live;
-        VsHit hit = {0, u};
         VsStatus st = is_live(g, u, &live);
         if (st == VS_OK && live) {
-            st = vs_order(g, q, u, &hit.order);
-            if (st == VS_OK && all != NULL) {
-                all[(*n_all)++] = hit;
-            } else if (st == VS_OK) {
-                pool_offer(pool, hit);
-            }
+            st = vs_slot(g, VS_CODE, u, &front.code[front.n]);
+            front.node[front.n++] = u;
         }
-        if (st == VS_OK && ++polled % (POLL_EVERY * 16) == 0 && vs_interrupted(g)) {
+        if (st == VS_OK && front.n == FRONT) {
+            scan_front(g, q, &front, to);
+        }
+        if (st == VS_OK && ++polled % (VS_POLL_EVERY * 16) == 0 && vs_interrupted(g)) {
             st = VS_INTERRUPT;
         }
         if (st != VS_OK) {
             return st;
         }
     }
+    scan_front(g, q, &front, to);
     return VS_OK;
 }
 
@@ -372,23 +328,22 @@ static VsStatus scan_nodes(VsGraph *g, const VsQuery *q, const VsAdmit *admit, P
 
 VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
                  VsHit *hits, size_t *n) {
-    Pool pool = {hits, 0, k};
-    VsHit *all = NULL;
-    size_t n_all = 0;
+    VsPool pool = {hits, 0, k};
+    ScanTo to = {&pool, NULL, 0};
     VsStatus st = VS_OK;
     if (k > SORTED_SCAN) {
-        all = vs_alloc(&g->alloc, g->state.n_nodes, sizeof *all);
-        st = all == NULL ? VS_NOMEM : VS_OK;
+        to.all = vs_alloc(&g->alloc, g->state.n_nodes, sizeof *to.all);
+        st = to.all == NULL ? VS_NOMEM : VS_OK;
     }
     if (st == VS_OK && k > 0) {
-        st = scan_nodes(g, q, admit, &pool, all, &n_all);
+        st = scan_nodes(g, q, admit, &to);
     }
-    if (st == VS_OK && all != NULL) {
-        vs_hits_sort(all, n_all);
-        pool.n = n_all < k ? n_all : k;
-        memcpy(hits, all, pool.n * sizeof *hits);
+    if (st == VS_OK && to.all != NULL) {
+        vs_hits_sort(to.all, to.n_all);
+        pool.n = to.n_all < k ? to.n_all : k;
+        memcpy(hits, to.all, pool.n * sizeof *hits);
     }
-    vs_free(&g->alloc, all);
+    vs_free(&g->alloc, to.all);
     if (st == VS_OK) {
         *n = pool.n;
     }
@@ -398,7 +353,7 @@ VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
 /* ---- top k ---------------------------------------------------------------------- */
 
 /* Keeps what may be returned: live and admitted, the first k. */
-static VsStatus keep_results(VsGraph *g, Pool *pool, size_t k, const VsAdmit *admit,
+static VsStatus keep_results(VsGraph *g, VsPool *pool, size_t k, const VsAdmit *admit,
                              VsHit *hits, size_t *n) {
     size_t kept = 0;
     take_pool(pool);
@@ -425,8 +380,8 @@ static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
     const uint32_t *seeds = NULL;
     size_t n_seeds = 0;
     uint32_t entry = VS_NIL;
-    VsStatus st = scratch_reserve(g, beam);
-    Pool pool = {g->scratch->pool, 0, beam};
+    VsStatus st = vs_walk_reserve(g, beam);
+    VsPool pool = {g->scratch->pool, 0, beam};
     if (st == VS_OK) {
         st = vs_descend(g, q, 0, &entry);
     }
@@ -442,7 +397,7 @@ static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
     if (st == VS_OK) {
         st = walk(g, q, 0, &pool, budget, finished);
     }
-    forget_visits(g->scratch);
+    vs_forget_visits(g->scratch);
     return st == VS_OK ? keep_results(g, &pool, k, admit, hits, n) : st;
 }
 

@@ -196,7 +196,40 @@ static void test_tables_are_listed_best_first(void) {
     CHECK(tables[0] == &vs_kernels_scalar);
 }
 
+/* A batch is the kernel, code by code. */
+static void test_batches_have_the_bits_of_single_calls(void) {
+    static float query[MAX_N], codes[40][MAX_N];
+    const unsigned char *code[40];
+    float out[40];
+    const VsKernels *const *list = vs_kernels_available();
+    for (uint32_t i = 0; i < 40; i++) {
+        code[i] = (const unsigned char *)codes[(i * 7) % 40];
+        for (size_t j = 0; j < MAX_N; j++) {
+            query[j] = random_float();
+            codes[i][j] = random_float();
+        }
+    }
+    for (size_t t = 0; list[t] != NULL; t++) {
+        for (size_t n = 0; n < MAX_N; n += 37) {
+            for (uint32_t count = 0; count <= 40; count += 3) {
+                for (int dot = 0; dot < 2; dot++) {
+                    VsBatchFn batch =
+                        dot ? list[t]->dot_f32_batch : list[t]->l2sq_f32_batch;
+                    VsKernelFn one =
+                        dot ? vs_kernels_scalar.dot_f32 : vs_kernels_scalar.l2sq_f32;
+                    batch((const unsigned char *)query, code, count, n, out);
+                    for (uint32_t i = 0; i < count; i++) {
+                        float want = one(query, (const float *)(const void *)code[i], n);
+                        CHECK(memcmp(&out[i], &want, sizeof want) == 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
 int main(void) {
+    test_batches_have_the_bits_of_single_calls();
     printf("seed %llu, tables:", (unsigned long long)random_state);
     for (const VsKernels *const *t = vs_kernels_available(); *t != NULL; t++) {
         printf(" %s", (*t)->name);
