@@ -251,7 +251,7 @@ def test_wrong_output_of_an_embedder_is_refused(result, message):
 def test_what_is_no_embedder_is_refused():
     with pytest.raises(vecsql.EmbedderError, match="got int"):
         vecsql.register_embedder(vecsql.connect(":memory:"), 5)
-    with pytest.raises(vecsql.EmbedderError, match="expected a connection"):
+    with pytest.raises(vecsql.InterfaceError, match="expected a connection"):
         vecsql.register_embedder(5)
 
 

@@ -16,11 +16,14 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 MODULES = [
     "vecsql",
+    "vecsql._catalog",
     "vecsql._chunk",
     "vecsql._convert",
     "vecsql._embed",
     "vecsql._load",
     "vecsql._metrics",
+    "vecsql._registry",
+    "vecsql._schema",
 ]
 
 

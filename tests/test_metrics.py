@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vecsql
-from vecsql import DataError
+from vecsql import FormatError
 from vecsql._collections import read_queries, write_qrels
 from vecsql._metrics import parse_measure
 
@@ -185,12 +185,12 @@ def test_a_beir_folder_is_read(beir):
 )
 def test_a_damaged_beir_folder_is_refused_with_the_line(beir, file, content, message):
     (beir / file).write_text(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(FormatError, match=message):
         vecsql.read_beir(beir)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read .*none.*No such file"):
+    with pytest.raises(FormatError, match=r"cannot read .*none.*No such file"):
         vecsql.read_run(tmp_path / "none")
 
 

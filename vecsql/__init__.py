@@ -8,13 +8,34 @@
 [(1, 1.0), (2, 5.0)]
 """
 
+from sqlite3 import Warning
+
+from vecsql._catalog import IndexInfo, indexes
 from vecsql._chunk import Chunk, chunk
 from vecsql._collections import Collection, read_beir, read_qrels, read_run, write_run
 from vecsql._convert import f32
-from vecsql._embed import Embedder, StaticEmbedder, register_embedder
-from vecsql._errors import ConversionError, DataError, EmbedderError, Error, LoadError
+from vecsql._embed import Embedder, StaticEmbedder
+from vecsql._errors import (
+    ConversionError,
+    DatabaseError,
+    DataError,
+    EmbedderError,
+    Error,
+    FormatError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    LoadError,
+    ModelMismatchError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    SchemaError,
+)
 from vecsql._load import connect, load, loadable_path
 from vecsql._metrics import Comparison, Scores, compare, score
+from vecsql._registry import register_embedder
+from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
 
 __version__ = "0.1.0"
 
@@ -24,17 +45,34 @@ __all__ = [
     "Comparison",
     "ConversionError",
     "DataError",
+    "DatabaseError",
     "Embedder",
     "EmbedderError",
     "Error",
+    "FormatError",
+    "IndexInfo",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
     "LoadError",
+    "ModelMismatchError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "SchemaError",
     "Scores",
     "StaticEmbedder",
+    "Warning",
     "__version__",
+    "add_metadata_index",
     "chunk",
     "compare",
     "connect",
+    "create_index",
+    "create_table",
+    "drop_index",
     "f32",
+    "indexes",
     "load",
     "loadable_path",
     "read_beir",

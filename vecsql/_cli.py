@@ -60,7 +60,7 @@ def search(db: str, table: str, text: str, k: int, where: str | None, as_json: b
     the same rowids; then the columns are T's. The text is embedded by the bundled model, so the
     vectors must be its too.
     """
-    from vecsql._embed import register_embedder
+    from vecsql._registry import register_embedder
     from vecsql._render import fetch, print_table
 
     with _opened(db) as conn, _reported():

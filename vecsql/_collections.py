@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vecsql._errors import DataError
+from vecsql._errors import FormatError
 from vecsql._metrics import Run, ranked
 
 
@@ -29,18 +29,18 @@ class Collection(NamedTuple):
         path = self.folder / "corpus.jsonl"
         for line, doc in _jsonl(path):
             if "_id" not in doc or "text" not in doc:
-                raise DataError(f"{path}, line {line}: expected _id and text, got {sorted(doc)}")
+                raise FormatError(f"{path}, line {line}: expected _id and text, got {sorted(doc)}")
             yield {"id": str(doc["_id"]), "title": doc.get("title") or "", "text": doc["text"]}
 
 
 def read_beir(folder: str | os.PathLike[str], split: str = "test") -> Collection:
-    """Reads a BEIR folder; queries are those of the split. Raises `DataError` for what is wrong."""
+    """Reads a BEIR folder; queries are those of the split. Raises `FormatError` for what is wrong."""
     folder = Path(folder)
     qrels = read_qrels(folder / "qrels" / f"{split}.tsv")
     queries = read_queries(folder / "queries.jsonl")
     missing = [q for q in qrels if q not in queries]
     if missing:
-        raise DataError(f"{folder}: queries.jsonl has no text for query {missing[0]!r}")
+        raise FormatError(f"{folder}: queries.jsonl has no text for query {missing[0]!r}")
     return Collection(folder, {q: queries[q] for q in qrels}, qrels)
 
 
@@ -52,7 +52,7 @@ def read_queries(path: str | os.PathLike[str]) -> dict[str, str]:
         for line, q in _jsonl(path):
             key = q.get("_id", q.get("id"))
             if key is None or not isinstance(q.get("text"), str):
-                raise DataError(f"{path}, line {line}: expected _id and text, got {sorted(q)}")
+                raise FormatError(f"{path}, line {line}: expected _id and text, got {sorted(q)}")
             out[str(key)] = q["text"]
         return out
     return {fields[0]: fields[1] for fields in _lines(path, (2,), "id, tab, text", "\t")}
@@ -68,7 +68,7 @@ def read_qrels(path: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
         except ValueError:
             if i == 0 and len(fields) == 3:
                 continue  # the header
-            raise DataError(f"{path}: a judgement is an integer, got {fields[-1]!r}") from None
+            raise FormatError(f"{path}: a judgement is an integer, got {fields[-1]!r}") from None
         qrels.setdefault(fields[0], {})[fields[-2]] = judgement
     return qrels
 
@@ -80,7 +80,7 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
         try:
             run.setdefault(query, {})[doc] = float(score)
         except ValueError:
-            raise DataError(f"{path}: a score is a number, got {score!r}") from None
+            raise FormatError(f"{path}: a score is a number, got {score!r}") from None
     return run
 
 
@@ -112,10 +112,12 @@ def _lines(
                     continue
                 fields = line.rstrip("\r\n").split(separator)
                 if len(fields) not in expected:
-                    raise DataError(f"{path}, line {number}: expected {form}, got {line.strip()!r}")
+                    raise FormatError(
+                        f"{path}, line {number}: expected {form}, got {line.strip()!r}"
+                    )
                 yield fields
     except OSError as e:
-        raise DataError(f"cannot read {path}: {e.strerror}") from e
+        raise FormatError(f"cannot read {path}: {e.strerror}") from e
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -126,9 +128,9 @@ def _jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     try:
                         value = json.loads(line)
                     except ValueError as e:
-                        raise DataError(f"{path}, line {number}: {e}") from e
+                        raise FormatError(f"{path}, line {number}: {e}") from e
                     if not isinstance(value, dict):
-                        raise DataError(f"{path}, line {number}: expected an object")
+                        raise FormatError(f"{path}, line {number}: expected an object")
                     yield number, value
     except OSError as e:
-        raise DataError(f"cannot read {path}: {e.strerror}") from e
+        raise FormatError(f"cannot read {path}: {e.strerror}") from e

@@ -18,8 +18,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from vecsql import _pydoc_corpus as corpus
-from vecsql._embed import bundled_embedder, register_embedder
+from vecsql._embed import bundled_embedder
 from vecsql._load import connect
+from vecsql._registry import register_embedder
 from vecsql._render import fetch, print_table, progress
 
 if TYPE_CHECKING:

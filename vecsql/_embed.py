@@ -1,4 +1,4 @@
-"""Text to vectors: what an embedder is, the bundled one, and the SQL function embed().
+"""Text to vectors: what an embedder is, and the bundled one.
 
 The bundled model is a static embedding (Model2Vec): one int8 vector for each WordPiece token,
 distilled from all-MiniLM-L6-v2. A text's vector is the sum of its tokens' vectors, normalised. It
@@ -7,7 +7,6 @@ needs numpy only, knows English, and does not know word order.
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 import unicodedata
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-
-_log = logging.getLogger("vecsql")
-_CACHED_TEXTS = 1024
 
 
 @runtime_checkable
@@ -247,59 +243,3 @@ def encode_checked(embedder: Embedder, texts: list[str]) -> NDArray[np.float32]:
     if not np.isfinite(out).all():
         raise EmbedderError(f"{embedder.model_id} returned NaN or infinity")
     return out
-
-
-def register_embedder(
-    conn: Any,
-    embedder: Embedder | Callable[[list[str]], Any] | None = None,
-    name: str = "embed",
-) -> None:
-    """Adds the SQL function ``embed(text)``, which returns the text's vector as a float32 blob.
-
-    ``conn`` is a connection of apsw, sqlite3 or pysqlite3. ``embedder`` is an `Embedder` or a
-    function from a list of texts to an array of shape (n, dim); the default is the bundled
-    model. NULL gives NULL; anything else that is not text is an error. sqlite3 and pysqlite3
-    hide the message of an error in a function; it is then in the log "vecsql".
-
-    The function is deterministic, and with apsw innocuous too, so that it may be used in
-    triggers and views of a database under ``trusted_schema=OFF``.
-
-    >>> import vecsql
-    >>> db = vecsql.connect(":memory:")
-    >>> vecsql.register_embedder(db)
-    >>> db.execute("SELECT vec_length(embed('hello'))").fetchone()
-    (256,)
-    """
-    model = as_embedder(embedder)
-
-    @lru_cache(maxsize=_CACHED_TEXTS)
-    def encode(text: str) -> bytes:
-        return bytes(encode_checked(model, [text])[0].astype("<f4", copy=False))
-
-    def embed(value: Any) -> bytes | None:
-        if value is None:
-            return None
-        try:
-            if not isinstance(value, str):
-                raise EmbedderError(
-                    f"{name}() takes text, got {_sql_type(value)}: {name}(CAST(x AS TEXT))"
-                )
-            return encode(value)
-        except Exception as e:
-            _log.error("%s", e)
-            raise
-
-    if hasattr(conn, "create_scalar_function"):  # apsw
-        import apsw
-
-        conn.create_scalar_function(name, embed, 1, deterministic=True, flags=apsw.SQLITE_INNOCUOUS)
-    elif hasattr(conn, "create_function"):
-        conn.create_function(name, 1, embed, deterministic=True)
-    else:
-        raise EmbedderError(
-            f"expected a connection of apsw, sqlite3 or pysqlite3, got {type(conn).__name__}"
-        )
-
-
-def _sql_type(value: Any) -> str:
-    return {int: "INTEGER", float: "REAL", bytes: "BLOB"}.get(type(value), type(value).__name__)

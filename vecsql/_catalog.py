@@ -1,0 +1,223 @@
+"""What a file knows about its indexes: the ordinary table vecsql_indexes, one row an index.
+
+    vecsql_indexes(tbl, col,   the table and its vector column, as SQL on the index names it
+                   name,       the virtual table, <tbl>_<col>
+                   key,        the table's INTEGER PRIMARY KEY
+                   source,     the column of tbl with the vectors: col, or another after reembed
+                   text,       JSON array of the columns that are embedded, [] if vectors are given
+                   fts,        the FTS5 table over the same text, or NULL
+                   dim, metric, model, checksum, mode)
+
+It is written in the same transaction as the DDL that it speaks of. Virtual tables that were made
+by plain SQL have no row; what is known of them is read from their declaration.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vecsql._driver import Db, driver_of, quote
+from vecsql._errors import SchemaError
+
+Mode = Literal["trigger", "sync", "none"]
+
+_DDL = """
+CREATE TABLE IF NOT EXISTS vecsql_indexes(
+  tbl TEXT NOT NULL COLLATE NOCASE, col TEXT NOT NULL COLLATE NOCASE,
+  name TEXT NOT NULL UNIQUE COLLATE NOCASE, key TEXT NOT NULL, source TEXT NOT NULL,
+  text TEXT NOT NULL, fts TEXT, dim INTEGER NOT NULL, metric TEXT NOT NULL,
+  model TEXT, checksum TEXT, mode TEXT NOT NULL, PRIMARY KEY(tbl, col)) WITHOUT ROWID"""
+
+_COLUMNS = "tbl, col, name, key, source, text, fts, dim, metric, model, checksum, mode"
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """One index over a vector column.
+
+    ``index`` is the virtual table to MATCH against, and ``column`` its vector column. ``key`` is
+    the INTEGER PRIMARY KEY of ``table`` (equal to the rowid of ``index``), ``source`` the column
+    of ``table`` with the vectors. ``text`` names the columns that are embedded, ``fts`` the FTS5
+    table over them (its rowids are the keys too). ``model_id`` and ``checksum`` are None where
+    the caller brings the vectors. ``mode``: "trigger" embeds in the writing statement, "sync"
+    leaves it to `vecsql.sync`, "none" embeds nothing. ``table`` equals ``index`` for a virtual
+    table that holds its own rows.
+    """
+
+    table: str
+    column: str
+    index: str
+    key: str
+    source: str
+    text: tuple[str, ...]
+    fts: str | None
+    dim: int
+    metric: str
+    model_id: str | None
+    checksum: str | None
+    mode: Mode
+
+    @property
+    def label(self) -> str:
+        """table.column, as messages name it."""
+        return f"{self.table}.{self.column}"
+
+    def text_sql(self, row: str) -> str:
+        """The SQL expression of the embedded text of a row: ``row`` is an alias, new or old."""
+        parts = [f"CAST({row}.{quote(c)} AS TEXT)" for c in self.text]
+        if len(parts) == 1:
+            return parts[0]
+        lines = " || char(10) || ".join(f"coalesce({p}, '')" for p in parts)
+        return f"nullif(trim({lines}, char(10)), '')"
+
+
+def _from_row(row: tuple[Any, ...]) -> IndexInfo:
+    table, column, index, key, source, text, *rest = row
+    return IndexInfo(table, column, index, key, source, tuple(json.loads(text)), *rest)
+
+
+def has_table(db: Db, name: str) -> bool:
+    """Whether the main database has a table or view of this name."""
+    sql = "SELECT 1 FROM main.sqlite_schema WHERE type IN ('table', 'view') AND name = ?"
+    return db.value(sql + " COLLATE NOCASE", (name,)) is not None
+
+
+def columns(db: Db, table: str) -> list[str]:
+    """The visible columns of a table; none if there is no such table."""
+    sql = "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1"
+    return [name for (name,) in db.rows(sql, (table,))]
+
+
+def registered(conn: Any) -> list[IndexInfo]:
+    """The indexes that create_index made, in the order of their names."""
+    db = driver_of(conn)
+    if not has_table(db, "vecsql_indexes"):
+        return []
+    sql = f"SELECT {_COLUMNS} FROM main.vecsql_indexes ORDER BY tbl, col"
+    return [_from_row(row) for row in db.rows(sql)]
+
+
+def save(db: Db, info: IndexInfo) -> None:
+    """Writes an index into the catalog, in the caller's transaction."""
+    db.run(_DDL)
+    marks = ", ".join("?" * 12)
+    i = info
+    names = (i.table, i.column, i.index, i.key, i.source, json.dumps(i.text), i.fts)
+    row = (*names, i.dim, i.metric, i.model_id, i.checksum, i.mode)
+    db.run(f"REPLACE INTO main.vecsql_indexes({_COLUMNS}) VALUES({marks})", row)
+
+
+def remove(db: Db, info: IndexInfo) -> None:
+    """Removes an index from the catalog, in the caller's transaction."""
+    db.run("DELETE FROM main.vecsql_indexes WHERE tbl = ? AND col = ?", (info.table, info.column))
+
+
+def indexes(conn: Any, table: str | None = None) -> list[IndexInfo]:
+    """Lists the indexes of a file, or of one table, as `IndexInfo`.
+
+    Those made by `create_index` or `create_table` and those declared by plain SQL
+    (``CREATE VIRTUAL TABLE ... USING vecsql``), whose model is not known.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> db.execute("CREATE VIRTUAL TABLE v USING vecsql(e FLOAT[2])").close()
+    >>> [(i.index, i.column, i.dim, i.model_id) for i in vecsql.indexes(db)]
+    [('v', 'e', 2, None)]
+    """
+    db = driver_of(conn)
+    known = registered(db)
+    names = {i.index.lower() for i in known}
+    known += [i for i in _declared(db) if i.index.lower() not in names]
+    if table is not None:
+        wanted = table.lower()
+        known = [i for i in known if wanted in (i.table.lower(), i.index.lower())]
+    return known
+
+
+def index_of(conn: Any, table: str, column: str | None = None) -> IndexInfo:
+    """Returns the index of a table (or the index of that name).
+
+    Raises `SchemaError` if there is none, or if there are several and no column is named.
+    """
+    db = driver_of(conn)
+    found = indexes(db, table)
+    if column is not None:
+        named = [i for i in found if i.column.lower() == column.lower()]
+        if not named and found:
+            have = ", ".join(i.column for i in found)
+            raise SchemaError(f"{table}.{column} has no index; those of {table}: {have}")
+        found = named
+    if len(found) > 1:
+        have = ", ".join(i.column for i in found)
+        raise SchemaError(f"{table} has several indexes, name the column: {have}")
+    if not found:
+        raise SchemaError(_not_found(db, table))
+    return found[0]
+
+
+def _not_found(db: Db, table: str) -> str:
+    if not has_table(db, table):
+        return f"there is no table {table}"
+    have = ", ".join(sorted({i.table for i in indexes(db)})) or "none"
+    return (
+        f"{table} has no vecsql index (tables that have one: {have}): "
+        f"vecsql.create_index(db, {table!r}, 'embedding', text='<a text column>')"
+    )
+
+
+# --- declarations in plain SQL -------------------------------------------------------------------
+
+_NAME = r'("(?:[^"]|"")+"|\[[^\]]+\]|`[^`]+`|\w+)'
+_USING = re.compile(r"\busing\s+[\"'\[`]?(?:vecsql|vec0)\b", re.IGNORECASE)
+_VECTOR = re.compile(
+    rf"[(,]\s*{_NAME}\s+(?:float|f32|float16|f16|int8|bit)\s*\[\s*(\d+)\s*\]([^,]*)", re.IGNORECASE
+)
+_METRIC = re.compile(r"\bdistance_metric\s*=\s*(\w+)", re.IGNORECASE)
+_CONTENT = re.compile(rf"[(,]\s*content\s*=\s*{_NAME}", re.IGNORECASE)
+_SOURCE = re.compile(rf"\bsource\s*=\s*{_NAME}", re.IGNORECASE)
+
+
+def _declared(db: Db) -> list[IndexInfo]:
+    sql = (
+        "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' "
+        "AND sql LIKE 'CREATE VIRTUAL TABLE%' ORDER BY name"
+    )
+    return [i for name, ddl in db.rows(sql) if _USING.search(ddl) for i in _parse(db, name, ddl)]
+
+
+def _parse(db: Db, name: str, ddl: str) -> list[IndexInfo]:
+    content = _CONTENT.search(ddl)
+    table = _unquoted(content[1]) if content else name
+    keys = db.rows("SELECT name FROM pragma_table_xinfo(?, 'main') WHERE pk > 0", (table,))
+    key = keys[0][0] if len(keys) == 1 else "rowid"
+    found = []
+    for match in _VECTOR.finditer(ddl):
+        column, dim, options = _unquoted(match[1]), int(match[2]), match[3]
+        metric, source = _METRIC.search(options), _SOURCE.search(options)
+        found.append(
+            IndexInfo(
+                table,
+                column,
+                name,
+                key,
+                _unquoted(source[1]) if source else column,
+                (),
+                None,
+                dim,
+                metric[1].lower() if metric else "l2",
+                None,
+                None,
+                "none",
+            )
+        )
+    return found
+
+
+def _unquoted(name: str) -> str:
+    first = name[0]
+    if first == '"':
+        return name[1:-1].replace('""', '"')
+    return name[1:-1] if first in "[`" else name

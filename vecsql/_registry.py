@@ -1,0 +1,224 @@
+"""Which embedders a connection has: SQL functions for text -> vector, and the index's own model.
+
+The registry of a connection hangs on the connection itself, as closures of SQL functions, because
+not every driver's connection can be a key of a weak dictionary: `vecsql_registry()` returns its
+number, and the number finds it here while the connection lives.
+
+SQL functions: ``embed(text)``, under the name that the user chose, and
+``vecsql_embed(text, model, checksum)``, which triggers call: it takes the embedder of that model,
+whatever its name here, and refuses any other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from vecsql._catalog import IndexInfo
+from vecsql._driver import driver_of
+from vecsql._embed import Embedder, as_embedder, bundled_embedder, encode_checked
+from vecsql._errors import EmbedderError, ModelMismatchError, SchemaError
+
+_log = logging.getLogger("vecsql")
+_CACHED_TEXTS = 1024
+_PROBE = "vecsql checks that this is the same model"
+_PROBE_DIMS = 16
+
+_registries: weakref.WeakValueDictionary[int, Registry] = weakref.WeakValueDictionary()
+_numbers = itertools.count(1)
+
+
+class Model:
+    """An embedder with the vectors of the latest texts, as float32 blobs."""
+
+    def __init__(self, embedder: Embedder):
+        self.embedder = embedder
+        self.verified: set[str] = set()  # the checksums that it was found to have
+        self.encode = lru_cache(maxsize=_CACHED_TEXTS)(self._encode)
+
+    def _encode(self, text: str) -> bytes:
+        vector = encode_checked(self.embedder, [text])[0]
+        return bytes(vector.astype("<f4", copy=False))
+
+
+class Registry:
+    """The embedders of one connection, by model id and by the name of their SQL function."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Model] = {}
+        self.by_name: dict[str, Model] = {}
+        self.last_error: Exception | None = None  # sqlite3 hides what a function raises
+
+    def add(self, embedder: Embedder) -> Model:
+        """Makes an embedder known; it replaces another one of the same model id."""
+        known = self.by_id.get(embedder.model_id)
+        if known is None or known.embedder is not embedder:
+            known = self.by_id[embedder.model_id] = Model(embedder)
+        return known
+
+    def find(self, model_id: str, checksum: str | None, what: str) -> Model:
+        """Returns the embedder of a model; raises `ModelMismatchError` for any other."""
+        model = self.by_id.get(model_id)
+        if model is None and bundled_embedder().model_id == model_id:
+            model = self.add(bundled_embedder())
+        if model is None:
+            have = ", ".join(map(repr, self.by_id)) or "none"
+            raise ModelMismatchError(
+                f"{what} holds vectors of the model {model_id!r}; this connection has {have}: "
+                "pass the embedder of that model to vecsql.register_embedder(db, embedder), or "
+                "move the index to another model with vecsql.reembed"
+            )
+        if checksum is not None and checksum not in model.verified:
+            if not same_model(checksum, checksum_of(model.embedder)):
+                raise ModelMismatchError(
+                    f"{what} was made by another model of the name {model_id!r}: the one given "
+                    "answers a fixed text otherwise (other weights?); give it another model_id "
+                    "and use vecsql.reembed"
+                )
+            model.verified.add(checksum)
+        return model
+
+
+def registry_of(conn: Any) -> Registry:
+    """Returns the registry of a connection; makes it, with its SQL functions, at the first use."""
+    db = driver_of(conn)
+    try:
+        found = _registries.get(db.value("SELECT vecsql_registry()"))
+    except Exception:  # "no such function", each driver's own class
+        found = None
+    if found is not None:
+        return found
+    registry, number = Registry(), next(_numbers)
+    _registries[number] = registry
+
+    def identify() -> int:
+        return number if registry else 0  # the closure keeps the registry
+
+    def embed_as(value: Any, model_id: Any, checksum: Any) -> bytes | None:
+        return _embedded(registry.find(model_id, checksum, "the index"), value, "vecsql_embed")
+
+    _create(db.conn, "vecsql_registry", 0, identify, registry)
+    _create(db.conn, "vecsql_embed", 3, embed_as, registry)
+    return registry
+
+
+def register_embedder(
+    conn: Any,
+    embedder: Embedder | Callable[[list[str]], Any] | None = None,
+    name: str = "embed",
+) -> None:
+    """Adds the SQL function ``embed(text)``, which returns the text's vector as a float32 blob.
+
+    ``conn`` is a connection of apsw, sqlite3 or pysqlite3. ``embedder`` is an `Embedder` or a
+    function from a list of texts to an array of shape (n, dim); the default is the bundled
+    model. NULL gives NULL; anything else that is not text is an error. A connection can have
+    several, under several names; an index finds the one of its model by the model id.
+
+    sqlite3 and pysqlite3 hide the message of an error in a function; connections of
+    `vecsql.connect` show it, and it is in the log "vecsql".
+
+    The function is deterministic, and with apsw innocuous too, so that it may be used in
+    triggers and views of a database under ``trusted_schema=OFF``.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> vecsql.register_embedder(db)
+    >>> db.execute("SELECT vec_length(embed('hello'))").fetchone()
+    (256,)
+    """
+    chosen = as_embedder(embedder)
+    registry = registry_of(conn)
+    model = registry.by_name[name] = registry.add(chosen)
+
+    def embed(value: Any) -> bytes | None:
+        return _embedded(model, value, name)
+
+    _create(driver_of(conn).conn, name, 1, embed, registry)
+
+
+def embedder_for(conn: Any, info: IndexInfo) -> Embedder:
+    """Returns the embedder of an index's model, verified by its checksum.
+
+    Raises `ModelMismatchError` if the connection has another one, `SchemaError` if the model of
+    the index is not known because its vectors are given by the caller.
+    """
+    if info.model_id is None:
+        raise SchemaError(
+            f"{info.label} has no model: its vectors are given by the caller, so pass a vector "
+            "instead of a text, or make the index with vecsql.create_index(..., text=...)"
+        )
+    return registry_of(conn).find(info.model_id, info.checksum, info.label).embedder
+
+
+def default_embedder(conn: Any) -> Embedder:
+    """The embedder registered as ``embed``; the bundled one, registered now, if there is none."""
+    registry = registry_of(conn)
+    if "embed" not in registry.by_name:
+        register_embedder(conn)
+    return registry.by_name["embed"].embedder
+
+
+def last_error(conn: Any) -> Exception | None:
+    """Takes what the latest failed SQL function of the connection raised, once."""
+    registry = registry_of(conn)
+    error, registry.last_error = registry.last_error, None
+    return error
+
+
+# --- checksums -----------------------------------------------------------------------------------
+
+
+def checksum_of(embedder: Embedder) -> str:
+    """A fingerprint of a model: the head of its answer to a fixed text, as float16 in hex."""
+    head = encode_checked(embedder, [_PROBE])[0][:_PROBE_DIMS]
+    return str(head.astype("<f2").tobytes().hex())
+
+
+def same_model(a: str, b: str) -> bool:
+    """Whether two fingerprints agree up to what machines and services differ in."""
+    import numpy as np
+
+    if len(a) != len(b):
+        return False
+    x, y = (np.frombuffer(bytes.fromhex(s), "<f2").astype(np.float32) for s in (a, b))
+    return float(np.abs(x - y).max()) <= 0.02 * float(np.abs(x).max()) + 1e-6
+
+
+# --- SQL functions -------------------------------------------------------------------------------
+
+
+def _embedded(model: Model, value: Any, name: str) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise EmbedderError(f"{name}() takes text, got {_sql_type(value)}: {name}(CAST(x AS TEXT))")
+    return model.encode(value)
+
+
+def _create(
+    conn: Any, name: str, arguments: int, function: Callable[..., Any], registry: Registry
+) -> None:
+    def called(*values: Any) -> Any:
+        try:
+            return function(*values)
+        except Exception as e:
+            registry.last_error = e
+            _log.error("%s", e)
+            raise
+
+    if hasattr(conn, "create_scalar_function"):  # apsw
+        import apsw
+
+        conn.create_scalar_function(
+            name, called, arguments, deterministic=True, flags=apsw.SQLITE_INNOCUOUS
+        )
+    else:
+        conn.create_function(name, arguments, called, deterministic=True)
+
+
+def _sql_type(value: Any) -> str:
+    return {int: "INTEGER", float: "REAL", bytes: "BLOB"}.get(type(value), type(value).__name__)

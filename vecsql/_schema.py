@@ -1,0 +1,298 @@
+"""Tables and their indexes: create, drop, and b-tree indexes for filters.
+
+Everything that a call does is one transaction, or a savepoint in the one that is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from vecsql import _fts, _triggers
+from vecsql._cache import encode_texts
+from vecsql._catalog import IndexInfo, Mode, columns, has_table, index_of, registered, remove, save
+from vecsql._driver import Db, driver_of, quote
+from vecsql._embed import Embedder, as_embedder
+from vecsql._errors import SchemaError
+from vecsql._registry import checksum_of, default_embedder, register_embedder, registry_of
+
+_BATCH = 512
+_TYPES = {str: "TEXT", int: "INTEGER", float: "REAL", bytes: "BLOB", bool: "INTEGER"}
+
+
+def create_index(
+    conn: Any,
+    table: str,
+    column: str = "embedding",
+    *,
+    text: str | Sequence[str] | None = None,
+    embedder: Embedder | Callable[[list[str]], Any] | None = None,
+    dim: int | None = None,
+    metric: str = "cosine",
+    mode: Mode = "trigger",
+    fts: bool | str = False,
+    options: str = "",
+) -> IndexInfo:
+    """Creates an index over a vector column of an existing table: ``<table>_<column>``.
+
+    ``table`` needs an INTEGER PRIMARY KEY. The column is added if it is missing, and its NULLs
+    are filled from ``text``, one column or several. From then on writes to the table change the
+    index in the same transaction.
+
+    ``embedder`` is the model, by default the one registered as ``embed``, or else the bundled
+    one. Its id, dimension and checksum are stored, and other models are refused. Without ``text``
+    the caller writes the vectors, and gives their ``dim``.
+
+    ``mode="trigger"`` embeds in the statement that writes; ``"sync"`` only notes what changed, so
+    that any SQLite can write, and `vecsql.sync` embeds and indexes. ``fts=True`` also makes an
+    FTS5 table over the text; a string is its tokenizer ("unicode61"). ``options`` go to the
+    vector column ("m=32 ef_construction=400").
+
+    Returns the index. Raises `SchemaError`, and leaves the file as it was.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> db.execute("CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT)").close()
+    >>> vecsql.create_index(db, "notes", "embedding", text="body").index
+    'notes_embedding'
+    >>> db.execute("INSERT INTO notes(body) VALUES ('night train'), ('rye bread')").close()
+    >>> sql = "SELECT rowid FROM notes_embedding WHERE embedding MATCH embed(?) AND k = 1"
+    >>> db.execute(sql, ["railway"]).fetchall()
+    [(1,)]
+    """
+    db = driver_of(conn)
+    with db.transaction():
+        table = _table_name(db, table)
+        texts = _text_columns(db, table, text)
+        model = _model(db, table, texts, embedder, dim)
+        info = IndexInfo(
+            table=table,
+            column=column,
+            index=f"{table}_{column}",
+            key=_key(db, table),
+            source=column,
+            text=texts,
+            fts=f"{table}_{column}_fts" if fts else None,
+            dim=model.dim if model is not None else dim or 0,
+            metric=metric,
+            model_id=model.model_id if model is not None else None,
+            checksum=checksum_of(model) if model is not None else None,
+            mode=mode if texts else "none",
+        )
+        _check_new(db, info, mode)
+        if column.lower() not in map(str.lower, columns(db, table)):
+            db.run(f"ALTER TABLE main.{quote(table)} ADD COLUMN {quote(column)} BLOB")
+        if info.mode == "trigger" and model is not None:
+            fill(db, info, model)
+        create_virtual_table(db, info, options)
+        _triggers.create(db, info)
+        if info.mode == "sync":
+            _triggers.queue_missing(db, info)
+        if fts:
+            _fts.create(db, info, fts if isinstance(fts, str) else _fts.DEFAULT_TOKENIZER)
+        save(db, info)
+    return info
+
+
+def create_table(
+    conn: Any,
+    table: str,
+    columns: Mapping[str, type | str],
+    *,
+    key: str = "id",
+    column: str = "embedding",
+    text: str | Sequence[str] | None = None,
+    **index: Any,
+) -> IndexInfo:
+    """Creates a table with an index, from a declaration.
+
+    ``columns`` maps names to Python types (str, int, float, bytes, bool) or to SQL
+    ("TEXT NOT NULL"). The key column ``key INTEGER PRIMARY KEY`` and the vector column are added.
+    ``text`` and the rest are those of `create_index`.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> info = vecsql.create_table(db, "notes", {"body": str, "author": str}, text="body")
+    >>> (info.index, info.dim, info.metric)
+    ('notes_embedding', 256, 'cosine')
+    """
+    db = driver_of(conn)
+    with db.transaction():
+        if has_table(db, table):
+            raise SchemaError(f"table {table} exists already: vecsql.create_index adds an index")
+        parts = [f"{quote(key)} INTEGER PRIMARY KEY"]
+        for name, kind in columns.items():
+            if name.lower() in (key.lower(), column.lower()):
+                raise SchemaError(
+                    f"{table}.{name} is made by vecsql: leave it out, or name the key and the "
+                    "vector column otherwise (key=, column=)"
+                )
+            if not isinstance(kind, str) and kind not in _TYPES:
+                known = ", ".join(t.__name__ for t in _TYPES)
+                raise SchemaError(f"{table}.{name}: expected SQL or one of {known}, got {kind!r}")
+            parts.append(f"{quote(name)} {kind if isinstance(kind, str) else _TYPES[kind]}")
+        db.run(f"CREATE TABLE main.{quote(table)}({', '.join(parts)}, {quote(column)} BLOB)")
+        return create_index(db, table, column, text=text, **index)
+
+
+def drop_index(
+    conn: Any, table: str, column: str | None = None, *, drop_column: bool = False
+) -> None:
+    """Drops an index with its triggers and its full text; the vectors stay unless drop_column.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> _ = vecsql.create_table(db, "notes", {"body": str}, text="body")
+    >>> vecsql.drop_index(db, "notes", drop_column=True)
+    >>> vecsql.indexes(db)
+    []
+    """
+    db = driver_of(conn)
+    with db.transaction():
+        info = index_of(db, table, column)
+        _triggers.drop(db, info)
+        if info.fts is not None:
+            _fts.drop(db, info)
+        db.run(f"DROP TABLE main.{quote(info.index)}")
+        if info in registered(db):
+            remove(db, info)
+        if drop_column and info.table != info.index:
+            db.run(f"ALTER TABLE main.{quote(info.table)} DROP COLUMN {quote(info.source)}")
+
+
+def add_metadata_index(conn: Any, table: str, *names: str) -> str:
+    """Creates a b-tree index on columns of an indexed table, which makes filters on them fast.
+
+    Returns the name of the SQL index; does nothing if it is there.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> _ = vecsql.create_table(db, "notes", {"body": str, "author": str}, text="body")
+    >>> vecsql.add_metadata_index(db, "notes", "author")
+    'notes_by_author'
+    """
+    db = driver_of(conn)
+    known = [i for i in registered(db) if i.table.lower() == table.lower()]
+    info = known[0] if known else index_of(db, table)
+    if info.table == info.index:
+        raise SchemaError(
+            f"{table} is a virtual table: declare the column with the word indexed instead"
+        )
+    if not names:
+        raise SchemaError(f"add_metadata_index({table}): expected the names of columns, got none")
+    for name in names:
+        _column_name(db, info.table, name)
+    index = "_".join((info.table, "by", *names))
+    listed = ", ".join(map(quote, names))
+    with db.transaction():
+        db.run(f"CREATE INDEX IF NOT EXISTS main.{quote(index)} ON {quote(info.table)}({listed})")
+    return index
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def create_virtual_table(db: Db, info: IndexInfo, options: str = "") -> None:
+    """Creates the virtual table of an index, which indexes the vectors that are there."""
+    source = f" source={quote(info.source)}" if info.source != info.column else ""
+    db.run(
+        f"CREATE VIRTUAL TABLE main.{quote(info.index)} USING vecsql("
+        f"content={quote(info.table)}, content_rowid={quote(info.key)}, "
+        f"{quote(info.column)} FLOAT[{info.dim}] distance_metric={info.metric}{source} {options})"
+    )
+
+
+def fill(db: Db, info: IndexInfo, embedder: Embedder) -> int:
+    """Embeds the rows without a vector, in the caller's transaction; returns how many."""
+    table, key, vector = quote(info.table), quote(info.key), quote(info.source)
+    text = info.text_sql("t")
+    done, last = 0, None
+    while True:
+        after = "" if last is None else f" AND {key} > {last}"
+        batch = db.rows(
+            f"SELECT {key}, {text} FROM main.{table} t WHERE {vector} IS NULL "
+            f"AND {text} IS NOT NULL{after} ORDER BY {key} LIMIT {_BATCH}"
+        )
+        if not batch:
+            return done
+        vectors = encode_texts(db, embedder, [body for _, body in batch])
+        blobs = (v.astype("<f4", copy=False).tobytes() for v in vectors)
+        db.run_many(
+            f"UPDATE main.{table} SET {vector} = ? WHERE {key} = ?",
+            [(blob, k) for blob, (k, _) in zip(blobs, batch, strict=True)],
+        )
+        done, last = done + len(batch), batch[-1][0]
+
+
+def _table_name(db: Db, table: str) -> str:
+    sql = "SELECT name, type, sql FROM main.sqlite_schema WHERE name = ? COLLATE NOCASE"
+    rows = db.rows(sql + " AND type IN ('table', 'view')", (table,))
+    if not rows:
+        raise SchemaError(f"there is no table {table} in the main database")
+    name, kind, ddl = rows[0]
+    if kind == "view" or ddl.lower().startswith("create virtual"):
+        what = "a view" if kind == "view" else "a virtual table"
+        raise SchemaError(f"{table} is {what}; an index needs an ordinary table")
+    return str(name)
+
+
+def _key(db: Db, table: str) -> str:
+    sql = "SELECT name, type FROM pragma_table_info(?, 'main') WHERE pk > 0"
+    keys = db.rows(sql, (table,))
+    if len(keys) != 1 or keys[0][1].upper() != "INTEGER":
+        have = ", ".join(f"{name} {kind}" for name, kind in keys) or "none"
+        raise SchemaError(
+            f"{table} needs an INTEGER PRIMARY KEY, which is what ties an index to its rows; "
+            f"its primary key is: {have}"
+        )
+    return str(keys[0][0])
+
+
+def _column_name(db: Db, table: str, name: str) -> str:
+    have = columns(db, table)
+    for known in have:
+        if known.lower() == name.lower():
+            return known
+    raise SchemaError(f"{table} has no column {name}; it has {', '.join(have)}")
+
+
+def _text_columns(db: Db, table: str, text: str | Sequence[str] | None) -> tuple[str, ...]:
+    names = (text,) if isinstance(text, str) else tuple(text or ())
+    return tuple(_column_name(db, table, name) for name in names)
+
+
+def _model(
+    db: Db,
+    table: str,
+    texts: tuple[str, ...],
+    embedder: Embedder | Callable[[list[str]], Any] | None,
+    dim: int | None,
+) -> Embedder | None:
+    if embedder is None and not texts:
+        if dim is None:
+            raise SchemaError(
+                f"create_index({table}): expected text='<column to embed>', or dim=<dimension of "
+                "the vectors that you write yourself>"
+            )
+        return None
+    if embedder is None:
+        model = default_embedder(db)
+    else:
+        model = as_embedder(embedder)
+        if "embed" in registry_of(db).by_name:
+            registry_of(db).add(model)
+        else:
+            register_embedder(db, model)
+    if dim is not None and dim != model.dim:
+        raise SchemaError(f"{table}: dim={dim}, but {model.model_id} makes {model.dim} dimensions")
+    return model
+
+
+def _check_new(db: Db, info: IndexInfo, mode: str) -> None:
+    if mode not in ("trigger", "sync", "none"):
+        raise SchemaError(f"{info.label}: mode={mode!r}: expected 'trigger', 'sync' or 'none'")
+    for name in (info.index, info.fts):
+        if name is not None and has_table(db, name):
+            raise SchemaError(
+                f"{info.label}: a table {name} exists already; vecsql.drop_index removes an index"
+            )

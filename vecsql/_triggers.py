@@ -1,0 +1,101 @@
+"""Triggers on the user's table that keep its vectors in step with its text.
+
+Mode "trigger": the vector is computed in the writing statement, where it is NULL after an INSERT
+or where an UPDATE changed the text but not the vector. Bulk writers hand vectors in and pay
+nothing. The computing UPDATE fires the index's own triggers.
+
+Mode "sync": the table accepts writes from any SQLite, with neither the extension nor a model, so
+the index's own triggers are dropped, and each change appends a row to vecsql_queue:
+
+    vecsql_queue(id, idx, row, embed)   row of the table of index idx changed; embed: compute its
+                                        vector from its text, else it only has to be indexed
+
+The queue is append-only: an upsert in a trigger would change meaning under INSERT OR REPLACE.
+`vecsql.sync` works it off.
+"""
+
+from __future__ import annotations
+
+from vecsql._catalog import IndexInfo
+from vecsql._driver import Db, literal, quote
+
+_QUEUE = """
+CREATE TABLE IF NOT EXISTS vecsql_queue(
+  id INTEGER PRIMARY KEY, idx TEXT NOT NULL, row INTEGER NOT NULL, embed INTEGER NOT NULL)"""
+_EVENTS = ("insert", "update", "delete")
+
+
+def create(db: Db, info: IndexInfo) -> None:
+    """Creates the triggers of the index's mode."""
+    if info.mode == "trigger":
+        _create_embedding(db, info)
+    elif info.mode == "sync":
+        _drop_own(db, info)
+        _create_queueing(db, info)
+
+
+def drop(db: Db, info: IndexInfo) -> None:
+    """Drops what `create` created, and what is queued."""
+    for event in _EVENTS:
+        for kind in ("embed", "queue"):
+            db.run(f"DROP TRIGGER IF EXISTS main.{quote(f'{info.index}_{kind}_{event}')}")
+    if info.mode == "sync":
+        db.run("DELETE FROM main.vecsql_queue WHERE idx = ?", (info.index,))
+
+
+def queue_missing(db: Db, info: IndexInfo) -> None:
+    """Queues the rows that have no vector yet."""
+    db.run(
+        f"INSERT INTO main.vecsql_queue(idx, row, embed) SELECT ?, {quote(info.key)}, 1 "
+        f"FROM main.{quote(info.table)} WHERE {quote(info.source)} IS NULL ORDER BY 2",
+        (info.index,),
+    )
+
+
+def embedding_sql(info: IndexInfo, row: str) -> str:
+    """The call that computes a row's vector, with the model that it must come from."""
+    return f"vecsql_embed({info.text_sql(row)}, {literal(info.model_id)}, {literal(info.checksum)})"
+
+
+def changed_text_sql(info: IndexInfo) -> str:
+    """Whether an UPDATE changed the text of a row but not its vector."""
+    vector = quote(info.source)
+    return f"{info.text_sql('new')} IS NOT {info.text_sql('old')} AND new.{vector} IS old.{vector}"
+
+
+def _create_embedding(db: Db, info: IndexInfo) -> None:
+    table, key, vector = quote(info.table), quote(info.key), quote(info.source)
+    compute = f"UPDATE {table} SET {vector} = {embedding_sql(info, 'new')} WHERE {key} = new.{key};"
+    db.run(
+        f"CREATE TRIGGER main.{quote(f'{info.index}_embed_insert')} AFTER INSERT ON {table} "
+        f"WHEN new.{vector} IS NULL AND {info.text_sql('new')} IS NOT NULL BEGIN {compute} END"
+    )
+    watched = ", ".join(map(quote, info.text))
+    db.run(
+        f"CREATE TRIGGER main.{quote(f'{info.index}_embed_update')} "
+        f"AFTER UPDATE OF {watched} ON {table} "
+        f"WHEN {changed_text_sql(info)} BEGIN {compute} END"
+    )
+
+
+def _drop_own(db: Db, info: IndexInfo) -> None:
+    for event in _EVENTS:
+        db.run(f"DROP TRIGGER IF EXISTS main.{quote(f'{info.index}_vecsql_{event}')}")
+
+
+def _create_queueing(db: Db, info: IndexInfo) -> None:
+    db.run(_QUEUE)
+    table, key, vector = quote(info.table), quote(info.key), quote(info.source)
+
+    def queue(row: str, embed: str) -> str:
+        values = f"{literal(info.index)}, {row}.{key}, {embed}"
+        return f"INSERT INTO vecsql_queue(idx, row, embed) VALUES({values});"
+
+    def trigger(event: str, of: str, body: str) -> None:
+        name = quote(f"{info.index}_queue_{event}")
+        db.run(f"CREATE TRIGGER main.{name} AFTER {event}{of} ON {table} BEGIN {body} END")
+
+    watched = ", ".join(map(quote, dict.fromkeys((info.key, *info.text, info.source))))
+    trigger("insert", "", queue("new", f"new.{vector} IS NULL"))
+    trigger("delete", "", queue("old", "0"))
+    trigger("update", f" OF {watched}", queue("old", "0") + queue("new", changed_text_sql(info)))
