@@ -1,0 +1,234 @@
+"""Writing records to files: the same formats that are read.
+
+A file appears under its name only when it is complete. csv and tsv hold vectors as JSON arrays and
+other blobs in hexadecimal; npy, fvecs, bvecs and hdf5 hold the vectors alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from vecsql._errors import DataError
+from vecsql._read import BLOCK, FORMATS, Record, extra
+
+
+def write_records(
+    path: str | os.PathLike[str],
+    format: str,
+    records: Iterable[Record],
+    *,
+    columns: list[str],
+    vector: str | None,
+    dim: int,
+) -> int:
+    """Writes records and returns how many; ``-`` is standard output (csv, tsv and jsonl).
+
+    ``vector`` names the column whose values are float32 arrays of ``dim`` elements (or None).
+    """
+    if format not in FORMATS:
+        raise DataError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
+    if format in ("csv", "tsv", "jsonl"):
+        write = _write_jsonl if format == "jsonl" else _write_csv
+        with _text(path) as out:
+            return write(out, records, columns, "\t" if format == "tsv" else ",")
+    if str(path) == "-":
+        raise DataError(f"{format} is written to a file, not to standard output")
+    if format == "parquet":
+        with _replacing(path) as temporary:
+            return _write_parquet(temporary, records, columns, vector)
+    if vector is None:
+        raise DataError(f"{format} holds vectors, and there is no column of vectors")
+    blocks = _blocks(records, vector)
+    with _replacing(path) as temporary:
+        return _ARRAYS[format](temporary, blocks, dim)
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A name beside the target, which it replaces when all is written."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.part{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _text(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    with _replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+        yield out
+
+
+def text_value(value: Any) -> Any:
+    """A value in a text file: arrays as lists, bytes in hexadecimal."""
+    if hasattr(value, "tolist"):
+        return [_shortest(x) for x in value.tolist()]
+    return value.hex() if isinstance(value, (bytes, bytearray, memoryview)) else value
+
+
+def _shortest(x: Any) -> Any:
+    """The shortest decimal that gives the same float32 again."""
+    return float(f"{x:.9g}") if isinstance(x, float) else x
+
+
+def _write_csv(out: IO[str], records: Iterable[Record], columns: list[str], delimiter: str) -> int:
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(columns)
+    n = 0
+    for record in records:
+        values = [text_value(record.get(c)) for c in columns]
+        writer.writerow([json.dumps(v) if isinstance(v, list) else v for v in values])
+        n += 1
+    return n
+
+
+def _write_jsonl(out: IO[str], records: Iterable[Record], columns: list[str], _: str) -> int:
+    n = 0
+    for record in records:
+        line = {c: text_value(record.get(c)) for c in columns}
+        out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        n += 1
+    return n
+
+
+def _write_parquet(
+    path: Path, records: Iterable[Record], columns: list[str], vector: str | None
+) -> int:
+    arrow, parquet = extra("pyarrow"), extra("pyarrow.parquet")
+    stream = iter(records)
+    writer: Any = None
+    schema = None
+    n = 0
+    try:
+        while block := list(islice(stream, BLOCK)):
+            rows = [{c: _arrow_value(r.get(c), c == vector) for c in columns} for r in block]
+            if schema is None:
+                schema = _arrow_schema(arrow, rows, columns, vector)
+                writer = parquet.ParquetWriter(path, schema)
+            try:
+                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+            except (arrow.ArrowInvalid, arrow.ArrowTypeError) as e:
+                raise DataError(f"a column of {path.name[1:]} changes its type: {e}") from e
+            n += len(block)
+        if writer is None:
+            schema = _arrow_schema(arrow, [], columns, vector)
+            writer = parquet.ParquetWriter(path, schema)
+    finally:
+        if writer is not None:
+            writer.close()
+    return n
+
+
+def _arrow_value(value: Any, is_vector: bool) -> Any:
+    return value.tolist() if is_vector and value is not None else value
+
+
+def _arrow_schema(arrow: Any, rows: list[Record], columns: list[str], vector: str | None) -> Any:
+    """Types by the first block; a column of NULLs is text."""
+    fields = []
+    for c in columns:
+        kinds = {type(r[c]) for r in rows if r[c] is not None}
+        if c == vector:
+            kind = arrow.list_(arrow.float32())
+        elif kinds == {int}:
+            kind = arrow.int64()
+        elif kinds and kinds <= {int, float}:
+            kind = arrow.float64()
+        elif kinds == {bytes}:
+            kind = arrow.binary()
+        else:
+            kind = arrow.string()
+        fields.append((c, kind))
+    return arrow.schema(fields)
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+
+def _blocks(records: Iterable[Record], vector: str) -> Iterator[Any]:
+    import numpy as np
+
+    stream = iter(records)
+    while block := list(islice(stream, BLOCK)):
+        if any(r.get(vector) is None for r in block):
+            raise DataError(
+                f"a row has no {vector}: export --where '{vector} IS NOT NULL', or as jsonl"
+            )
+        yield np.stack([r[vector] for r in block])
+
+
+def _write_npy(path: Path, blocks: Iterator[Any], dim: int) -> int:
+    import numpy as np
+
+    def header(n: int) -> dict[str, Any]:
+        return {"descr": "<f4", "fortran_order": False, "shape": (n, dim)}
+
+    n = 0
+    with path.open("w+b") as out:
+        # the header is written again with the number of rows; numpy leaves room for it to grow
+        np.lib.format.write_array_header_1_0(out, header(0))
+        start = out.tell()
+        for block in blocks:
+            out.write(block.astype("<f4", copy=False).tobytes())
+            n += len(block)
+        out.seek(0)
+        np.lib.format.write_array_header_1_0(out, header(n))
+        assert out.tell() == start
+    return n
+
+
+def _write_vecs(path: Path, blocks: Iterator[Any], dim: int, kind: str) -> int:
+    import numpy as np
+
+    row = np.dtype([("dim", "<i4"), ("vector", kind, (dim,))])
+    n = 0
+    with path.open("wb") as out:
+        for block in blocks:
+            if kind == "u1" and not (np.isin(block, np.arange(256)).all()):
+                raise DataError("bvecs holds whole numbers from 0 to 255: export as fvecs")
+            rows = np.empty(len(block), row)
+            rows["dim"], rows["vector"] = dim, block
+            out.write(rows.tobytes())
+            n += len(block)
+    return n
+
+
+def _write_fvecs(path: Path, blocks: Iterator[Any], dim: int) -> int:
+    return _write_vecs(path, blocks, dim, "<f4")
+
+
+def _write_bvecs(path: Path, blocks: Iterator[Any], dim: int) -> int:
+    return _write_vecs(path, blocks, dim, "u1")
+
+
+def _write_hdf5(path: Path, blocks: Iterator[Any], dim: int) -> int:
+    h5py = extra("h5py")
+    n = 0
+    with h5py.File(path, "w") as out:
+        train = out.create_dataset("train", (0, dim), "f4", maxshape=(None, dim), chunks=True)
+        for block in blocks:
+            train.resize(n + len(block), axis=0)
+            train[n:] = block
+            n += len(block)
+    return n
+
+
+_ARRAYS: dict[str, Callable[[Path, Iterator[Any], int], int]] = {
+    "npy": _write_npy,
+    "fvecs": _write_fvecs,
+    "bvecs": _write_bvecs,
+    "hdf5": _write_hdf5,
+}
