@@ -3,13 +3,13 @@
  *
  * An index kind (flat, hnsw) says which candidates to look at; a codec says how far they
  * are. The two meet only here. Distances of a codec order candidates; they are not the
- * distances that a query returns (those are computed from the stored vector,
- * vs_metric_distance).
+ * distances that a query returns (those are computed from the stored vector, metric.h).
  *
- *     metric   order of codes                    returned distance
- *     l2       sum (a - b)^2                     its square root
- *     cosine   -dot of the normalised vectors    1 - cos; 1 when either is zero
- *     dot      -dot                              -dot: smaller is nearer
+ *     metric                 order of codes
+ *     l2                     sum (a - b)^2
+ *     cosine                 -dot of the normalised vectors
+ *     dot                    -dot
+ *     l1, hamming, jaccard   the distance
  */
 #ifndef VS_CODEC_H
 #define VS_CODEC_H
@@ -19,14 +19,15 @@
 
 #include "alloc.h"
 #include "kernels.h"
+#include "metric.h"
 
-typedef enum VsMetric { VS_L2 = 0, VS_COSINE = 1, VS_DOT = 2 } VsMetric;
 typedef enum VsCodecId { VS_CODEC_NONE = 0 } VsCodecId;
 
 typedef struct VsCodecParams {
     uint32_t dims;
     VsMetric metric;
     VsCodecId codec;
+    VsElement element;
 } VsCodecParams;
 
 typedef struct VsQuery VsQuery;
@@ -52,10 +53,10 @@ typedef struct VsCodec {
     uint32_t (*code_size)(const VsCodecParams *params);
     /* Bytes of a prepared query. */
     size_t (*query_size)(const VsCodecParams *params);
-    /* Writes the code of v (dims floats, as the user gave them). */
-    void (*encode)(const VsCodecParams *params, const float *v, unsigned char *code);
+    /* Writes the code of v (a vector of params->element, as the user gave it). */
+    void (*encode)(const VsCodecParams *params, const void *v, unsigned char *code);
     /* Writes the prepared form of v at `data`. */
-    void (*prepare)(const VsCodecParams *params, const float *v, unsigned char *data);
+    void (*prepare)(const VsCodecParams *params, const void *v, unsigned char *data);
     /* Writes the prepared form of a vector that is known only by its code. */
     void (*prepare_code)(const VsCodecParams *params, const unsigned char *code,
                          unsigned char *data);
@@ -64,8 +65,7 @@ typedef struct VsCodec {
 } VsCodec;
 
 const VsCodec *vs_codec(VsCodecId id);
-
-/* The distance of the table above between two stored vectors. */
-double vs_metric_distance(VsMetric metric, const float *a, const float *b, size_t dims);
+/* 1 if the metric is defined on the element type and dims on it. */
+int vs_codec_fits(const VsCodecParams *params);
 
 #endif

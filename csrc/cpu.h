@@ -66,7 +66,14 @@ VS_TARGET("xsave") static inline bool vs_cpu_has_avx2(void) {
     return (regs[1] >> 5) & 1;
 }
 
+static inline bool vs_cpu_has_f16c(void) {
+    int regs[4];
+    __cpuid(regs, 1);
+    return (regs[2] >> 29) & 1;
+}
+
 #elif VS_X86_64
+#include <cpuid.h>
 
 static inline bool vs_cpu_has_sse42(void) {
     return __builtin_cpu_supports("sse4.2") != 0;
@@ -74,6 +81,12 @@ static inline bool vs_cpu_has_sse42(void) {
 
 static inline bool vs_cpu_has_avx2(void) {
     return __builtin_cpu_supports("avx2") != 0; /* includes the system's support */
+}
+
+/* __builtin_cpu_supports knows "f16c" only in newer compilers. */
+static inline bool vs_cpu_has_f16c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
 }
 
 #endif

@@ -44,7 +44,8 @@ int vs_interrupted(const VsGraph *g) {
 
 VsState vs_state_initial(const VsParams *params) {
     uint32_t words[] = {params->code.dims,
-                        (uint32_t)params->code.metric,
+                        (uint32_t)params->code.metric | (uint32_t)params->code.element
+                                                            << 8,
                         (uint32_t)params->code.codec,
                         (uint32_t)params->kind,
                         params->m,
@@ -71,8 +72,8 @@ static void set_geometry(VsGraph *g) {
 VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHooks *hooks,
                        VsGraph **out) {
     const VsCodec *codec = vs_codec(params->code.codec);
-    if (codec == NULL || params->code.dims == 0 || params->m < VS_MIN_M ||
-        params->m > VS_MAX_M) {
+    if (codec == NULL || !vs_codec_fits(&params->code) || params->code.dims == 0 ||
+        params->m < VS_MIN_M || params->m > VS_MAX_M) {
         return VS_RANGE;
     }
     VsGraph *g = vs_alloc_zero(alloc, 1, sizeof *g);

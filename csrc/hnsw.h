@@ -9,10 +9,10 @@
 
 #include "graph.h"
 
-/* Inserts v (dims floats, finite) for `rowid`; *node is its id. VS_RANGE: 2^31 nodes or
+/* Inserts v (of the graph's element type, finite) for `rowid`; *node is its id. VS_RANGE: 2^31 nodes or
  * 2^32 insertions are used up (rebuild). The caller makes sure that the rowid is not
  * there yet. */
-VsStatus vs_insert(VsGraph *g, int64_t rowid, const float *v, uint32_t *node);
+VsStatus vs_insert(VsGraph *g, int64_t rowid, const void *v, uint32_t *node);
 
 /* Deletes a live node (VS_CORRUPT if it is none): it is never returned again. Its
  * neighbours that link to it get another link in its place; it stays as a tombstone until

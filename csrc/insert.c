@@ -221,7 +221,7 @@ static VsStatus take_node(VsGraph *g, uint32_t *node) {
     return st;
 }
 
-static VsStatus insert_planned(VsGraph *g, int64_t rowid, const float *v, Plan *plan) {
+static VsStatus insert_planned(VsGraph *g, int64_t rowid, const void *v, Plan *plan) {
     VsQuery q;
     unsigned char *code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size);
     if (code == NULL) {
@@ -252,7 +252,7 @@ static VsStatus insert_planned(VsGraph *g, int64_t rowid, const float *v, Plan *
     return st;
 }
 
-VsStatus vs_insert(VsGraph *g, int64_t rowid, const float *v, uint32_t *node) {
+VsStatus vs_insert(VsGraph *g, int64_t rowid, const void *v, uint32_t *node) {
     Plan *plan = vs_alloc_zero(&g->alloc, 1, sizeof *plan);
     VsStatus st = plan == NULL ? VS_NOMEM : VS_OK;
     if (st == VS_OK) {

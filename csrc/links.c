@@ -310,8 +310,10 @@ static float stretch(const VsGraph *g, float order, float alpha) {
         return order * alpha * alpha;
     case VS_COSINE:
         return (1 + order) * alpha * alpha - 1;
-    default:
+    case VS_DOT:
         return order; /* an inner product is no distance */
+    default:
+        return order * alpha;
     }
 }
 

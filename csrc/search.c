@@ -33,7 +33,7 @@ void vs_forget_visits(VsScratch *s) {
 
 /* ---- queries -------------------------------------------------------------------- */
 
-VsStatus vs_query_set(VsGraph *g, const float *v, VsQuery *out) {
+VsStatus vs_query_set(VsGraph *g, const void *v, VsQuery *out) {
     g->codec->prepare(&g->params.code, v, g->scratch->query[0]);
     *out = (VsQuery){&g->params.code, vs_kernels(), g->scratch->query[0],
                      g->codec->scorer(&g->params.code)};

@@ -29,8 +29,8 @@ static inline int vs_admitted(const VsAdmit *admit, uint32_t node) {
 /* Sorts hits nearest first, equal ones newer node first. */
 void vs_hits_sort(VsHit *hits, size_t n);
 
-/* Prepares v (dims floats) as the query of the next searches. */
-VsStatus vs_query_set(VsGraph *g, const float *v, VsQuery *out);
+/* Prepares v (of the element type) as the query of the next searches. */
+VsStatus vs_query_set(VsGraph *g, const void *v, VsQuery *out);
 /* The same from a node's code: for building. `which` 0 or 1: two queries can be held at
  * once. */
 VsStatus vs_query_of_node(VsGraph *g, uint32_t node, int which, VsQuery *out);

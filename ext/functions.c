@@ -235,11 +235,12 @@ static double distance_l1(const float *a, const float *b, size_t n) {
 static double measure(Operation operation, const float *a, const float *b, size_t n) {
     switch (operation) {
     case OP_L2:
-        return vs_metric_distance(VS_L2, a, b, n);
+        return vs_metric_distance(VS_L2, VS_F32, a, b, n);
     case OP_COSINE:
-        return vs_metric_distance(VS_COSINE, a, b, n);
+        return vs_metric_distance(VS_COSINE, VS_F32, a, b, n);
     case OP_DOT:
-        return 0.0 - vs_metric_distance(VS_DOT, a, b, n); /* 0 - x: no negative zero */
+        return 0.0 -
+               vs_metric_distance(VS_DOT, VS_F32, a, b, n); /* 0 - x: no negative zero */
     default:
         return distance_l1(a, b, n);
     }

@@ -43,7 +43,7 @@ static int value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) 
         VsxFloats v = {0};
         int rc = vsx_stored_vector(knn->vector, value, &v);
         if (rc == SQLITE_OK) {
-            *out = vs_metric_distance(p->metric, knn->query, v.v, p->dims);
+            *out = vs_metric_distance(p->metric, p->element, knn->query, v.v, p->dims);
             vsx_vector_free(&v);
         }
         return rc;
@@ -52,7 +52,7 @@ static int value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) 
     if (blob == NULL || (size_t)sqlite3_value_bytes(value) != p->dims * sizeof(float)) {
         return SQLITE_CORRUPT_VTAB;
     }
-    *out = vs_metric_distance(p->metric, knn->query, blob, p->dims);
+    *out = vs_metric_distance(p->metric, p->element, knn->query, blob, p->dims);
     return SQLITE_OK;
 }
 
