@@ -1,9 +1,10 @@
 """Vectors to measure with: files of a data directory, or a synthetic set; exact ground truth.
 
-A data set is a directory that holds ``base.EXT`` and ``query.EXT``, EXT being npy, fvecs or bvecs.
-Files are mapped, so that only the rows that are asked for are read. Queries must not be rows of
-the base. Recall counts a returned row as right if its true distance is not above that of the true
-k-th neighbour: among rows of equal distance any choice is right.
+A data set is a directory that holds ``base.EXT`` and ``query.EXT``, EXT being npy, fvecs or bvecs,
+or one file ``NAME.hdf5`` as ann-benchmarks publishes them (arrays ``train`` and ``test``; needs
+h5py). Files are mapped, so that only the rows that are asked for are read. Queries must not be
+rows of the base. Recall counts a returned row as right if its true distance is not above that of
+the true k-th neighbour: among rows of equal distance any choice is right.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ METRICS = ("l2", "cosine")
 NO_DATA = """\
 No vectors found{where}. Give a directory with --data DIR or VECSQL_BENCH_DATA=DIR. It holds one
 folder a set (--set NAME), with base.npy and query.npy: arrays of shape (rows, dims), any numeric
-type (.fvecs and .bvecs are read too). Or run with --synthetic: clustered random vectors."""
+type (.fvecs and .bvecs are read too, and
+NAME.hdf5 of ann-benchmarks). Or run with --synthetic: clustered random vectors."""
 
 
 class NoDataError(Exception):
@@ -104,6 +106,8 @@ def load(
 
 
 def open_set(name: str, root: Path | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if root is not None and (root / f"{name}.hdf5").exists():
+        return open_hdf5(root / f"{name}.hdf5")
     if root is None or not (root / name).is_dir():
         where = "" if root is None else f" at {root / name}"
         raise NoDataError(NO_DATA.format(where=where))
@@ -115,6 +119,16 @@ def open_set(name: str, root: Path | None) -> tuple[npt.NDArray[Any], npt.NDArra
             raise NoDataError(NO_DATA.format(where=f": {root / name} has no {stem}.npy"))
         found.append(open_vectors(paths[0]))
     return found[0], found[1]
+
+
+def open_hdf5(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The arrays of a file of ann-benchmarks, in memory."""
+    try:
+        import h5py
+    except ImportError as e:
+        raise NoDataError(f"{path}: pip install h5py to read it") from e
+    with h5py.File(path) as file:
+        return file["train"][:], file["test"][:]
 
 
 def open_vectors(path: Path) -> npt.NDArray[Any]:

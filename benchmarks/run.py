@@ -21,9 +21,11 @@ from typing import Any
 
 import datasets
 import engines
+import plot
 import report
 from datasets import Dataset
-from engines import Core, Effort, Engine, Search, Vecsql
+from engine import Effort, Engine, Search
+from engines import Core, Vecsql
 from report import number, table
 
 Clock = Callable[[], float]
@@ -43,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ef", type=integers, default=DEFAULT_EF, metavar="16,32,...")
     parser.add_argument("--engines", default=",".join(engines.NAMES), metavar="A,B,...")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves (matplotlib)")
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: of this thread, for a busy machine"
     )
@@ -151,6 +154,27 @@ def is_floor(curve: list[dict[str, Any]], wanted: float) -> bool:
     return all(p["recall"] >= wanted for p in curve)
 
 
+def latencies(
+    found: list[Engine], data: Dataset, k: int, curves: dict[str, list[dict[str, Any]]]
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of single calls, one query each, at the first setting with recall 0.95 (else
+    the last): median and 99th percentile, the call from Python included."""
+    out = {}
+    for engine in found:
+        name, search = next(iter(engine.searchers().items()))
+        good = [p for p in curves[name] if p["recall"] >= 0.95] or curves[name][-1:]
+        effort, n = good[0]["effort"], min(good[0]["queries"], 1000)
+        times = []
+        for i in range(n):
+            query = data.query[i : i + 1]
+            start = time.perf_counter()
+            search(query, k, effort)
+            times.append(time.perf_counter() - start)
+        times.sort()
+        out[name] = {"p50_ms": 1e3 * times[n // 2], "p99_ms": 1e3 * times[n * 99 // 100]}
+    return out
+
+
 # --- printing ------------------------------------------------------------------------------------
 
 
@@ -196,6 +220,12 @@ def print_summary(
     print(table(head, rows))
 
 
+def print_latencies(waits: dict[str, dict[str, float]]) -> None:
+    rows = [[n, number(w["p50_ms"], 3), number(w["p99_ms"], 3)] for n, w in waits.items()]
+    print("\n## One query a call from Python, at the first setting with recall 0.95\n")
+    print(table(["engine", "p50 ms", "p99 ms"], rows))
+
+
 def print_ef_64(curves: dict[str, list[dict[str, Any]]], k: int) -> None:
     def text(name: str) -> str | None:
         for p in curves.get(name, []):
@@ -238,6 +268,7 @@ def main() -> int:
         clock = CLOCKS[args.clock]
         built = build_all(found, data, clock)
         curves = measure(found, data, args.k, args.ef, args.rounds, clock)
+        waits = latencies(found, data, args.k, curves)
         for engine in found:
             engine.close()
     about = report.machine()
@@ -248,7 +279,11 @@ def main() -> int:
         print(f"Not run: {name}: {reason}")
     print_curves(curves, args.k)
     print_summary(curves, built, args.k)
+    print_latencies(waits)
     print_ef_64(curves, args.k)
+    if args.plot:
+        title = f"{data.name}, {len(data.base):,} x {data.dims}, {data.metric}, one thread"
+        plot.recall_speed(curves, args.k, title, args.plot)
     if args.json:
         at = {n: {str(r): at_recall(c, r) for r in RECALLS} for n, c in curves.items()}
         result = {
@@ -267,6 +302,7 @@ def main() -> int:
             "skipped": skipped,
             "curves": curves,
             "qps_at_recall": at,
+            "latency": waits,
         }
         args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0

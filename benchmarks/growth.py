@@ -1,0 +1,144 @@
+"""Cost as an index grows: python benchmarks/growth.py [--sizes 10000,30000,...] [--json FILE].
+
+At each size, on the first rows of one set (one pinned thread): rows a second of a load in one
+transaction, queries a second at recall@10 0.95 through SQL and in the core, and the median time of
+a one-row commit. The last lines are exponents: the slope of the logarithm of each time per
+operation over the logarithm of the rows, by least squares (0: independent of size, 1: linear).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import report
+import run
+from datasets import Dataset
+from engines import Core, Vecsql
+from report import number, table
+
+RECALL = 0.95
+COMMITS = 300
+EF = [10, 16, 24, 32, 48, 64, 96, 128]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    datasets.add_arguments(parser)
+    parser.add_argument("--sizes", default="10000,30000,100000,300000,1000000")
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--clock", choices=run.CLOCKS, default="wall")
+    parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser.parse_args()
+
+
+def commit_seconds(engine: Vecsql, data: Dataset) -> float:
+    """Median time of a one-row commit on top of the loaded rows."""
+    times = []
+    for i in range(COMMITS):
+        vector = data.query[i % len(data.query)] + np.float32(i // len(data.query))
+        row = (len(data.base) + i, vector.tobytes())
+        start = time.perf_counter()
+        engine.db.execute(engine.insert, row)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[COMMITS // 2]
+
+
+def at_size(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[str, Any]:
+    clock = run.CLOCKS[args.clock]
+    found = [Vecsql(directory), Core(directory)]
+    built = run.build_all(list(found), data, clock)
+    curves = run.measure(list(found), data, 10, EF, 2, clock)
+    out = {
+        "rows": len(data.base),
+        "rows_per_second": built[Vecsql.name]["rows_per_second"],
+        "qps": run.at_recall(curves["vecsql"], RECALL),
+        "core_qps": run.at_recall(curves["vecsql core"], RECALL),
+        "commit_seconds": commit_seconds(found[0], data),
+        "file_ratio": built[Vecsql.name]["file_ratio"],
+    }
+    for engine in found:
+        engine.close()
+    return out
+
+
+def exponent(sizes: list[int], seconds: list[float | None]) -> float | None:
+    """Least-squares slope of log(seconds) over log(size)."""
+    points = [(math.log(n), math.log(t)) for n, t in zip(sizes, seconds, strict=True) if t]
+    if len(points) < 2:
+        return None
+    return float(np.polyfit([x for x, _ in points], [y for _, y in points], 1)[0])
+
+
+def inverse(x: float | None) -> float | None:
+    return None if x is None else 1 / x
+
+
+def show(name: str, results: list[dict[str, Any]]) -> dict[str, float | None]:
+    rows = [
+        [
+            f"{r['rows']:,}",
+            number(r["rows_per_second"]),
+            number(r["qps"]),
+            number(r["core_qps"]),
+            number(1e3 * r["commit_seconds"], 3),
+            number(r["file_ratio"], 2),
+        ]
+        for r in results
+    ]
+    sizes = [r["rows"] for r in results]
+    slopes = {
+        "row": exponent(sizes, [inverse(r["rows_per_second"]) for r in results]),
+        "query": exponent(sizes, [inverse(r["qps"]) for r in results]),
+        "core query": exponent(sizes, [inverse(r["core_qps"]) for r in results]),
+        "commit": exponent(sizes, [r["commit_seconds"] for r in results]),
+    }
+    rows.append(["exponent of the time", *(number(s, 3) for s in slopes.values()), ""])
+    head = ["rows", "rows/s", "QPS at 0.95", "core QPS", "commit ms", "file / raw"]
+    print(f"# {name}: cost as it grows, one thread\n")
+    print(table(head, rows))
+    return slopes
+
+
+def main() -> int:
+    args = arguments()
+    Vecsql.extension = args.extension
+    results, name = [], args.set
+    for size in (int(s) for s in args.sizes.split(",")):
+        try:
+            data = datasets.load(
+                args.set,
+                size,
+                data=args.data,
+                synthetic=args.synthetic,
+                dims=args.dims,
+                metric=args.metric,
+                queries=args.queries,
+            )
+        except datasets.NoDataError as e:
+            print(e, file=sys.stderr)
+            return 2
+        name = data.name
+        datasets.kth_distance(data.base, data.query, 10, data.metric)
+        report.pin()
+        with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
+            results.append(at_size(args, data, Path(directory)))
+        run.progress(f"{size:,} rows done")
+    slopes = show(name, results)
+    if args.json:
+        out = {"machine": report.machine(), "sizes": results, "exponents": slopes}
+        args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
