@@ -15,8 +15,14 @@
  * they go on working after ALTER TABLE RENAME.
  *
  * SQLite fires no delete trigger for a row that REPLACE removes because of another UNIQUE
- * column, unless recursive_triggers is on. Searches skip such rows (knn.c),
+ * column, unless recursive_triggers is on. And a program may drop the triggers, so that
+ * SQLites without this extension can write the table, and sync the rows by itself.
+ * Searches skip rows that have gone, or have lost their vector, in either way (knn.c),
  * integrity-check names them, rebuild removes them.
+ *
+ * The vector of a column is in the content table's column of its name, or in the one that
+ * `source=other` names: so an index can be replaced by one over another column without a
+ * change to the queries.
  */
 #include <string.h>
 
@@ -32,6 +38,19 @@ static int find_column(const VsxSchema *def, const char *name) {
         i++;
     }
     return i;
+}
+
+/* Is it the column of the content table that a vector column reads: the one that source=
+ * names, or else the one of its own name? */
+static int is_source(const VsxSchema *def, const char *name) {
+    for (int i = 0; i < def->n_columns; i++) {
+        const VsxColumn *c = &def->column[i];
+        if (c->role == VSX_VECTOR &&
+            sqlite3_stricmp(c->source != NULL ? c->source : c->name, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static int add_column(sqlite3 *db, const char *schema, VsxSchema *def, const char *name,
@@ -104,9 +123,10 @@ int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
         const char *type = (const char *)sqlite3_column_text(stmt, 1);
         if (name == NULL || type == NULL) {
             rc = SQLITE_NOMEM;
-        } else if (find_column(def, name) < def->n_columns) {
-            found++; /* a vector column of ours */
-        } else if (!vsx_schema_reserved(table, name)) {
+        } else if (is_source(def, name)) {
+            found++;
+        } else if (find_column(def, name) == def->n_columns &&
+                   !vsx_schema_reserved(table, name)) {
             rc = add_column(db, schema, def, name, type);
         }
     }

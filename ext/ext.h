@@ -38,7 +38,7 @@ typedef struct VsxColumn {
     VsxRole role;
     int indexed;  /* metadata with a b-tree of its own: `indexed` and `partition key` */
     int stored;   /* column of the row statements (0 is the rowid) */
-    char *source; /* its name in the row table, quoted for SQL */
+    char *source; /* its name in the row table, quoted for SQL; while parsing: source= */
     char *collation; /* of a content table's column; NULL: BINARY */
     int vector;      /* number among the vector columns */
     VsParams params; /* of a vector column */

@@ -56,8 +56,8 @@ static int value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) 
     return SQLITE_OK;
 }
 
-/* *gone: the row is not there. In a table of our own that is damage; a content table can
- * lose a row without telling (content.c). */
+/* *gone: the row is not there, or has no vector. In a table of our own that is damage; a
+ * content table can lose a row or its vector without telling (content.c). */
 static int stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out,
                            int *gone) {
     sqlite3_stmt *stmt = NULL;
@@ -65,10 +65,12 @@ static int stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out,
     if (rc == SQLITE_OK) {
         sqlite3_bind_int64(stmt, 1, rowid);
         rc = sqlite3_step(stmt);
-        *gone = rc == SQLITE_DONE;
-        if (rc == SQLITE_ROW) {
+        int followed = knn->vector->index->def->content == NULL;
+        *gone = rc == SQLITE_DONE ||
+                (!followed && sqlite3_column_type(stmt, 0) == SQLITE_NULL);
+        if (rc == SQLITE_ROW && !*gone) {
             rc = value_distance(knn, sqlite3_column_value(stmt, 0), out);
-        } else if (*gone && knn->vector->index->def->content == NULL) {
+        } else if (*gone && followed) {
             rc = SQLITE_CORRUPT_VTAB;
         }
         rc = vsx_reset(stmt, rc);

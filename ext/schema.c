@@ -151,6 +151,10 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
     } else if (token_is(key, "ef_search")) {
         expected = "a whole number from 1 to 100000";
         c->params.ef_search = n = number(value, 1, MAX_EF);
+    } else if (token_is(key, "source") && c->source == NULL &&
+               (value.kind == WORD || value.kind == QUOTED)) {
+        c->source = token_name(value);
+        return c->source == NULL ? SQLITE_NOMEM : SQLITE_OK;
     } else {
         *err = sqlite3_mprintf("column %s: unknown option '%.*s'", c->name, key.len,
                                key.text);
@@ -227,6 +231,7 @@ int vsx_params_parse(const char *text, VsxColumn *column) {
     Token type = next_token(&at);
     int rc = parse_vector(&stored, type, at, &err);
     sqlite3_free(err);
+    sqlite3_free(stored.source);
     if (rc != SQLITE_OK || stored.params.code.dims != column->params.code.dims) {
         return SQLITE_CORRUPT_VTAB;
     }
@@ -396,8 +401,11 @@ int vsx_schema_place(VsxSchema *s, char **err) {
     s->n_stored = n;
     for (int i = 0; i < s->n_columns; i++) {
         VsxColumn *c = &s->column[i];
-        c->source = s->content != NULL ? sqlite3_mprintf("\"%w\"", c->name)
-                                       : sqlite3_mprintf("c%d", c->stored);
+        char *from = c->source;
+        c->source = s->content != NULL
+                        ? sqlite3_mprintf("\"%w\"", from != NULL ? from : c->name)
+                        : sqlite3_mprintf("c%d", c->stored);
+        sqlite3_free(from);
         if (c->source == NULL) {
             return SQLITE_NOMEM;
         }
@@ -458,6 +466,13 @@ int vsx_schema_parse(const char *table, int argc, const char *const *argv,
             *err = sqlite3_mprintf(
                 "column %s: with content= the other columns are those of %s",
                 s->column[i].name, s->content);
+            rc = SQLITE_ERROR;
+        }
+    }
+    for (int i = 0; rc == SQLITE_OK && i < s->n_columns; i++) {
+        if (s->content == NULL && s->column[i].source != NULL) {
+            *err =
+                sqlite3_mprintf("column %s: source= needs content=", s->column[i].name);
             rc = SQLITE_ERROR;
         }
     }

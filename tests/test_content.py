@@ -159,3 +159,55 @@ def test_a_table_whose_rowids_do_not_last_is_refused(table, options):
         db.execute(f"CREATE VIRTUAL TABLE i USING vecsql(content=docs, {options}e FLOAT[2])")
     made = db.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")
     assert made.fetchall() == [("docs",)]
+
+
+def test_source_names_the_column_that_holds_the_vectors(db):
+    db.execute("ALTER TABLE docs ADD COLUMN e2 BLOB")
+    db.execute("UPDATE docs SET e2 = '[0,0,1]' WHERE id = 3")
+    db.execute('CREATE VIRTUAL TABLE j USING vecsql(content=docs, e FLOAT[3] source="e2")')
+    db.execute("INSERT INTO docs(id, e, e2) VALUES(4, '[1,0]', '[0,0,2]')")
+    sql = "SELECT id, title, e FROM j WHERE e MATCH '[0,0,2]' ORDER BY distance"
+    assert db.execute(sql).fetchall() == [(4, None, "[0,0,2]"), (3, "Three", "[0,0,1]")]
+    db.execute("UPDATE docs SET e2 = '[0,0,3]' WHERE id = 1")
+    assert nearest(db) == [1, 4, 2]
+    assert [r[0] for r in db.execute(sql)] == [4, 1, 3]
+    assert intact(db)
+
+
+def test_an_index_over_a_new_column_takes_the_place_of_the_old_one(db):
+    db.execute("ALTER TABLE docs ADD COLUMN e2 BLOB")
+    db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=docs, e FLOAT[2] source=e2)")
+    db.execute("UPDATE docs SET e2 = '[1,0]' WHERE id = 3")
+    db.execute("BEGIN; ALTER TABLE i RENAME TO old; ALTER TABLE j RENAME TO i")
+    assert nearest(db) == [3]
+    db.execute("ROLLBACK")
+    assert nearest(db) == [1, 2]
+    db.execute("BEGIN; ALTER TABLE i RENAME TO old; ALTER TABLE j RENAME TO i; DROP TABLE old")
+    db.execute("COMMIT; UPDATE docs SET e2 = '[0,1]' WHERE id = 1")
+    assert nearest(db) == [3, 1]
+    assert intact(db)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("e FLOAT[2] source=e", "source= needs content="),
+        ("content=docs, e FLOAT[2] source=nope", "every vector column"),
+        ("content=docs, e FLOAT[2] source=", "expected option=value"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused(db, options, message):
+    with pytest.raises(apsw.SQLError, match=message):
+        db.execute(f"CREATE VIRTUAL TABLE j USING vecsql({options})")
+
+
+def test_rows_that_changed_while_no_trigger_watched_are_skipped_until_they_are_synced(db):
+    for event in ("insert", "delete", "update"):
+        db.execute(f"DROP TRIGGER i_vecsql_{event}")
+    db.execute("UPDATE docs SET e = NULL WHERE id = 1")
+    db.execute("INSERT INTO docs VALUES(4,'Four',2004,'[0.9,0]')")
+    for where in ("1", "k = 3", "e IS NOT NULL", "year > 0"):
+        assert nearest(db, where) in ([2], [4, 2])
+    db.execute("INSERT INTO i(vecsql_sync) VALUES(1), (4)")
+    assert nearest(db) == [4, 2]
+    assert intact(db)

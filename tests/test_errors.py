@@ -195,3 +195,18 @@ def test_untrusted_schema_lets_triggers_write_the_table():
     db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, content_rowid=id, e FLOAT[2])")
     db.execute("INSERT INTO docs VALUES(5, '[1,2]')")
     assert db.execute("SELECT rowid FROM i WHERE e MATCH '[1,2]' AND k = 1").fetchall() == [(5,)]
+
+
+def test_embed_without_a_model_says_where_models_come_from():
+    db = vecsql.connect(":memory:", driver="apsw")
+    with pytest.raises(apsw.SQLError, match=r"no embedder: in Python, vecsql.register_embedder"):
+        db.execute("SELECT embed('x')").fetchall()
+    with pytest.raises(apsw.SQLError, match=r"no embedder for the model m1: .*register_embedder"):
+        db.execute("SELECT vecsql_embed('x', 'm1', NULL)").fetchall()
+
+
+def test_loading_does_not_replace_an_embedder():
+    db = apsw.Connection(":memory:")
+    db.create_scalar_function("embed", lambda text: 5, 1)
+    vecsql.load(db)
+    assert db.execute("SELECT embed('x')").fetchall() == [(5,)]

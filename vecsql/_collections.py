@@ -34,7 +34,7 @@ class Collection(NamedTuple):
 
 
 def read_beir(folder: str | os.PathLike[str], split: str = "test") -> Collection:
-    """Reads a BEIR folder; queries are those of the split. Raises `FormatError` for what is wrong."""
+    """Reads a BEIR folder; queries are those of the split. Raises `FormatError`."""
     folder = Path(folder)
     qrels = read_qrels(folder / "qrels" / f"{split}.tsv")
     queries = read_queries(folder / "queries.jsonl")
