@@ -33,19 +33,20 @@ ctest: $(TOOLS)
 	$(BIN)/cmake -S . -B build/ctest -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF >/dev/null
 	$(BIN)/cmake --build build/ctest -j $(JOBS)
-	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS)
+	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS) -LE slow
 
 pytest: $(INSTALLED)
 	$(BIN)/pytest -q -m "not slow"
 
-test-slow: $(INSTALLED) ## the slow tier: recall, crash, churn
+test-slow: $(INSTALLED) ctest ## the slow tier: recall, faults, crashes, churn
+	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS) -L slow
 	$(BIN)/pytest -q -m slow || [ $$? -eq 5 ]
 
 lint: $(LINTERS) ## formatters, linters, types, and a build without warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy vecsql
-	find csrc ext tests/c -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
+	find csrc ext tests -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/cmake -S . -B build/lint -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_WERROR=ON >/dev/null
 	$(BIN)/cmake --build build/lint -j $(JOBS)
@@ -53,7 +54,7 @@ lint: $(LINTERS) ## formatters, linters, types, and a build without warnings
 format: $(LINTERS) ## rewrite the sources as the formatters want them
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
-	find csrc ext tests/c -name '*.[ch]' | xargs $(BIN)/clang-format -i
+	find csrc ext tests -name '*.[ch]' | xargs $(BIN)/clang-format -i
 
 bench: $(INSTALLED) $(BENCH) ## recall against speed; ARGS=--synthetic without data
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -79,30 +79,33 @@ static int add_column(sqlite3 *db, const char *schema, VsxSchema *def, const cha
 }
 
 /* The INTEGER PRIMARY KEY of the content table: only that is the rowid, unique, and stays
- * when the file is vacuumed. NULL if it has none. */
-static char *find_key(sqlite3 *db, const char *schema, const char *content) {
+ * when the file is vacuumed. *out is NULL if it has none. */
+static int find_key(sqlite3 *db, const char *schema, const char *content, char **out) {
     static const char sql[] =
         "SELECT max(name) FROM pragma_table_info(?1, ?2) WHERE pk > 0 AND NOT EXISTS"
         "(SELECT 1 FROM pragma_table_list WHERE schema = ?2 AND name = ?1 AND wr) "
         "HAVING count(*) = 1 AND upper(max(type)) = 'INTEGER'";
     sqlite3_stmt *stmt = NULL;
-    char *name = NULL;
-    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK) {
+    *out = NULL;
+    int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    if (rc == SQLITE_OK) {
         sqlite3_bind_text(stmt, 1, content, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);
         if (sqlite3_step(stmt) == SQLITE_ROW) {
-            name = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+            *out = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+            rc = *out == NULL ? SQLITE_NOMEM : SQLITE_OK;
         }
     }
-    sqlite3_finalize(stmt);
-    return name;
+    int final = sqlite3_finalize(stmt);
+    return rc == SQLITE_OK ? final : rc;
 }
 
 int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
                         VsxSchema *def, char **err) {
     sqlite3_stmt *stmt = NULL;
     int found = 0, n_vectors = def->n_columns;
-    char *key = find_key(db, schema, def->content);
+    char *key = NULL;
+    int rc = find_key(db, schema, def->content, &key);
     int has_key = key != NULL && (def->content_rowid == NULL ||
                                   sqlite3_stricmp(def->content_rowid, key) == 0 ||
                                   sqlite3_stricmp(def->content_rowid, "rowid") == 0);
@@ -112,8 +115,10 @@ int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
     } else {
         sqlite3_free(key);
     }
-    int rc = sqlite3_prepare_v2(db, "SELECT name, type FROM pragma_table_info(?1, ?2)",
-                                -1, &stmt, NULL);
+    rc = rc != SQLITE_OK
+             ? rc
+             : sqlite3_prepare_v2(db, "SELECT name, type FROM pragma_table_info(?1, ?2)",
+                                  -1, &stmt, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_bind_text(stmt, 1, def->content, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);

@@ -84,19 +84,17 @@ static int take_in_content(VsxTable *t, char **err) {
     return rc;
 }
 
-static int open_table(sqlite3 *db, VsxGlobal *global, int create, int argc,
-                      const char *const *argv, sqlite3_vtab **out, char **err) {
+/* A failure inside may roll the transaction back, and SQLite then frees its own copy of
+ * the arguments: after that only `name` may be looked at. */
+static int open_named(sqlite3 *db, VsxGlobal *global, int create, int argc,
+                      const char *const *argv, const char *name, VsxTable *t,
+                      char **err) {
     VsxSchema *def = NULL;
-    VsxTable *t = sqlite3_malloc64(sizeof *t);
-    if (t == NULL) {
-        return SQLITE_NOMEM;
-    }
-    memset(t, 0, sizeof *t);
     int rc = read_schema(db, create, argc, argv, &def, err);
     if (rc == SQLITE_OK) {
-        rc = declare(db, def, argv[2]);
+        rc = declare(db, def, name);
         if (rc == SQLITE_OK) {
-            rc = vsx_index_acquire(global, argv[1], argv[2], def, &t->index);
+            rc = vsx_index_acquire(global, argv[1], name, def, &t->index);
         } else {
             vsx_schema_free(def);
         }
@@ -104,17 +102,30 @@ static int open_table(sqlite3 *db, VsxGlobal *global, int create, int argc,
     if (rc == SQLITE_OK && create && t->index->def->content != NULL) {
         rc = take_in_content(t, err);
     }
-    if (rc != SQLITE_OK) {
-        sqlite3_free(t);
-        if (*err != NULL) {
-            char *message = sqlite3_mprintf("vecsql: table %s: %s", argv[2], *err);
-            sqlite3_free(*err);
-            *err = message;
-        }
-        return rc;
+    if (rc != SQLITE_OK && *err != NULL) {
+        char *message = sqlite3_mprintf("vecsql: table %s: %s", name, *err);
+        sqlite3_free(*err);
+        *err = message;
     }
-    *out = &t->base;
-    return SQLITE_OK;
+    return rc;
+}
+
+static int open_table(sqlite3 *db, VsxGlobal *global, int create, int argc,
+                      const char *const *argv, sqlite3_vtab **out, char **err) {
+    char *name = sqlite3_mprintf("%s", argv[2]);
+    VsxTable *t = sqlite3_malloc64(sizeof *t);
+    int rc = SQLITE_NOMEM;
+    if (name != NULL && t != NULL) {
+        memset(t, 0, sizeof *t);
+        rc = open_named(db, global, create, argc, argv, name, t, err);
+    }
+    if (rc == SQLITE_OK) {
+        *out = &t->base;
+    } else {
+        sqlite3_free(t);
+    }
+    sqlite3_free(name);
+    return rc;
 }
 
 static int vtab_create(sqlite3 *db, void *aux, int argc, const char *const *argv,
