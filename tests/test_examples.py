@@ -22,6 +22,10 @@ MODULES = [
     "vecsql._embed",
     "vecsql._load",
     "vecsql._metrics",
+    "vecsql._evaluate",
+    "vecsql._fulltext",
+    "vecsql._fusion",
+    "vecsql._search",
     "vecsql._registry",
     "vecsql._schema",
 ]

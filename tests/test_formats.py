@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from vecsql import DataError
+from vecsql import FormatError
 from vecsql._read import open_source
 from vecsql._write import write_records
 
@@ -103,7 +103,7 @@ def test_hdf5_has_datasets_by_name(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["test"] = VECTORS[:7]
     assert open_source(tmp_path / "a.h5", dataset="test").total == 7
-    with pytest.raises(DataError, match="no dataset 'train'; it has test"):
+    with pytest.raises(FormatError, match="no dataset 'train'; it has test"):
         open_source(tmp_path / "a.h5")
 
 
@@ -139,9 +139,9 @@ def test_a_stream_is_read_once_with_its_format_said():
     source = open_source(stream, "csv")
     assert (source.name, source.fingerprint) == ("-", None)
     assert list(source.records(0)) == [{"id": "1", "body": "a"}, {"id": "2", "body": "b\r\nc"}]
-    with pytest.raises(DataError, match="say its format"):
+    with pytest.raises(FormatError, match="say its format"):
         open_source(stream)
-    with pytest.raises(DataError, match="not from a stream"):
+    with pytest.raises(FormatError, match="not from a stream"):
         open_source(stream, "npy")
 
 
@@ -194,25 +194,25 @@ BAD = [
 @pytest.mark.parametrize(("name", "content", "message"), BAD)
 def test_a_damaged_file_is_refused_with_the_place(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(FormatError, match=message):
         list(open_source(tmp_path / name).records(0))
 
 
 def test_a_value_that_is_no_vector_is_refused_with_the_line(tmp_path):
     (tmp_path / "a.csv").write_text('id,v\n1,"[1, 2]"\n2,"[1, x]"\n')
-    with pytest.raises(DataError, match="line 3, column v: expected a vector"):
+    with pytest.raises(FormatError, match="line 3, column v: expected a vector"):
         list(open_source(tmp_path / "a.csv").records(0))
     (tmp_path / "b.npy").write_bytes(b"")
     np.save(tmp_path / "b.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"two-dimensional .* got float64 of shape \(3,\)"):
+    with pytest.raises(FormatError, match=r"two-dimensional .* got float64 of shape \(3,\)"):
         open_source(tmp_path / "b.npy")
 
 
 def test_a_missing_file_or_format_is_named(tmp_path):
     for name in ("x.csv", "x.npy", "x.parquet"):
-        with pytest.raises(DataError, match="no such file"):
+        with pytest.raises(FormatError, match="no such file"):
             open_source(tmp_path / name)
-    with pytest.raises(DataError, match="unknown format 'xls'"):
+    with pytest.raises(FormatError, match="unknown format 'xls'"):
         open_source(tmp_path / "x", "xls")
 
 
@@ -224,7 +224,7 @@ def test_a_missing_library_is_named_with_the_extra(tmp_path, monkeypatch, module
     path = tmp_path / f"a.{extra}"
     path.write_bytes(b"x")
     for action in (lambda: open_source(path), lambda: write(tmp_path / f"b.{extra}", extra)):
-        with pytest.raises(DataError, match=rf"pip install 'vecsql\[{extra}\]'"):
+        with pytest.raises(FormatError, match=rf"pip install 'vecsql\[{extra}\]'"):
             action()
     assert not (tmp_path / f"b.{extra}").exists()
 
@@ -244,13 +244,13 @@ def test_a_failed_export_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def test_what_a_format_cannot_hold_is_refused(tmp_path):
-    with pytest.raises(DataError, match="0 to 255"):
+    with pytest.raises(FormatError, match="0 to 255"):
         write(tmp_path / "a.bvecs", "bvecs")
-    with pytest.raises(DataError, match="a row has no embedding"):
+    with pytest.raises(FormatError, match="a row has no embedding"):
         write(tmp_path / "a.npy", "npy", [{"embedding": None}])
-    with pytest.raises(DataError, match="no column of vectors"):
+    with pytest.raises(FormatError, match="no column of vectors"):
         write_records(tmp_path / "a.npy", "npy", [], columns=["a"], vector=None, dim=0)
-    with pytest.raises(DataError, match="not to standard output"):
+    with pytest.raises(FormatError, match="not to standard output"):
         write("-", "npy")
 
 

@@ -32,14 +32,19 @@ from vecsql._errors import (
     ProgrammingError,
     SchemaError,
 )
+from vecsql._evaluate import Evaluation, Tuning, evaluate, tune
+from vecsql._fulltext import add_full_text, fts_query
+from vecsql._fusion import Arm
 from vecsql._load import connect, load, loadable_path
 from vecsql._metrics import Comparison, Scores, compare, score
 from vecsql._registry import register_embedder
 from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
+from vecsql._search import Hit, search
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Arm",
     "Chunk",
     "Collection",
     "Comparison",
@@ -49,7 +54,9 @@ __all__ = [
     "Embedder",
     "EmbedderError",
     "Error",
+    "Evaluation",
     "FormatError",
+    "Hit",
     "IndexInfo",
     "IntegrityError",
     "InterfaceError",
@@ -62,8 +69,10 @@ __all__ = [
     "SchemaError",
     "Scores",
     "StaticEmbedder",
+    "Tuning",
     "Warning",
     "__version__",
+    "add_full_text",
     "add_metadata_index",
     "chunk",
     "compare",
@@ -71,7 +80,9 @@ __all__ = [
     "create_index",
     "create_table",
     "drop_index",
+    "evaluate",
     "f32",
+    "fts_query",
     "indexes",
     "load",
     "loadable_path",
@@ -80,5 +91,7 @@ __all__ = [
     "read_run",
     "register_embedder",
     "score",
+    "search",
+    "tune",
     "write_run",
 ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from vecsql._convert import as_float32
-from vecsql._errors import ConversionError, DataError
+from vecsql._errors import ConversionError, FormatError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,18 +70,18 @@ def open_source(
 
     ``format`` is one of `FORMATS`, by default what the name says. ``vector`` names the column of
     vectors; in npy, fvecs, bvecs and hdf5 it is what they are called, ``embedding`` by default.
-    ``dataset`` is that of an HDF5 file, ``train`` by default. Raises `DataError`.
+    ``dataset`` is that of an HDF5 file, ``train`` by default. Raises `FormatError`.
     """
     format = format or detect(path)
     if format not in FORMATS:
-        raise DataError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
+        raise FormatError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
     if format in ("csv", "tsv", "jsonl"):
         return _open_text(path, format, vector, encoding)
     if not isinstance(path, (str, os.PathLike)):
-        raise DataError(f"{format} is read from a file, not from a stream")
+        raise FormatError(f"{format} is read from a file, not from a stream")
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"cannot read {path}: no such file")
+        raise FormatError(f"cannot read {path}: no such file")
     name = vector or "embedding"
     if format == "parquet":
         return _open_parquet(path, vector)
@@ -93,23 +93,23 @@ def open_source(
 
 
 def detect(path: Any) -> str:
-    """The format that a file's name tells; raises `DataError` if it tells none."""
+    """The format that a file's name tells; raises `FormatError` if it tells none."""
     if not isinstance(path, (str, os.PathLike)):
-        raise DataError(f"a stream has no name: say its format, one of {', '.join(FORMATS)}")
+        raise FormatError(f"a stream has no name: say its format, one of {', '.join(FORMATS)}")
     suffix = Path(path).suffix.lower().lstrip(".")
     format = _SUFFIXES.get(suffix, suffix)
     if format not in FORMATS:
-        raise DataError(f"{path}: its name tells no format; expected one of {', '.join(FORMATS)}")
+        raise FormatError(f"{path}: its name tells no format; expected one of {', '.join(FORMATS)}")
     return format
 
 
 def extra(module: str) -> Any:
-    """Imports an optional module; raises `DataError` naming what to install."""
+    """Imports an optional module; raises `FormatError` naming what to install."""
     top = module.partition(".")[0]
     try:
         return importlib.import_module(module)
     except ImportError as e:
-        raise DataError(
+        raise FormatError(
             f"this needs {top}, which is not installed: pip install 'vecsql[{_EXTRAS[top]}]'"
         ) from e
 
@@ -135,7 +135,7 @@ def _open_text(path: Any, format: str, vector: str | None, encoding: str) -> Sou
     name = "-" if from_stream else str(Path(path).resolve())
     at = [0]
     if not from_stream and not Path(path).is_file():
-        raise DataError(f"cannot read {path}: no such file")
+        raise FormatError(f"cannot read {path}: no such file")
 
     def records(skip: int) -> Iterator[Record]:
         raw = path if from_stream else Path(path).open("rb")  # noqa: SIM115
@@ -145,7 +145,7 @@ def _open_text(path: Any, format: str, vector: str | None, encoding: str) -> Sou
         try:
             yield from islice(read(text, label, delimiter, source.vector), skip, None)
         except UnicodeDecodeError as e:
-            raise DataError(f"{label} is not {encoding}: {e}") from e
+            raise FormatError(f"{label} is not {encoding}: {e}") from e
         finally:
             text.detach()
             if not from_stream:
@@ -191,24 +191,24 @@ def _csv(text: IO[str], label: str, delimiter: str, vector: str | None) -> Itera
                 continue
             where = f"{label}, line {reader.line_num}"
             if len(row) != len(header):
-                raise DataError(f"{where}: expected {len(header)} fields, got {len(row)}")
+                raise FormatError(f"{where}: expected {len(header)} fields, got {len(row)}")
             record: Record = dict(zip(header, row, strict=True))
             if vector in record:
                 record[vector] = to_vector(record[vector], f"{where}, column {vector}")
             yield record
     except csv.Error as e:
-        raise DataError(f"{label}, line {reader.line_num}: {e}") from e
+        raise FormatError(f"{label}, line {reader.line_num}: {e}") from e
 
 
 def _check_header(header: list[str], label: str) -> None:
     lower = [name.lower() for name in header]
     for i, name in enumerate(lower):
         if not name.strip():
-            raise DataError(
+            raise FormatError(
                 f"{label}: column {i + 1} has no name; the first line names the columns"
             )
         if name in lower[:i]:
-            raise DataError(f"{label}: two columns are called {header[i]!r}")
+            raise FormatError(f"{label}: two columns are called {header[i]!r}")
 
 
 def _jsonl(text: IO[str], label: str, delimiter: str, vector: str | None) -> Iterator[Record]:
@@ -219,9 +219,9 @@ def _jsonl(text: IO[str], label: str, delimiter: str, vector: str | None) -> Ite
         try:
             value = json.loads(line)
         except ValueError as e:
-            raise DataError(f"{where}: {e}") from e
+            raise FormatError(f"{where}: {e}") from e
         if not isinstance(value, dict):
-            raise DataError(f"{where}: expected an object, got {type(value).__name__}")
+            raise FormatError(f"{where}: expected an object, got {type(value).__name__}")
         yield {
             key: to_vector(v, f"{where}, key {key}") if key == vector else plain(v)
             for key, v in value.items()
@@ -249,7 +249,7 @@ def to_vector(value: Any, where: str) -> NDArray[np.float32] | None:
     try:
         return as_float32(json.loads(value) if isinstance(value, str) else value)
     except ValueError as e:
-        raise DataError(f"{where}: expected a vector: {e}") from e
+        raise FormatError(f"{where}: expected a vector: {e}") from e
 
 
 def plain(value: Any) -> Any:
@@ -271,7 +271,7 @@ def _of_array(path: Path, array: Any, name: str) -> Source:
     import numpy as np
 
     if len(array.shape) != 2 or array.dtype.kind not in "fiu":
-        raise DataError(
+        raise FormatError(
             f"{path}: expected a two-dimensional array of numbers, got {array.dtype} of shape "
             f"{tuple(array.shape)}"
         )
@@ -282,7 +282,7 @@ def _of_array(path: Path, array: Any, name: str) -> Source:
             finite = np.isfinite(block).all(axis=1)
             if not finite.all():
                 row = begin + int(np.argmin(finite))
-                raise DataError(f"{path}: vector {row} holds NaN or infinity")
+                raise FormatError(f"{path}: vector {row} holds NaN or infinity")
             for row_vector in block:
                 yield {name: row_vector}
 
@@ -297,7 +297,7 @@ def _npy(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as e:
-        raise DataError(f"{path} is no .npy file: {e}") from e
+        raise FormatError(f"{path} is no .npy file: {e}") from e
 
 
 class _Vecs:
@@ -314,7 +314,7 @@ class _Vecs:
         self.dtype = np.dtype("<f4" if format == "fvecs" else "u1")
         self._row = np.dtype([("dim", "<i4"), ("vector", self.dtype, (max(self._dim, 0),))])
         if len(head) < 4 or self._dim < 1 or size % self._row.itemsize:
-            raise DataError(
+            raise FormatError(
                 f"{path} is no {format} file: {size} bytes are no whole number of vectors of "
                 f"{self._dim} elements"
             )
@@ -329,7 +329,7 @@ class _Vecs:
         wrong = block["dim"] != self._dim
         if wrong.any():
             row = int(np.argmax(wrong))
-            raise DataError(
+            raise FormatError(
                 f"{self._path}: vector {rows.start + row} has {block['dim'][row]} elements, "
                 f"expected {self._dim}"
             )
@@ -342,10 +342,10 @@ def _open_hdf5(path: Path, name: str, dataset: str | None) -> Source:
     try:
         file = h5py.File(path, "r")
     except OSError as e:
-        raise DataError(f"{path} is no HDF5 file: {e}") from e
+        raise FormatError(f"{path} is no HDF5 file: {e}") from e
     key = dataset or "train"
     if key not in file or not hasattr(file[key], "shape"):
-        raise DataError(f"{path} has no dataset {key!r}; it has {', '.join(sorted(file))}")
+        raise FormatError(f"{path} has no dataset {key!r}; it has {', '.join(sorted(file))}")
     return _of_array(path, file[key], name)
 
 
@@ -357,10 +357,10 @@ def _open_parquet(path: Path, vector: str | None) -> Source:
     try:
         file = parquet.ParquetFile(path)
     except (arrow.ArrowInvalid, OSError) as e:
-        raise DataError(f"{path} is no Parquet file: {e}") from e
+        raise FormatError(f"{path} is no Parquet file: {e}") from e
     lists = [f.name for f in file.schema_arrow if _is_vector_type(arrow, f.type)]
     if vector is not None and vector not in file.schema_arrow.names:
-        raise DataError(f"{path} has no column {vector}: {', '.join(file.schema_arrow.names)}")
+        raise FormatError(f"{path} has no column {vector}: {', '.join(file.schema_arrow.names)}")
     column = vector or (lists[0] if lists else None)
 
     def records(skip: int) -> Iterator[Record]:

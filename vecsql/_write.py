@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from vecsql._errors import DataError
+from vecsql._errors import FormatError
 from vecsql._read import BLOCK, FORMATS, Record, extra
 
 
@@ -34,18 +34,18 @@ def write_records(
     ``vector`` names the column whose values are float32 arrays of ``dim`` elements (or None).
     """
     if format not in FORMATS:
-        raise DataError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
+        raise FormatError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
     if format in ("csv", "tsv", "jsonl"):
         write = _write_jsonl if format == "jsonl" else _write_csv
         with _text(path) as out:
             return write(out, records, columns, "\t" if format == "tsv" else ",")
     if str(path) == "-":
-        raise DataError(f"{format} is written to a file, not to standard output")
+        raise FormatError(f"{format} is written to a file, not to standard output")
     if format == "parquet":
         with _replacing(path) as temporary:
             return _write_parquet(temporary, records, columns, vector)
     if vector is None:
-        raise DataError(f"{format} holds vectors, and there is no column of vectors")
+        raise FormatError(f"{format} holds vectors, and there is no column of vectors")
     blocks = _blocks(records, vector)
     with _replacing(path) as temporary:
         return _ARRAYS[format](temporary, blocks, dim)
@@ -121,7 +121,7 @@ def _write_parquet(
             try:
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
             except (arrow.ArrowInvalid, arrow.ArrowTypeError) as e:
-                raise DataError(f"a column of {path.name[1:]} changes its type: {e}") from e
+                raise FormatError(f"a column of {path.name[1:]} changes its type: {e}") from e
             n += len(block)
         if writer is None:
             schema = _arrow_schema(arrow, [], columns, vector)
@@ -164,7 +164,7 @@ def _blocks(records: Iterable[Record], vector: str) -> Iterator[Any]:
     stream = iter(records)
     while block := list(islice(stream, BLOCK)):
         if any(r.get(vector) is None for r in block):
-            raise DataError(
+            raise FormatError(
                 f"a row has no {vector}: export --where '{vector} IS NOT NULL', or as jsonl"
             )
         yield np.stack([r[vector] for r in block])
@@ -198,7 +198,7 @@ def _write_vecs(path: Path, blocks: Iterator[Any], dim: int, kind: str) -> int:
     with path.open("wb") as out:
         for block in blocks:
             if kind == "u1" and not (np.isin(block, np.arange(256)).all()):
-                raise DataError("bvecs holds whole numbers from 0 to 255: export as fvecs")
+                raise FormatError("bvecs holds whole numbers from 0 to 255: export as fvecs")
             rows = np.empty(len(block), row)
             rows["dim"], rows["vector"] = dim, block
             out.write(rows.tobytes())
