@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ext.h"
+#include "vec0.h"
 
 enum { SCAN_BATCH = 64 };
 
@@ -130,6 +131,9 @@ static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *
     VsxTable *t = table_of(c);
     sqlite3_int64 n = sqlite3_value_int64(value);
     int is_null = sqlite3_value_type(value) == SQLITE_NULL;
+    if (t->index->def->vec0 && word_is(word, len, "k=")) {
+        return vsx_vec0_k(t, value, &c->knn.k);
+    }
     if (!is_null && sqlite3_value_numeric_type(value) != SQLITE_INTEGER) {
         return vsx_fail(t, SQLITE_ERROR, "%s: %.*s must be a whole number, not '%s'",
                         t->index->table, (int)len - 1, word, sqlite3_value_text(value));

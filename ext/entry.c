@@ -15,6 +15,7 @@ SQLITE_EXTENSION_INIT1
 
 #include "ext.h"
 #include "functions.h"
+#include "vec0.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -28,10 +29,14 @@ SQLITE_EXTENSION_INIT1
 
 #define OLDEST_SQLITE 3038000
 
+/* The module that a table belongs to. */
+typedef enum Dialect { VECSQL, VEC0 } Dialect;
+
 /* ---- create, connect, disconnect, destroy --------------------------------------- */
 
 static int declare(sqlite3 *db, const VsxSchema *def, const char *table) {
-    char *sql = vsx_schema_declaration(def, table);
+    char *sql =
+        def->vec0 ? vsx_vec0_declaration(def, table) : vsx_schema_declaration(def, table);
     int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_declare_vtab(db, sql);
     sqlite3_free(sql);
     rc =
@@ -39,13 +44,34 @@ static int declare(sqlite3 *db, const VsxSchema *def, const char *table) {
     return rc == SQLITE_OK ? sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS) : rc;
 }
 
+/* The arguments of vec0(...), read as ours. */
+static int parse_vec0(int argc, const char *const *argv, VsxSchema **out, char **err) {
+    VsxVec0Args args;
+    int rc = vsx_vec0_arguments(argc, argv, &args, err);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = vsx_schema_parse(NULL, args.argc, (const char *const *)args.argv, out, err);
+    for (int i = 0; rc == SQLITE_OK && i < args.argc; i++) {
+        (*out)->column[i].strict = (int)args.strict[i];
+        (*out)->column[i].partition = args.partition[i];
+        (*out)->vec0 = 1;
+    }
+    vsx_vec0_arguments_free(&args);
+    return rc;
+}
+
 /* The whole definition: what was declared, the content table's columns, the parameters as
  * they were resolved at creation. */
-static int read_schema(sqlite3 *db, int create, int argc, const char *const *argv,
-                       VsxSchema **out, char **err) {
+static int read_schema(sqlite3 *db, Dialect dialect, int create, int argc,
+                       const char *const *argv, VsxSchema **out, char **err) {
     const char *schema = argv[1], *name = argv[2];
     VsxSchema *def = NULL;
-    int rc = vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
+    int rc = dialect == VEC0 ? vsx_vec0_refuse(db, schema, name, err) : SQLITE_OK;
+    if (rc == SQLITE_OK) {
+        rc = dialect == VEC0 ? parse_vec0(argc - 3, argv + 3, &def, err)
+                             : vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
+    }
     if (rc == SQLITE_OK && def->content != NULL) {
         rc = vsx_content_columns(db, schema, name, def, err);
         if (rc == SQLITE_OK && def->content_lost && create) {
@@ -84,40 +110,58 @@ static int take_in_content(VsxTable *t, char **err) {
     return rc;
 }
 
+/* Says which table it is about, where that is not said. */
+static void name_table(Dialect dialect, const char *table, char **err) {
+    if (*err != NULL && (dialect != VEC0 || strncmp(*err, "vec0", 4) != 0)) {
+        char *message =
+            sqlite3_mprintf(dialect == VEC0 ? "vec0 constructor error: table %s: %s"
+                                            : "vecsql: table %s: %s",
+                            table, *err);
+        sqlite3_free(*err);
+        *err = message;
+    }
+}
+
+/* What xCreate and xConnect are called with. */
+typedef struct Call {
+    sqlite3 *db;
+    VsxGlobal *global;
+    Dialect dialect;
+    int create;
+    int argc;
+    const char *const *argv;
+} Call;
+
 /* A failure inside may roll the transaction back, and SQLite then frees its own copy of
  * the arguments: after that only `name` may be looked at. */
-static int open_named(sqlite3 *db, VsxGlobal *global, int create, int argc,
-                      const char *const *argv, const char *name, VsxTable *t,
-                      char **err) {
+static int open_named(const Call *call, const char *name, VsxTable *t, char **err) {
     VsxSchema *def = NULL;
-    int rc = read_schema(db, create, argc, argv, &def, err);
+    int rc = read_schema(call->db, call->dialect, call->create, call->argc, call->argv,
+                         &def, err);
     if (rc == SQLITE_OK) {
-        rc = declare(db, def, name);
+        rc = declare(call->db, def, name);
         if (rc == SQLITE_OK) {
-            rc = vsx_index_acquire(global, argv[1], name, def, &t->index);
+            rc = vsx_index_acquire(call->global, call->argv[1], name, def, &t->index);
         } else {
             vsx_schema_free(def);
         }
     }
-    if (rc == SQLITE_OK && create && t->index->def->content != NULL) {
+    if (rc == SQLITE_OK && call->create && t->index->def->content != NULL) {
         rc = take_in_content(t, err);
     }
-    if (rc != SQLITE_OK && *err != NULL) {
-        char *message = sqlite3_mprintf("vecsql: table %s: %s", name, *err);
-        sqlite3_free(*err);
-        *err = message;
+    if (rc != SQLITE_OK) {
+        name_table(call->dialect, name, err);
     }
     return rc;
 }
 
-static int open_table(sqlite3 *db, VsxGlobal *global, int create, int argc,
-                      const char *const *argv, sqlite3_vtab **out, char **err) {
-    char *name = sqlite3_mprintf("%s", argv[2]);
+static int open_table(const Call *call, sqlite3_vtab **out, char **err) {
+    char *name = sqlite3_mprintf("%s", call->argv[2]);
     VsxTable *t = sqlite3_malloc64(sizeof *t);
     int rc = SQLITE_NOMEM;
     if (name != NULL && t != NULL) {
         memset(t, 0, sizeof *t);
-        rc = open_named(db, global, create, argc, argv, name, t, err);
+        rc = open_named(call, name, t, err);
     }
     if (rc == SQLITE_OK) {
         *out = &t->base;
@@ -130,12 +174,22 @@ static int open_table(sqlite3 *db, VsxGlobal *global, int create, int argc,
 
 static int vtab_create(sqlite3 *db, void *aux, int argc, const char *const *argv,
                        sqlite3_vtab **out, char **err) {
-    return open_table(db, aux, 1, argc, argv, out, err);
+    return open_table(&(Call){db, aux, VECSQL, 1, argc, argv}, out, err);
 }
 
 static int vtab_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
                         sqlite3_vtab **out, char **err) {
-    return open_table(db, aux, 0, argc, argv, out, err);
+    return open_table(&(Call){db, aux, VECSQL, 0, argc, argv}, out, err);
+}
+
+static int vec0_create(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                       sqlite3_vtab **out, char **err) {
+    return open_table(&(Call){db, aux, VEC0, 1, argc, argv}, out, err);
+}
+
+static int vec0_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                        sqlite3_vtab **out, char **err) {
+    return open_table(&(Call){db, aux, VEC0, 0, argc, argv}, out, err);
 }
 
 static int vtab_disconnect(sqlite3_vtab *base) {
@@ -248,51 +302,82 @@ typedef struct Module {
 } Module;
 
 /* iVersion may promise only what the library at hand knows. */
-#define MODULE(version)               \
-    {.iVersion = (version),           \
-     .xCreate = vtab_create,          \
-     .xConnect = vtab_connect,        \
-     .xBestIndex = vsx_best_index,    \
-     .xDisconnect = vtab_disconnect,  \
-     .xDestroy = vtab_destroy,        \
-     .xOpen = vsx_open,               \
-     .xClose = vsx_close,             \
-     .xFilter = vsx_filter,           \
-     .xNext = vsx_next,               \
-     .xEof = vsx_eof,                 \
-     .xColumn = vsx_column,           \
-     .xRowid = vsx_rowid,             \
-     .xUpdate = vsx_update,           \
-     .xBegin = vtab_begin,            \
-     .xSync = vtab_sync,              \
-     .xCommit = vtab_commit,          \
-     .xRollback = vtab_rollback,      \
-     .xRename = vtab_rename,          \
-     .xSavepoint = vtab_savepoint,    \
-     .xRelease = vtab_release,        \
-     .xRollbackTo = vtab_rollback_to, \
-     .xShadowName = vsx_shadow_name,  \
+#define MODULE(version, create, connect, best_index, update) \
+    {.iVersion = (version),                                  \
+     .xCreate = (create),                                    \
+     .xConnect = (connect),                                  \
+     .xBestIndex = (best_index),                             \
+     .xDisconnect = vtab_disconnect,                         \
+     .xDestroy = vtab_destroy,                               \
+     .xOpen = vsx_open,                                      \
+     .xClose = vsx_close,                                    \
+     .xFilter = vsx_filter,                                  \
+     .xNext = vsx_next,                                      \
+     .xEof = vsx_eof,                                        \
+     .xColumn = vsx_column,                                  \
+     .xRowid = vsx_rowid,                                    \
+     .xUpdate = (update),                                    \
+     .xBegin = vtab_begin,                                   \
+     .xSync = vtab_sync,                                     \
+     .xCommit = vtab_commit,                                 \
+     .xRollback = vtab_rollback,                             \
+     .xRename = vtab_rename,                                 \
+     .xSavepoint = vtab_savepoint,                           \
+     .xRelease = vtab_release,                               \
+     .xRollbackTo = vtab_rollback_to,                        \
+     .xShadowName = vsx_shadow_name,                         \
      .xIntegrity = vsx_integrity}
+#define VECSQL_MODULE(version) \
+    MODULE(version, vtab_create, vtab_connect, vsx_best_index, vsx_update)
+#define VEC0_MODULE(version) \
+    MODULE(version, vec0_create, vec0_connect, vsx_vec0_best_index, vsx_vec0_update)
 
-static const Module module_3 = MODULE(3);
-static const Module module_4 = MODULE(4);
+static const Module modules[][2] = {[VECSQL] = {VECSQL_MODULE(3), VECSQL_MODULE(4)},
+                                    [VEC0] = {VEC0_MODULE(3), VEC0_MODULE(4)}};
 
-static int register_module(sqlite3 *db) {
+static int register_module(VsxGlobal *global, const char *name, Dialect dialect) {
+    const Module *module = &modules[dialect][sqlite3_libversion_number() >= 3044000];
+    global->refs++;
+    return sqlite3_create_module_v2(global->db, name,
+                                    (const sqlite3_module *)(const void *)module, global,
+                                    vsx_global_free);
+}
+
+/* Whether a module of that name is registered: a second registration would give its
+ * tables a second registry. */
+static int is_registered(sqlite3 *db, const char *module, int *found) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(
+        db, "SELECT 1 FROM pragma_module_list WHERE name = ?1 COLLATE NOCASE", -1, &stmt,
+        NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_text(stmt, 1, module, -1, SQLITE_STATIC);
+        *found = sqlite3_step(stmt) == SQLITE_ROW;
+    }
+    int final = sqlite3_finalize(stmt);
+    return rc == SQLITE_OK ? final : rc;
+}
+
+static int register_all(sqlite3 *db, Dialect dialect) {
     VsxGlobal *global = sqlite3_malloc64(sizeof *global);
     if (global == NULL) {
         return SQLITE_NOMEM;
     }
-    *global = (VsxGlobal){.db = db};
-    const Module *module = sqlite3_libversion_number() >= 3044000 ? &module_4 : &module_3;
-    int rc = sqlite3_create_module_v2(db, "vecsql",
-                                      (const sqlite3_module *)(const void *)module,
-                                      global, vsx_global_free);
-    return rc == SQLITE_OK ? vsx_register_stats(global) : rc;
+    *global = (VsxGlobal){.db = db, .refs = 1};
+    int rc = vsx_register_functions(db);
+    rc = rc == SQLITE_OK ? register_module(global, "vecsql", VECSQL) : rc;
+    rc = rc == SQLITE_OK ? vsx_register_stats(global) : rc;
+    if (dialect == VEC0) {
+        rc = rc == SQLITE_OK ? vsx_vec0_functions(db) : rc;
+        rc = rc == SQLITE_OK ? register_module(global, "vec0", VEC0) : rc;
+    }
+    vsx_global_free(global); /* the modules hold it now */
+    return rc;
 }
 
-EXPORT int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api);
-
-int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api) {
+static int load(sqlite3 *db, Dialect dialect, char **err,
+                const sqlite3_api_routines *api) {
+    int loaded = 0, vec0 = 0;
     if (sqlite3_api != NULL && sqlite3_api != api) {
         *err = api->mprintf(
             "vecsql: this file is already loaded by another SQLite library of the "
@@ -305,6 +390,31 @@ int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api
         return SQLITE_ERROR;
     }
     SQLITE_EXTENSION_INIT2(api);
-    int rc = vsx_register_functions(db);
-    return rc == SQLITE_OK ? register_module(db) : rc;
+    int rc = is_registered(db, "vecsql", &loaded);
+    rc = rc == SQLITE_OK ? is_registered(db, "vec0", &vec0) : rc;
+    if (rc != SQLITE_OK || (loaded && (vec0 || dialect == VECSQL))) {
+        return rc;
+    }
+    if (dialect == VEC0 && (loaded || vec0)) {
+        *err = sqlite3_mprintf(
+            loaded ? "vecsql: loaded already without vec0; load it with vec0 into a new "
+                     "connection"
+                   : "vecsql: sqlite-vec is loaded already; one connection cannot hold "
+                     "both");
+        return SQLITE_ERROR;
+    }
+    return register_all(db, dialect);
+}
+
+EXPORT int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api);
+EXPORT int sqlite3_vecsqlvec0_init(sqlite3 *db, char **err,
+                                   const sqlite3_api_routines *api);
+
+int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api) {
+    return load(db, VECSQL, err, api);
+}
+
+/* Registers the module vec0 besides (docs/sqlite-vec.md). */
+int sqlite3_vecsqlvec0_init(sqlite3 *db, char **err, const sqlite3_api_routines *api) {
+    return load(db, VEC0, err, api);
 }

@@ -42,6 +42,8 @@ typedef struct VsxColumn {
     char *collation; /* of a content table's column; NULL: BINARY */
     int vector;      /* number among the vector columns */
     VsParams params; /* of a vector column */
+    int strict;      /* vec0: what a value must be (VsxStrict in vec0.h) */
+    int partition;   /* vec0: declared as a partition key */
 } VsxColumn;
 
 typedef struct VsxSchema {
@@ -55,6 +57,7 @@ typedef struct VsxSchema {
     char *content_rowid; /* its integer key */
     int content_lost;    /* that table, or a vector column of it, does not exist */
     int config_lost;     /* %_config is damaged */
+    int vec0;            /* a table of the module vec0 */
 } VsxSchema;
 
 /* Hidden columns follow the declared ones in this order. The command column is named
@@ -62,7 +65,8 @@ typedef struct VsxSchema {
  * only. */
 enum { VSX_DISTANCE, VSX_K, VSX_EF_SEARCH, VSX_EXACT, VSX_COMMAND, VSX_SYNC };
 
-/* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]). *err says what is wrong. The
+/* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]). *err says what is wrong. With
+ * table = NULL no name is reserved. The
  * columns of a content table are not in yet: vsx_content_columns adds them, and
  * vsx_schema_place completes the schema. */
 int vsx_schema_parse(const char *table, int argc, const char *const *argv,
@@ -126,6 +130,7 @@ typedef struct VsxVector {
 
 typedef struct VsxGlobal {
     sqlite3 *db;
+    int refs; /* modules that hold it */
     VsxIndex *first;
 } VsxGlobal;
 

@@ -124,11 +124,15 @@ static void use_constraint(Plan *p, int i) {
     if (!c->usable || i == p->match) {
         return;
     }
-    if (c->op == SQLITE_INDEX_CONSTRAINT_LIMIT ||
-        c->op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
+    int limit = c->op == SQLITE_INDEX_CONSTRAINT_LIMIT;
+    if (p->def->vec0 && limit) {
+        use(p, i, 1);
+        sqlite3_str_appendall(p->text, " k=");
+    } else if (p->def->vec0 && c->op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
+        return; /* SQLite asks again, without LIMIT (vec0_plan.c) */
+    } else if (limit || c->op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
         use(p, i, 0);
-        sqlite3_str_appendall(
-            p->text, c->op == SQLITE_INDEX_CONSTRAINT_LIMIT ? " limit" : " offset");
+        sqlite3_str_appendall(p->text, limit ? " limit" : " offset");
     } else if (is_rowid(p->def, c->iColumn)) {
         use_rowid(p, i);
     } else if (h >= VSX_K && h <= VSX_EXACT && c->op == SQLITE_INDEX_CONSTRAINT_EQ) {
@@ -152,6 +156,7 @@ static void plan_knn(Plan *p) {
         const struct sqlite3_index_constraint *c = &info->aConstraint[i];
         p->k_given |= c->usable && c->iColumn == p->def->n_columns + VSX_K &&
                       c->op == SQLITE_INDEX_CONSTRAINT_EQ;
+        p->k_given |= c->usable && p->def->vec0 && c->op == SQLITE_INDEX_CONSTRAINT_LIMIT;
     }
     sqlite3_str_appendf(p->text, "knn:%d match", p->def->column[column].vector);
     use(p, p->match, 1);
@@ -206,8 +211,12 @@ int vsx_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
         if (c->op != SQLITE_INDEX_CONSTRAINT_MATCH) {
             continue;
         }
-        if (c->iColumn < 0 || c->iColumn >= p.def->n_columns ||
-            p.def->column[c->iColumn].role != VSX_VECTOR) {
+        int on_vector = c->iColumn >= 0 && c->iColumn < p.def->n_columns &&
+                        p.def->column[c->iColumn].role == VSX_VECTOR;
+        if (!on_vector && p.def->vec0) {
+            continue; /* SQLite has words for it */
+        }
+        if (!on_vector) {
             return vsx_fail(t, SQLITE_ERROR,
                             "%s: MATCH needs a vector column on its left",
                             t->index->table);

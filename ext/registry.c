@@ -142,6 +142,9 @@ int vsx_index_rename(VsxIndex *index, const char *name) {
     return SQLITE_OK;
 }
 
-void vsx_global_free(void *global) {
-    sqlite3_free(global);
+void vsx_global_free(void *aux) {
+    VsxGlobal *global = aux;
+    if (--global->refs == 0) {
+        sqlite3_free(global);
+    }
 }

@@ -356,7 +356,7 @@ int vsx_schema_reserved(const char *table, const char *name) {
 
 static int check_name(const char *table, const VsxSchema *s, int i, char **err) {
     const char *name = s->column[i].name;
-    if (vsx_schema_reserved(table, name)) {
+    if (table != NULL && vsx_schema_reserved(table, name)) {
         *err = sqlite3_mprintf("column %s: the name is taken by a hidden column", name);
         return SQLITE_ERROR;
     }

@@ -94,8 +94,9 @@ static int create_indexes(sqlite3 *db, const char *schema, const char *table,
 static int create_rows(sqlite3 *db, const char *schema, const char *table,
                        const VsxSchema *def) {
     sqlite3_str *sql = sqlite3_str_new(db);
-    sqlite3_str_appendf(sql, "CREATE TABLE \"%w\".\"%w_rows\"(rowid INTEGER PRIMARY KEY",
-                        schema, table);
+    sqlite3_str_appendf(sql,
+                        "CREATE TABLE \"%w\".\"%w_rows\"(rowid INTEGER PRIMARY KEY%s",
+                        schema, table, def->vec0 ? " AUTOINCREMENT" : "");
     for (int vectors = 0; vectors < 2; vectors++) {
         for (int i = 0; i < def->n_columns; i++) {
             const VsxColumn *c = &def->column[i];
@@ -398,6 +399,17 @@ static char *row_get_sql(const VsxIndex *index) {
     return sqlite3_str_finish(sql);
 }
 
+/* The highest rowid; under vec0 the highest that there ever was, as in sqlite-vec. */
+static char *row_last_sql(const VsxIndex *index) {
+    if (index->def->vec0) {
+        return sqlite3_mprintf("SELECT max(seq) FROM \"%w\".sqlite_sequence WHERE "
+                               "name = %Q || '_rows'",
+                               index->schema, index->table);
+    }
+    return sqlite3_mprintf("SELECT max(r.%s) FROM %s r", vsx_rowid_name(index->def),
+                           index->rows);
+}
+
 static char *row_sql(const VsxIndex *index, VsxRowSql which) {
     const char *rows = index->rows, *key = vsx_rowid_name(index->def);
     switch (which) {
@@ -407,7 +419,7 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
         return sqlite3_mprintf(
             "SELECT r.%s FROM %s r WHERE r.%s >= ?1 ORDER BY 1 LIMIT 64", key, rows, key);
     case VSX_ROW_LAST:
-        return sqlite3_mprintf("SELECT max(r.%s) FROM %s r", key, rows);
+        return row_last_sql(index);
     case VSX_ROW_REPLACE:
         return row_replace_sql(index);
     case VSX_ROW_UPDATE:

@@ -13,6 +13,7 @@
 #include "../csrc/hnsw.h"
 #include "ext.h"
 #include "rowmap.h"
+#include "vec0.h"
 
 /* What happens to one vector column. */
 typedef struct VectorChange {
@@ -160,9 +161,10 @@ static int check_conflict(Change *c) {
         return rc;
     }
     if (sqlite3_vtab_on_conflict(index->global->db) != SQLITE_REPLACE) {
-        return vsx_fail(c->t, SQLITE_CONSTRAINT, "UNIQUE constraint failed: %s.%s",
-                        index->table,
-                        def->key >= 0 ? def->column[def->key].name : "rowid");
+        return def->vec0 ? vsx_vec0_conflict(c->t)
+                         : vsx_fail(c->t, SQLITE_CONSTRAINT,
+                                    "UNIQUE constraint failed: %s.%s", index->table,
+                                    def->key >= 0 ? def->column[def->key].name : "rowid");
     }
     c->replaces = 1;
     return SQLITE_OK;

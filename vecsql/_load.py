@@ -37,6 +37,7 @@ Driver = Literal["sqlite3", "pysqlite3", "apsw"]
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 _ENTRY = "sqlite3_vecsql_init"
+_ENTRY_VEC0 = "sqlite3_vecsqlvec0_init"  # registers the module vec0 besides
 _ANOTHER_LIBRARY = "another SQLite library"  # part of the entry point's message
 _REMEDY = (
     "Install another driver (pip install pysqlite3-binary, then driver='pysqlite3'), "
@@ -65,18 +66,23 @@ def loadable_path() -> str:
     )
 
 
-def load(conn: Any) -> None:
+def load(conn: Any, *, vec0: bool = False) -> None:
     """Loads the extension into an open connection of apsw, sqlite3 or pysqlite3.
 
+    With ``vec0`` it also answers to the name ``vec0``, with the functions, errors and limits of
+    sqlite-vec: a program changes ``sqlite_vec.load(conn)`` to ``vecsql.load(conn, vec0=True)`` and
+    has an index beneath. Tables that sqlite-vec made are read by `import_sqlite_vec`.
+
     Does nothing if it is loaded already. Extension loading is disabled again afterwards.
-    Raises `LoadError` if the driver or its SQLite library cannot load extensions, or if the
-    extension refuses the library (older than SQLite 3.38).
+    Raises `LoadError` if the driver or its SQLite library cannot load extensions, if the
+    extension refuses the library (older than SQLite 3.38), or if ``vec0`` is asked of a connection
+    that has the extension without it, or sqlite-vec itself.
     """
     if not hasattr(conn, "execute"):
         raise LoadError(
             f"expected a connection of apsw, sqlite3 or pysqlite3, got {type(conn).__name__}"
         )
-    if _is_loaded(conn):
+    if _is_loaded(conn) and not vec0:
         return
     if not hasattr(conn, "enable_load_extension"):
         if isinstance(conn, sqlite3.Connection):
@@ -93,35 +99,50 @@ def load(conn: Any) -> None:
         library = _library(conn)
         path = _copies.get(library) or loadable_path()
         try:
-            _load_extension(conn, path)
+            _load_extension(conn, path, vec0)
         except Exception as e:
             if _ANOTHER_LIBRARY not in str(e) or library in _copies:
                 raise LoadError(f"cannot load {path}: {e}") from e
             path = _private_copy(library)
             try:
-                _load_extension(conn, path)
+                _load_extension(conn, path, vec0)
             except Exception as e2:
                 raise LoadError(f"cannot load {path} (a private copy): {e2}") from e2
 
 
 @overload
 def connect(
-    database: str | os.PathLike[str], *, driver: Literal["sqlite3"] = "sqlite3", **kwargs: Any
+    database: str | os.PathLike[str],
+    *,
+    driver: Literal["sqlite3"] = "sqlite3",
+    vec0: bool = False,
+    **kwargs: Any,
 ) -> sqlite3.Connection: ...
 @overload
 def connect(
-    database: str | os.PathLike[str], *, driver: Literal["apsw"], **kwargs: Any
+    database: str | os.PathLike[str], *, driver: Literal["apsw"], vec0: bool = False, **kwargs: Any
 ) -> apsw.Connection: ...
 @overload
 def connect(
-    database: str | os.PathLike[str], *, driver: Literal["pysqlite3"], **kwargs: Any
+    database: str | os.PathLike[str],
+    *,
+    driver: Literal["pysqlite3"],
+    vec0: bool = False,
+    **kwargs: Any,
 ) -> Any: ...
-def connect(database: str | os.PathLike[str], *, driver: Driver = "sqlite3", **kwargs: Any) -> Any:
+def connect(
+    database: str | os.PathLike[str],
+    *,
+    driver: Driver = "sqlite3",
+    vec0: bool = False,
+    **kwargs: Any,
+) -> Any:
     """Opens a database with the extension loaded; returns the driver's own connection.
 
     ``driver`` is ``"sqlite3"`` (the standard library's, also where it was built without extension
-    loading), ``"pysqlite3"`` or ``"apsw"``. ``kwargs`` go to the driver's connect. Do not open one
-    database file through two drivers in one process: two SQLite libraries drop each other's locks.
+    loading), ``"pysqlite3"`` or ``"apsw"``. ``vec0``: see `load`. ``kwargs`` go to the driver's
+    connect. Do not open one database file through two drivers in one process: two SQLite libraries
+    drop each other's locks.
 
     Raises `LoadError` with a remedy if the driver is not installed or cannot load the extension.
 
@@ -131,7 +152,7 @@ def connect(database: str | os.PathLike[str], *, driver: Driver = "sqlite3", **k
     """
     if driver == "sqlite3":
         if not hasattr(sqlite3.Connection, "enable_load_extension"):
-            return _connect_automatic(database, kwargs)
+            return _connect_automatic(database, vec0, kwargs)
         conn: Any = sqlite3.connect(database, **kwargs)
     elif driver == "pysqlite3":
         conn = _import(driver, "pysqlite3-binary").connect(database, **kwargs)
@@ -140,7 +161,7 @@ def connect(database: str | os.PathLike[str], *, driver: Driver = "sqlite3", **k
     else:
         raise LoadError(f"unknown driver {driver!r}: 'sqlite3', 'pysqlite3' or 'apsw'")
     try:
-        load(conn)
+        load(conn, vec0=vec0)
     except BaseException:
         conn.close()
         raise
@@ -166,10 +187,13 @@ def _library(conn: Any) -> str:
     return [c for c in type(conn).__mro__ if c is not object][-1].__module__.partition(".")[0]
 
 
-def _load_extension(conn: Any, path: str) -> None:
+def _load_extension(conn: Any, path: str, vec0: bool) -> None:
     conn.enable_load_extension(True)
     try:
-        conn.load_extension(path)
+        if vec0:  # the method of Python before 3.12 takes no entry point
+            conn.execute("SELECT load_extension(?, ?)", (path, _ENTRY_VEC0)).fetchall()
+        else:
+            conn.load_extension(path)
     finally:
         conn.enable_load_extension(False)
 
@@ -196,19 +220,20 @@ def _remove(directory: str, owner: int) -> None:
 
 
 def _connect_automatic(
-    database: str | os.PathLike[str], kwargs: dict[str, Any]
+    database: str | os.PathLike[str], vec0: bool, kwargs: dict[str, Any]
 ) -> sqlite3.Connection:
+    entry = _ENTRY_VEC0 if vec0 else _ENTRY
     with _lock:
         path = _copies.get("sqlite3") or loadable_path()
         try:
-            with _automatic_extension(path):
+            with _automatic_extension(path, entry):
                 conn: sqlite3.Connection = sqlite3.connect(database, **kwargs)
         except sqlite3.Error as e:
             if _ANOTHER_LIBRARY not in str(e) or "sqlite3" in _copies:
                 if "automatic extension" in str(e):
                     raise LoadError(f"cannot load {path}: {e}") from e
                 raise  # a file that cannot be opened is no matter of loading
-            with _automatic_extension(_private_copy("sqlite3")):
+            with _automatic_extension(_private_copy("sqlite3"), entry):
                 conn = sqlite3.connect(database, **kwargs)
     if not _is_loaded(conn):
         conn.close()
@@ -220,10 +245,10 @@ def _connect_automatic(
 
 
 @contextlib.contextmanager
-def _automatic_extension(path: str) -> Iterator[None]:
+def _automatic_extension(path: str, entry_point: str) -> Iterator[None]:
     library = _sqlite_library()
     # The handle is never closed, so the code stays mapped while any connection uses it.
-    entry = ctypes.cast(getattr(ctypes.CDLL(path), _ENTRY), ctypes.c_void_p)
+    entry = ctypes.cast(getattr(ctypes.CDLL(path), entry_point), ctypes.c_void_p)
     library.sqlite3_auto_extension.argtypes = [ctypes.c_void_p]
     library.sqlite3_cancel_auto_extension.argtypes = [ctypes.c_void_p]
     if library.sqlite3_auto_extension(entry) != 0:  # SQLITE_OK
