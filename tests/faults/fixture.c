@@ -166,18 +166,16 @@ static int table_names(sqlite3 *db, const char *where, char names[MAX_TABLES][64
 #define INDEXES "sql LIKE 'CREATE VIRTUAL TABLE%USING vecsql%'"
 #define TABLES "(" INDEXES " OR name IN ('docs', 'other'))"
 
-uint64_t contents(sqlite3 *db) {
+uint64_t contents(sqlite3 *db, int *rc) {
     char names[MAX_TABLES][64], sql[512];
-    int n = table_names(db, TABLES, names), rc = SQLITE_OK;
+    int n = table_names(db, TABLES, names);
     uint64_t h = 0;
-    for (int i = 0; i < n; i++) {
+    *rc = n < 0 ? SQLITE_ERROR : SQLITE_OK;
+    for (int i = 0; i < n && *rc == SQLITE_OK; i++) {
         snprintf(sql, sizeof sql, "SELECT rowid, * FROM %.63s ORDER BY rowid", names[i]);
-        uint64_t part = digest(db, sql, &rc);
+        uint64_t part = digest(db, sql, rc);
         h = mix(h, names[i], strlen(names[i]));
         h = mix(h, &part, sizeof part);
-        if (rc != SQLITE_OK) {
-            fixture_fatal(sql, sqlite3_errmsg(db));
-        }
     }
     return h;
 }
@@ -266,7 +264,11 @@ const Expected *replay(const FsImage *image, const Case *c, unsigned mask) {
     known.mask[known.n++] = mask;
     sqlite3 *db = fixture_must_open();
     run_case(db, c, mask, &e->run);
-    e->contents = contents(db);
+    int rc = SQLITE_OK;
+    e->contents = contents(db, &rc);
+    if (rc != SQLITE_OK) {
+        fixture_fatal("replay", sqlite3_errmsg(db));
+    }
     sqlite3_close(db);
     fs_restore(&now);
     fs_image_free(&now);
@@ -292,30 +294,33 @@ static uint64_t files_hash(void) {
     return h;
 }
 
-/* The contents of an open database, 0 and *bad if something is wrong with it. */
-static uint64_t inspect(sqlite3 *db, const char **bad) {
-    *bad = flaw(db);
-    uint64_t got = *bad == NULL ? contents(db) : 0;
+/* The same of an open database, which it closes. */
+static const char *inspect(sqlite3 *db, uint64_t *out) {
+    int rc = SQLITE_OK;
+    const char *bad = flaw(db);
+    *out = bad == NULL ? contents(db, &rc) : 0;
+    bad = rc == SQLITE_OK ? bad : remember("cannot read", "rows", sqlite3_errmsg(db));
     sqlite3_close(db);
-    return got;
+    return bad;
 }
 
-static uint64_t inspect_files(const char **bad) {
+const char *inspect_files(uint64_t *out) {
     static struct {
         uint64_t files, contents;
     } seen[1024];
     uint64_t files = files_hash();
     size_t at = files % 1024;
-    *bad = NULL;
     if (seen[at].files != files) {
-        uint64_t got = inspect(fixture_must_open(), bad);
-        if (*bad != NULL) {
-            return 0;
+        sqlite3 *db = fixture_open(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+        const char *bad = db == NULL ? "cannot be opened" : inspect(db, out);
+        if (bad != NULL) {
+            return bad;
         }
         seen[at].files = files;
-        seen[at].contents = got;
+        seen[at].contents = *out;
     }
-    return seen[at].contents;
+    *out = seen[at].contents;
+    return NULL;
 }
 
 static const char *compare(const FsImage *image, const Case *c, const Run *run,
@@ -342,7 +347,8 @@ int judge(const char *where, const FsImage *image, const Case *c, Run *run, sqli
         run->kept &= ~run->open;
     }
     for (int fresh = 0; fresh < 2 && bad == NULL; fresh++) {
-        uint64_t got = fresh ? inspect_files(&bad) : inspect(db, &bad);
+        uint64_t got = 0;
+        bad = fresh ? inspect_files(&got) : inspect(db, &got);
         bad = bad != NULL ? bad : compare(image, c, run, got, disk);
         if (bad != NULL) {
             printf("FAILED  %s, case \"%s\", kept %x, %s, error %d %s: %s\n", where,

@@ -63,11 +63,15 @@ void fixture_image(const char *journal, FsImage *out);
 /* Runs the statements of the mask. */
 void run_case(sqlite3 *db, const Case *c, unsigned mask, Run *out);
 
-/* Digest of all rows of all tables. */
-uint64_t contents(sqlite3 *db);
+/* Digest of all rows of all tables; *rc is the first error. */
+uint64_t contents(sqlite3 *db, int *rc);
 /* The first thing wrong with the database, NULL if nothing is: the integrity checks, and
  * every form of nearest neighbours against brute force in SQL. */
 const char *flaw(sqlite3 *db);
+
+/* Opens the files as they are and looks at everything: the first thing wrong, NULL if
+ * nothing is, and then the contents. Remembers what it has looked at. */
+const char *inspect_files(uint64_t *contents);
 
 /* Without faults: what the statements of a mask lead to, from an image. */
 typedef struct Expected {

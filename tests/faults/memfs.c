@@ -36,7 +36,7 @@ static Inode *named[FS_MAX_FILES];
 static FsRecord *record;
 static struct {
     unsigned kinds;
-    long countdown, failed;
+    long countdown, failed, calls;
     int persistent, full;
 } fault;
 
@@ -181,7 +181,7 @@ FsFile *fs_image_file(FsImage *image, const char *name) {
 void fs_arm(unsigned kinds, long after, int persistent, int full) {
     fault.kinds = kinds;
     fault.countdown = after;
-    fault.failed = 0;
+    fault.failed = fault.calls = 0;
     fault.persistent = persistent;
     fault.full = full;
 }
@@ -191,11 +191,17 @@ long fs_disarm(void) {
     return fault.failed;
 }
 
+long fs_disarm_calls(void) {
+    fault.kinds = 0;
+    return fault.calls;
+}
+
 /* 1 if this call has to fail. */
 static int fails(unsigned kind) {
     if ((fault.kinds & kind) == 0) {
         return 0;
     }
+    fault.calls++;
     int hit = fault.countdown == 0 || (fault.countdown < 0 && fault.persistent);
     fault.countdown -= fault.countdown >= 0;
     fault.failed += hit;

@@ -64,8 +64,9 @@ void fs_file_truncate(FsFile *f, size_t size);
 /* The call number `after` (from 0) of the given kinds fails; `persistent`: all that follow
  * fail too. `full`: writes fail with SQLITE_FULL instead of SQLITE_IOERR_WRITE. */
 void fs_arm(unsigned kinds, long after, int persistent, int full);
-/* Ends that; returns how many calls failed. */
+/* Ends that; returns how many calls failed, or how many of these kinds there were. */
 long fs_disarm(void);
+long fs_disarm_calls(void);
 
 /* ---- record --------------------------------------------------------------------- */
 
