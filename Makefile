@@ -40,6 +40,10 @@ pytest: $(INSTALLED)
 
 test-slow: $(INSTALLED) ctest ## the slow tier: recall, faults, crashes, churn
 	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS) -L slow
+	$(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_SANITIZE=address,undefined >/dev/null
+	$(BIN)/cmake --build build/asan -j $(JOBS)
+	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS) -LE slow
 	$(BIN)/pytest -q -m slow || [ $$? -eq 5 ]
 
 lint: $(LINTERS) ## formatters, linters, types, and a build without warnings
