@@ -1,0 +1,43 @@
+/*
+ * Parallel loops on threads of our own.
+ *
+ * vs_parallel runs one function on several threads, the caller's among them, and returns
+ * when all are done. The threads live no longer than the call: nothing is left behind in a
+ * process that forks or unloads the library, and a batch takes a thousand times as long as
+ * starting one.
+ *
+ * What may run there: code that reads a frozen graph through a view (view.h). Never
+ * SQLite, and never an allocator or hook of the owner. So memory is reserved before, and
+ * only worker 0, which is the caller's thread, polls for interrupts and reports progress.
+ * Signals of the process are blocked on the other threads.
+ *
+ * The number of threads may change nothing but time: whoever uses this gives each item of
+ * a loop a place of its own for its result.
+ */
+#ifndef VS_THREADS_H
+#define VS_THREADS_H
+
+#include <stddef.h>
+
+#define VS_MAX_THREADS 64
+
+/* Runs task(ctx, worker) with workers 0..n-1, each on a thread of its own. Where the
+ * system gives fewer threads some workers never run: the tasks share their items out by
+ * vs_take, so the others do their part. Worker 0 always runs. */
+typedef void (*VsTask)(void *ctx, unsigned worker);
+void vs_parallel(unsigned n, VsTask task, void *ctx);
+
+/* A number that threads share. */
+typedef struct VsShared {
+    long long value;
+} VsShared;
+
+/* Adds n and returns what it was before: takes n items of a loop. */
+long long vs_take(VsShared *s, long long n);
+long long vs_shared_get(VsShared *s);
+void vs_shared_set(VsShared *s, long long value);
+
+/* Processors that this process may run on; 1 if the system does not say. */
+unsigned vs_processors(void);
+
+#endif
