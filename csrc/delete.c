@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "choose.h"
 #include "hnsw.h"
 #include "links.h"
 

@@ -76,7 +76,14 @@ typedef struct VsState {
         ef_search; /* a setting, here so that it commits and rolls back with the rest */
 } VsState;
 
-enum { VS_LIVE = 1, VS_DEAD = 2, VS_FREE = 3, VS_STATUS_MASK = 3, VS_IS_SEED = 4 };
+enum {
+    VS_LIVE = 1,
+    VS_DEAD = 2,
+    VS_FREE = 3,
+    VS_STATUS_MASK = 3,
+    VS_IS_SEED = 4,
+    VS_PENDING = 8 /* live, a seed, with empty lists: to be linked (build.h) */
+};
 
 /* A NODE slot. In memory 24 bytes and the links; see pages.h for the stored form. */
 typedef struct VsNode {

@@ -1,9 +1,10 @@
-/* Lists, in-link counters, seeds and the selection heuristic; contracts in links.h. */
+/* Lists, in-link counters and seeds; contracts in links.h. */
 #include "links.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "choose.h"
 
 /* ---- counters and seeds --------------------------------------------------------- */
 
@@ -24,21 +25,20 @@ VsStatus vs_seed_add(VsGraph *g, uint32_t node) {
 
 VsStatus vs_seed_remove(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
-    const uint32_t *seeds = NULL;
-    size_t count = 0, i = 0;
+    const unsigned char *p = NULL;
+    uint32_t last = VS_NIL, seed = VS_NIL, i = g->state.n_seeds;
     VsStatus st = vs_node(g, node, &n);
-    uint8_t flags = st == VS_OK ? n->flags & (uint8_t)~VS_IS_SEED : 0;
-    if (st == VS_OK) {
-        st = vs_seeds(g, &seeds, &count);
+    uint8_t flags = st == VS_OK ? n->flags & (uint8_t)~(VS_IS_SEED | VS_PENDING) : 0;
+    while (st == VS_OK && seed != node && i > 0) { /* the newest are at the end */
+        st = vs_slot(g, VS_SEED, --i, &p);
+        seed = st == VS_OK ? vs_get_u32(p) : VS_NIL;
+        last = last == VS_NIL ? seed : last;
     }
-    while (st == VS_OK && i < count && seeds[i] != node) {
-        i++;
-    }
-    if (st == VS_OK && i == count) {
+    if (st == VS_OK && seed != node) {
         st = VS_CORRUPT;
     }
-    if (st == VS_OK) {
-        st = vs_edit(g, VS_SEED, (uint32_t)i, 0, &seeds[count - 1], 4);
+    if (st == VS_OK && last != node) {
+        st = vs_edit(g, VS_SEED, i, 0, &last, 4);
     }
     if (st == VS_OK) {
         g->state.n_seeds--;
@@ -274,92 +274,6 @@ VsStatus vs_reap(VsGraph *g, uint32_t node) {
     return st;
 }
 
-/* ---- choosing ------------------------------------------------------------------- */
-
-VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
-                 size_t *n_out) {
-    VsQuery q;
-    size_t kept = 0;
-    VsStatus st = vs_query_of_node(g, node, 0, &q);
-    for (size_t i = 0; st == VS_OK && i < n; i++) {
-        const VsNode *v = NULL;
-        st = vs_node(g, nodes[i], &v);
-        if (st == VS_OK && nodes[i] != node && (v->flags & VS_STATUS_MASK) == VS_LIVE) {
-            out[kept].node = nodes[i];
-            st = vs_order(g, &q, nodes[i], &out[kept].order);
-            kept++;
-        }
-    }
-    if (st != VS_OK) {
-        return st;
-    }
-    vs_hits_sort(out, kept);
-    *n_out = 0;
-    for (size_t i = 0; i < kept; i++) { /* equal nodes are neighbours now */
-        if (*n_out == 0 || out[*n_out - 1].node != out[i].node) {
-            out[(*n_out)++] = out[i];
-        }
-    }
-    return VS_OK;
-}
-
-/* The distance behind an order, up to a factor, so that it can be stretched. */
-static float stretch(const VsGraph *g, float order, float alpha) {
-    switch (g->params.code.metric) {
-    case VS_L2:
-        return order * alpha * alpha;
-    case VS_COSINE:
-        return (1 + order) * alpha * alpha - 1;
-    case VS_DOT:
-        return order; /* an inner product is no distance */
-    default:
-        return order * alpha;
-    }
-}
-
-VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
-                       uint32_t n, float alpha, int *diverse) {
-    VsQuery q;
-    VsStatus st = vs_query_of_node(g, candidate->node, 1, &q);
-    *diverse = 1;
-    for (uint32_t i = 0; st == VS_OK && *diverse && i < n; i++) {
-        float order;
-        st = vs_order(g, &q, kept[i], &order);
-        *diverse = stretch(g, order, alpha) > candidate->order;
-    }
-    return st;
-}
-
-VsStatus vs_select(VsGraph *g, uint32_t node, uint32_t layer, const VsHit *candidates,
-                   size_t n, uint32_t cap, uint32_t *out, uint32_t *n_out) {
-    uint32_t kept = 0, needed_left = 0;
-    VsList list;
-    VsStatus st = vs_list(g, node, layer, &list);
-    unsigned char needed[2 * VS_MAX_M + 1] = {
-        0}; /* only a full list and one more has any */
-    uint32_t n_flags = n <= sizeof needed ? (uint32_t)n : 0;
-    for (uint32_t i = 0; st == VS_OK && i < n_flags; i++) {
-        int need = 0;
-        if (vs_list_holds(&list, candidates[i].node)) {
-            st = vs_link_needed(g, node, layer, candidates[i].node, &need);
-        }
-        needed[i] = (unsigned char)need;
-        needed_left += (uint32_t)need;
-    }
-    for (size_t i = 0; st == VS_OK && i < n && kept < cap; i++) {
-        int keep = i < n_flags && needed[i];
-        needed_left -= (uint32_t)keep;
-        if (!keep && kept + needed_left < cap) {
-            st = vs_is_diverse(g, &candidates[i], out, kept, VS_STRICT, &keep);
-        }
-        if (st == VS_OK && keep) {
-            out[kept++] = candidates[i].node;
-        }
-    }
-    *n_out = kept;
-    return st;
-}
-
 /* ---- rescue --------------------------------------------------------------------- */
 
 /* Makes `from` link to `node`: in a free place or instead of the farthest link that is
@@ -404,7 +318,7 @@ static VsStatus take_in_by_any(VsGraph *g, uint32_t node, const VsHit *candidate
         VsStatus st = vs_node(g, candidates[i].node, &from);
         st = st == VS_OK ? vs_node(g, node, &to) : st;
         st = st == VS_OK ? vs_list(g, candidates[i].node, 0, &list) : st;
-        if (st == VS_OK && (from->flags & VS_STATUS_MASK) == VS_LIVE &&
+        if (st == VS_OK && (from->flags & (VS_STATUS_MASK | VS_PENDING)) == VS_LIVE &&
             from->seq < to->seq && !vs_list_holds(&list, node)) {
             st = take_in(g, candidates[i].node, node, done);
         }
@@ -421,12 +335,18 @@ enum { FAR = 512 };
  * and some are older still: one of them, or of their neighbours, can take the node in.
  * The link is long, but it only has to exist; walks come through the near ones. */
 static VsStatus far_candidates(VsGraph *g, uint32_t node, VsHit *out, size_t *n) {
-    uint32_t near[FAR];
-    const uint32_t *seeds = NULL;
+    uint32_t near[FAR], seeds[FAR / 2];
     size_t n_seeds = 0, count = 0;
-    VsStatus st = vs_seeds(g, &seeds, &n_seeds);
-    for (size_t i = 0; st == VS_OK && i < n_seeds && count < FAR; i++) {
-        near[count++] = seeds[i];
+    VsStatus st = VS_OK;
+    for (uint32_t i = g->state.n_seeds; st == VS_OK && i-- > 0 && n_seeds < FAR / 2;) {
+        const unsigned char *p = NULL;
+        const VsNode *v = NULL;
+        st = vs_slot(g, VS_SEED, i, &p);
+        uint32_t seed = st == VS_OK ? vs_get_u32(p) : VS_NIL;
+        st = st == VS_OK ? vs_node(g, seed, &v) : st;
+        if (st == VS_OK && (v->flags & VS_PENDING) == 0) { /* pending: no links */
+            seeds[n_seeds++] = near[count++] = seed;
+        }
     }
     for (size_t i = 0; st == VS_OK && i < n_seeds && count < FAR; i++) {
         VsList list;

@@ -29,28 +29,6 @@ VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t targ
 VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target,
                         int *out);
 
-/* Chooses up to `cap` of the candidates (sorted, nearest to `node` first) by the
- * heuristic of Malkov & Yashunin 2018, algorithm 4, without filling up: a candidate is
- * kept if it is nearer to `node` than to every one kept before. Needed links
- * (vs_link_needed) are always kept. Candidates that are equal to one kept are dropped, so
- * that duplicates do not fill lists. */
-VsStatus vs_select(VsGraph *g, uint32_t node, uint32_t layer, const VsHit *candidates,
-                   size_t n, uint32_t cap, uint32_t *out, uint32_t *n_out);
-
-/* *diverse: the candidate is nearer to the node (candidate->order) than alpha times to
- * each of kept[0..n-1]. Strict when links are chosen; relaxed when lists are repaired,
- * without which they grow sparse under churn (FreshDiskANN, Singh et al. 2021, section
- * 4). */
-#define VS_STRICT 1.0f
-#define VS_RELAXED 1.2f
-VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
-                       uint32_t n, float alpha, int *diverse);
-
-/* Orders nodes by their distance to `node` (dropping the node itself, the dead and the
- * repeated): *n shrinks. */
-VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
-                 size_t *n_out);
-
 /* Gives a live node an in-link from the nearest older candidate that can take one; if
  * none can, the node is (or becomes) a seed. */
 VsStatus vs_rescue(VsGraph *g, uint32_t node, const VsHit *candidates, size_t n);

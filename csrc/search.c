@@ -323,15 +323,12 @@ static VsStatus scan_nodes(VsGraph *g, const VsQuery *q, const VsAdmit *admit,
     return VS_OK;
 }
 
-/* From here on sorting everything once is cheaper than keeping the nearest sorted. */
-#define SORTED_SCAN 512
-
 VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
                  VsHit *hits, size_t *n) {
     VsPool pool = {hits, 0, k};
     ScanTo to = {&pool, NULL, 0};
     VsStatus st = VS_OK;
-    if (k > SORTED_SCAN) {
+    if (k > VS_SCAN_SORTED) {
         to.all = vs_alloc(&g->alloc, g->state.n_nodes, sizeof *to.all);
         st = to.all == NULL ? VS_NOMEM : VS_OK;
     }
@@ -401,6 +398,17 @@ static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
     return st == VS_OK ? keep_results(g, &pool, k, admit, hits, n) : st;
 }
 
+/* Tombstones and rows that are not admitted take places in the pool: make it that much
+ * longer. */
+static double beam_of(const VsGraph *g, size_t k, size_t ef, uint32_t most) {
+    double inflate = (double)(g->state.n_live + g->state.n_dead) / (double)most;
+    return (double)(ef > k ? ef : k) * inflate;
+}
+
+size_t vs_search_room(const VsGraph *g, size_t k, size_t ef) {
+    return g->state.n_live == 0 ? 1 : (size_t)beam_of(g, k, ef, g->state.n_live) + 1;
+}
+
 VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef,
                    const VsAdmit *admit, VsHit *hits, size_t *n) {
     uint32_t live = g->state.n_live, most = admit == NULL ? live : admit->count;
@@ -409,11 +417,9 @@ VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef,
         *n = 0;
         return VS_OK;
     }
-    /* Tombstones and rows that are not admitted take places in the pool: make it that
-     * much longer. When it would hold a good part of the table, or the walk would look at
-     * as many codes as there are admitted rows, the scan is as fast and exact. */
-    double inflate = (double)(live + g->state.n_dead) / (double)most;
-    double beam = (double)(ef > k ? ef : k) * inflate;
+    /* When the pool would hold a good part of the table, or the walk would look at as
+     * many codes as there are admitted rows, the scan is as fast and exact. */
+    double beam = beam_of(g, k, ef, most);
     int finished = 0;
     *n = 0;
     if (g->params.kind == VS_HNSW && beam * 8 < most) {

@@ -45,7 +45,13 @@ VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out);
 VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef,
                    const VsAdmit *admit, VsHit *hits, size_t *n);
 
-/* The same by looking at every admitted code. */
+/* Room in the pool (vs_walk_reserve) of such a search without a filter: with it, and k up
+ * to VS_SCAN_SORTED, a search allocates nothing. */
+size_t vs_search_room(const VsGraph *g, size_t k, size_t ef);
+
+/* The same by looking at every admitted code. From VS_SCAN_SORTED on it is cheaper to sort
+ * everything once than to keep the nearest sorted. */
+#define VS_SCAN_SORTED 512
 VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
                  VsHit *hits, size_t *n);
 

@@ -114,8 +114,7 @@ void vs_parallel(unsigned n, VsTask task, void *ctx) {
         pthread_sigmask(SIG_SETMASK, &all, &before);
         for (unsigned i = 1; i < n; i++) {
             worker[started] = (Worker){task, ctx, i};
-            started +=
-                pthread_create(&thread[started], NULL, run, &worker[started]) == 0;
+            started += pthread_create(&thread[started], NULL, run, &worker[started]) == 0;
         }
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }

@@ -7,14 +7,17 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "build.h"
 #include "hnsw.h"
 #include "kernels.h"
 #include "search.h"
+#include "team.h"
 #include "validate.h"
 
 struct VsMemoryIndex {
     VsGraph *graph;
     int64_t next;
+    unsigned threads;
 };
 
 static void *libc_resize(void *ctx, void *ptr, size_t size) {
@@ -70,17 +73,28 @@ static int finish(VsMemoryIndex *index, VsStatus st) {
     return (int)st;
 }
 
+void vs_memory_threads(VsMemoryIndex *index, unsigned threads) {
+    index->threads = threads;
+}
+
 int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n) {
+    VsGraph *g = index->graph;
+    VsBuild build = {.threads = index->threads};
     int st = VS_OK;
     for (size_t i = 0; st == VS_OK && i < n; i++) {
         uint32_t node;
-        vs_begin(index->graph);
-        st =
-            finish(index, vs_insert(index->graph, index->next,
-                                    vectors + i * index->graph->params.code.dims, &node));
+        st = vs_pending_due(g) ? (int)vs_link_pending(g, &build) : VS_OK;
+        if (st == VS_OK) {
+            vs_begin(g);
+            st = finish(index,
+                        vs_insert_pending(g, index->next,
+                                          vectors + i * g->params.code.dims, &node));
+        }
         index->next += st == VS_OK;
     }
-    return st;
+    int linked = (int)vs_link_pending(g, &build);
+    vs_forget(g);
+    return st == VS_OK ? linked : st;
 }
 
 int vs_memory_delete(VsMemoryIndex *index, uint32_t node) {
@@ -92,13 +106,24 @@ static float distance_of(VsMetric metric, float order) {
     return metric == VS_L2 ? sqrtf(order) : metric == VS_COSINE ? 1 + order : order;
 }
 
-static VsStatus search_one(VsGraph *g, const float *query, size_t k, size_t ef,
-                           VsHit *hits, int64_t *rowids, float *distances) {
+typedef struct Search {
+    const float *queries;
+    size_t k, ef;
+    VsHit *hits; /* k for each worker */
+    int64_t *rowids;
+    float *distances;
+} Search;
+
+static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) {
+    const Search *s = ctx;
+    VsHit *hits = s->hits + worker * s->k;
+    int64_t *rowids = s->rowids + item * s->k;
+    float *distances = s->distances + item * s->k;
     VsQuery q;
     size_t n = 0;
-    VsStatus st = vs_query_set(g, query, &q);
-    st = st == VS_OK ? vs_search(g, &q, k, ef, NULL, hits, &n) : st;
-    for (size_t i = 0; st == VS_OK && i < k; i++) {
+    VsStatus st = vs_query_set(g, s->queries + item * g->params.code.dims, &q);
+    st = st == VS_OK ? vs_search(g, &q, s->k, s->ef, NULL, hits, &n) : st;
+    for (size_t i = 0; st == VS_OK && i < s->k; i++) {
         const VsNode *node = NULL;
         rowids[i] = -1;
         distances[i] = INFINITY;
@@ -113,13 +138,17 @@ static VsStatus search_one(VsGraph *g, const float *query, size_t k, size_t ef,
 
 int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_t k,
                      size_t ef, int64_t *rowids, float *distances) {
-    VsHit *hits = vs_alloc(&libc_alloc, k, sizeof *hits);
-    VsStatus st = hits == NULL ? VS_NOMEM : VS_OK;
-    for (size_t i = 0; st == VS_OK && i < n; i++) {
-        st = search_one(index->graph, queries + i * index->graph->params.code.dims, k, ef,
-                        hits, rowids + i * k, distances + i * k);
-    }
-    free(hits);
+    unsigned threads = k > VS_SCAN_SORTED ? 1 : index->threads;
+    VsTeam team;
+    VsStatus st = vs_team_open(index->graph, threads, &team);
+    Search s = {queries, k,        ef, vs_alloc(&libc_alloc, k * team.n, sizeof(VsHit)),
+                rowids,  distances};
+    st = s.hits == NULL ? VS_NOMEM : st;
+    st = st == VS_OK
+             ? vs_team_run(&team, n, vs_search_room(index->graph, k, ef), search_one, &s)
+             : st;
+    vs_team_close(&team);
+    free(s.hits);
     return (int)st;
 }
 

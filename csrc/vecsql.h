@@ -23,6 +23,9 @@ VsMemoryIndex *vs_memory_open(uint32_t dims, int metric, int kind, uint32_t m,
                               uint32_t ef_construction);
 void vs_memory_close(VsMemoryIndex *index);
 
+/* Threads for adding and searching; 1 at first. Changes nothing but time. */
+void vs_memory_threads(VsMemoryIndex *index, unsigned threads);
+
 /* Adds n vectors, n * dims floats row by row. */
 int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n);
 int vs_memory_delete(VsMemoryIndex *index, uint32_t node);

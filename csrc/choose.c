@@ -1,0 +1,110 @@
+/* Ranking and pruning of candidates; contracts in choose.h. */
+#include "choose.h"
+
+VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
+                 size_t *n_out) {
+    VsQuery q;
+    size_t kept = 0;
+    VsStatus st = vs_query_of_node(g, node, 0, &q);
+    for (size_t i = 0; st == VS_OK && i < n; i++) {
+        const VsNode *v = NULL;
+        st = vs_node(g, nodes[i], &v);
+        if (st == VS_OK && nodes[i] != node && (v->flags & VS_STATUS_MASK) == VS_LIVE) {
+            out[kept].node = nodes[i];
+            st = vs_order(g, &q, nodes[i], &out[kept].order);
+            kept++;
+        }
+    }
+    if (st != VS_OK) {
+        return st;
+    }
+    vs_hits_sort(out, kept);
+    *n_out = 0;
+    for (size_t i = 0; i < kept; i++) { /* equal nodes are neighbours now */
+        if (*n_out == 0 || out[*n_out - 1].node != out[i].node) {
+            out[(*n_out)++] = out[i];
+        }
+    }
+    return VS_OK;
+}
+
+/* The distance behind an order, up to a factor, so that it can be stretched. */
+static float stretch(const VsGraph *g, float order, float alpha) {
+    switch (g->params.code.metric) {
+    case VS_L2:
+        return order * alpha * alpha;
+    case VS_COSINE:
+        return (1 + order) * alpha * alpha - 1;
+    case VS_DOT:
+        return order; /* an inner product is no distance */
+    default:
+        return order * alpha;
+    }
+}
+
+VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
+                       uint32_t n, float alpha, int *diverse) {
+    VsQuery q;
+    VsStatus st = vs_query_of_node(g, candidate->node, 1, &q);
+    *diverse = 1;
+    for (uint32_t i = 0; st == VS_OK && *diverse && i < n; i++) {
+        float order;
+        st = vs_order(g, &q, kept[i], &order);
+        *diverse = stretch(g, order, alpha) > candidate->order;
+    }
+    return st;
+}
+
+/* The candidates that are still in, with their codes. */
+typedef struct Left {
+    VsHit *hit;
+    const unsigned char *code[VS_PRUNED];
+    size_t n;
+} Left;
+
+/* Drops from left[from..] what is not nearer to its node than to the one just kept. */
+static VsStatus drop_covered(VsGraph *g, Left *left, size_t from, uint32_t kept) {
+    float order[VS_PRUNED];
+    VsQuery q;
+    VsStatus st = from < left->n ? vs_query_of_node(g, kept, 1, &q) : VS_OK;
+    if (st != VS_OK || from >= left->n) {
+        return st;
+    }
+    q.score(&q, left->code + from, (uint32_t)(left->n - from), order);
+    g->scratch->evaluations += left->n - from;
+    size_t n = from;
+    for (size_t i = from; i < left->n; i++) {
+        VsHit hit = left->hit[i];
+        const unsigned char *code = left->code[i];
+        left->hit[n] = hit;
+        left->code[n] = code;
+        n += order[i - from] > hit.order || (hit.node & VS_NEEDED) != 0;
+    }
+    left->n = n;
+    return VS_OK;
+}
+
+VsStatus vs_prune(VsGraph *g, VsHit *hits, size_t *n, uint32_t cap) {
+    Left left = {.hit = hits, .n = *n < VS_PRUNED ? *n : VS_PRUNED};
+    VsStatus st = VS_OK;
+    uint32_t kept = 0, needed = 0;
+    for (size_t i = 0; st == VS_OK && i < left.n; i++) {
+        st = vs_slot(g, VS_CODE, hits[i].node & ~VS_NEEDED, &left.code[i]);
+        needed += (hits[i].node & VS_NEEDED) != 0;
+    }
+    for (size_t at = 0; st == VS_OK && at < left.n && kept < cap; at++) {
+        VsHit hit = hits[at];
+        if ((hit.node & VS_NEEDED) != 0) {
+            needed--;
+        } else if (kept + needed >= cap) {
+            continue;
+        }
+        hit.node &= ~VS_NEEDED;
+        hits[kept++] = hit; /* kept <= at */
+        if (kept < cap) {
+            st = drop_covered(g, &left, at + 1, hit.node);
+        }
+    }
+    *n = kept;
+    return st;
+}

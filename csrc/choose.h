@@ -1,0 +1,38 @@
+/*
+ * Which links a node gets: the heuristic of Malkov & Yashunin 2018, algorithm 4, without
+ * filling up.
+ */
+#ifndef VS_CHOOSE_H
+#define VS_CHOOSE_H
+
+#include "graph.h"
+#include "search.h"
+
+/* In a hit that goes into vs_prune: this one is kept whatever the heuristic says. */
+#define VS_NEEDED 0x80000000u
+
+/* Candidates beyond these are not looked at. */
+#define VS_PRUNED 512
+
+/* Keeps up to `cap` of the hits (sorted, nearest to some node first), in place, and
+ * returns how many in *n: one is kept if it is nearer to that node than to every one kept
+ * before. So a hit equal to one kept is dropped, and duplicates do not fill lists. Needed
+ * ones are always kept (there are at most `cap`).
+ *
+ * Each that is kept is compared at once with all that are left, in one batch: the same
+ * comparisons as one by one, but a query is prepared per link and not per candidate. */
+VsStatus vs_prune(VsGraph *g, VsHit *hits, size_t *n, uint32_t cap);
+
+/* *diverse: the candidate is nearer to the node (candidate->order) than alpha times to
+ * each of kept[0..n-1]. Relaxed when lists are repaired, without which they grow sparse
+ * under churn (FreshDiskANN, Singh et al. 2021, section 4). */
+#define VS_RELAXED 1.2f
+VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
+                       uint32_t n, float alpha, int *diverse);
+
+/* Orders nodes by their distance to `node` (dropping the node itself, the dead and the
+ * repeated): *n shrinks. */
+VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
+                 size_t *n_out);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * A batch of new nodes on the way into the graph, as ParlayANN does it (Manohar et al.
+ * 2024, section 3; Dhulipala et al. for the prefix doubling):
+ *
+ *   plan    (plan.c)   each new node searches the graph as it is and chooses its links;
+ *   write   (build.c)  the new nodes get them;
+ *   merge   (merge.c)  the links back are grouped by target; a target whose list would
+ *                      overflow chooses anew among its links and the new nodes;
+ *   write   (build.c)  the lists of the targets.
+ *
+ * Planning and merging only read and go item by item, so threads share them; all writing
+ * is done by the calling thread in a fixed order. So the bytes of the graph do not depend
+ * on the number of threads. A batch of one is the insertion of Malkov & Yashunin 2018,
+ * algorithm 1.
+ */
+#ifndef VS_LINKER_H
+#define VS_LINKER_H
+
+#include "graph.h"
+#include "team.h"
+
+/* Nearest candidates kept for a node that no target takes in. */
+#define VS_NEAR 32
+
+typedef struct VsNewcomer {
+    uint32_t node, level;
+    uint32_t first; /* number of its list of layer 0; those of the others follow */
+    uint32_t n_near;
+    VsHit near[VS_NEAR];
+} VsNewcomer;
+
+/* A link back: `target` is offered hit.node on `layer`. */
+typedef struct VsReverse {
+    uint32_t target, layer;
+    VsHit hit;
+} VsReverse;
+
+/* Links back to one target on one layer: reverse[first .. first + n - 1]. */
+typedef struct VsGroup {
+    uint32_t first, n;
+    uint32_t length; /* of its new list */
+} VsGroup;
+
+typedef struct VsBatch {
+    VsTeam team;
+    VsNewcomer *newcomer;
+    size_t n, cap;
+    uint32_t n_lists;
+    VsHit *links;     /* m for each list */
+    uint32_t *length; /* of each list */
+    size_t cap_links, cap_length;
+    VsReverse *reverse;
+    size_t n_reverse, cap_reverse;
+    VsGroup *group;
+    size_t n_groups, cap_groups;
+    uint32_t *merged; /* 2 m for each group */
+    size_t cap_merged;
+    VsHit *candidates; /* ef_construction for each worker */
+} VsBatch;
+
+/* Finds the links of all newcomers: `links`, `length`, `near`. */
+VsStatus vs_batch_plan(VsBatch *b);
+
+/* Finds the new lists of all targets in `reverse`: `group`, `merged`. */
+VsStatus vs_batch_merge(VsBatch *b);
+
+#endif
