@@ -42,7 +42,7 @@ def clusters(n: int, dims: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("metric", [L2, COSINE, DOT])
 def test_a_graph_finds_what_brute_force_finds(metric):
-    base, queries = clusters(3000, 20, 1), clusters(100, 20, 2)
+    base, queries = np.split(clusters(3100, 20, 1), [3000])
     graph, flat = Index(20, metric), Index(20, metric, kind=1)
     graph.add(base)
     flat.add(base)
@@ -50,6 +50,19 @@ def test_a_graph_finds_what_brute_force_finds(metric):
     walk, scan = graph.search(queries, 10, 64)[0], flat.search(queries, 10, 64)[0]
     found = sum(len(set(a) & set(b)) for a, b in zip(walk, scan, strict=True))
     assert found / scan.size >= (0.9 if metric == DOT else 0.97)
+
+
+@pytest.mark.parametrize("metric", [L2, COSINE])
+def test_threads_change_nothing_but_time(metric):
+    base, queries = np.split(clusters(3200, 20, 6), [3000])
+    one, three = Index(20, metric), Index(20, metric)
+    lib.vs_memory_threads(three.index, 3)
+    one.add(base)
+    three.add(base)
+    for a, b in zip(one.search(queries, 10, 64), three.search(queries, 10, 64), strict=True):
+        assert (a == b).all()
+    assert lib.vs_memory_evaluations(one.index) == lib.vs_memory_evaluations(three.index)
+    assert lib.vs_memory_validate(three.index) == ffi.NULL
 
 
 def test_distances_are_those_of_the_metric():
