@@ -67,5 +67,8 @@ typedef struct VsCodec {
 const VsCodec *vs_codec(VsCodecId id);
 /* 1 if the metric is defined on the element type and dims on it. */
 int vs_codec_fits(const VsCodecParams *params);
+/* 1 and the distance, to the bit, if the order of a code tells it (codec none, but for
+ * sums that leave the exact range, and metrics whose order is rounded). */
+int vs_order_tells(const VsCodecParams *params, float order, double *distance);
 
 #endif

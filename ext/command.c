@@ -21,7 +21,7 @@ static int clear_vector(VsxVector *v) {
 /* Indexes one stored row of a rebuild. What is no vector of the column stays out: the
  * rows that can be saved are, and integrity-check names the others. */
 static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
-    VsxFloats vector = {0};
+    VsxVec vector = {0};
     int rc = vsx_stored_vector(v, value, &vector);
     if (rc == SQLITE_CORRUPT_VTAB) {
         return SQLITE_OK;

@@ -238,7 +238,7 @@ int vsx_content_detach(VsxIndex *index) {
 /* ---- syncing -------------------------------------------------------------------- */
 
 static int sync_vector(VsxTable *t, VsxVector *v, sqlite3_int64 rowid) {
-    VsxFloats vector = {0};
+    VsxVec vector = {0};
     sqlite3_stmt *stmt = NULL;
     char *err = NULL;
     const VsxColumn *column = &t->index->def->column[t->index->def->vector[v->number]];
@@ -249,13 +249,10 @@ static int sync_vector(VsxTable *t, VsxVector *v, sqlite3_int64 rowid) {
     sqlite3_bind_int64(stmt, 1, rowid);
     rc = sqlite3_step(stmt);
     if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-        rc = vsx_vector_read(sqlite3_column_value(stmt, 0), &vector, &err);
+        rc = vsx_vector_stored(sqlite3_column_value(stmt, 0), &column->params.code,
+                               &vector, &err);
         if (rc == SQLITE_ERROR) {
             rc = vsx_fail(t, rc, "%s.%s: %s", t->index->def->content, column->name, err);
-        } else if (rc == SQLITE_OK && vector.n != column->params.code.dims) {
-            rc = vsx_fail(t, SQLITE_ERROR, "%s.%s: expected %u dimensions, got %lld",
-                          t->index->def->content, column->name, column->params.code.dims,
-                          (long long)vector.n);
         }
         sqlite3_free(err);
     }

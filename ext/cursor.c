@@ -108,17 +108,12 @@ static const VsxColumn *knn_column(const VsxKnn *knn) {
 static int take_query(Cursor *c, sqlite3_value *value) {
     VsxTable *t = table_of(c);
     const VsxColumn *column = knn_column(&c->knn);
-    VsxFloats v = {0};
+    VsxVec v = {0};
     char *err = NULL;
-    int rc = vsx_vector_read(value, &v, &err);
+    int rc = vsx_vector_given(value, &column->params.code, &v, &err);
     if (rc == SQLITE_ERROR) {
         rc = vsx_fail(t, rc, "%s.%s: query vector: %s", t->index->table, column->name,
                       err);
-    } else if (rc == SQLITE_OK && v.n != column->params.code.dims) {
-        rc = vsx_fail(
-            t, SQLITE_ERROR, "%s.%s: query vector: expected %u dimensions, got %lld",
-            t->index->table, column->name, column->params.code.dims, (long long)v.n);
-        vsx_vector_free(&v);
     } else if (rc == SQLITE_OK) {
         c->knn.query = v.v;
     }
@@ -324,8 +319,16 @@ int vsx_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
             return vsx_explain(t, rc);
         }
     }
-    if (c->value[column->stored] != NULL) {
-        sqlite3_result_value(ctx, c->value[column->stored]);
+    sqlite3_value *value = c->value[column->stored];
+    if (value != NULL) {
+        sqlite3_result_value(ctx, value);
+    }
+    const VsCodecParams *code = &column->params.code;
+    if (value != NULL && column->role == VSX_VECTOR &&
+        sqlite3_value_type(value) == SQLITE_BLOB &&
+        (size_t)sqlite3_value_bytes(value) ==
+            vs_element_bytes(code->element, code->dims)) {
+        sqlite3_result_subtype(ctx, vsx_subtype(code->element));
     }
     return SQLITE_OK;
 }

@@ -283,7 +283,7 @@ typedef struct VsxResult {
 /* One search, and what it has given. k < 0: a stream of all rows in order of distance. */
 typedef struct VsxKnn {
     VsxVector *vector;
-    float *query; /* dims floats */
+    void *query; /* of the column's element type */
     sqlite3_int64 k;
     size_t ef, batch; /* batch: size of the next one of a stream */
     int exact;
@@ -303,12 +303,11 @@ void vsx_knn_clear(VsxKnn *knn);
  */
 
 /* A stored value as the vector of a column. SQLITE_CORRUPT_VTAB if it is none. */
-int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxFloats *out);
+int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxVec *out);
 /* Makes the index hold `vector` (n = 0: nothing) for a rowid, in memory. `old` is the
  * node that it has for it now; vsx_set_vector looks that up. */
-int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
-                   const VsxFloats *vector);
-int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxFloats *vector);
+int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old, const VsxVec *vector);
+int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxVec *vector);
 
 /* 1 and the rowid if a value is one: an integer, or what compares equal to one. */
 int vsx_rowid_value(sqlite3_value *value, sqlite3_int64 *out);

@@ -63,7 +63,7 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
         *what = "the map names a node that does not exist";
         return SQLITE_OK;
     }
-    VsxFloats vector = {0};
+    VsxVec vector = {0};
     int rc = vsx_stored_vector(v, sqlite3_column_value(row, 2), &vector);
     if (rc == SQLITE_CORRUPT_VTAB) {
         *what = "what is stored is no vector of this column";

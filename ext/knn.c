@@ -40,7 +40,7 @@ static const VsCodecParams *code_params(const VsxKnn *knn) {
 static int value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
     const VsCodecParams *p = code_params(knn);
     if (knn->vector->index->def->content != NULL) {
-        VsxFloats v = {0};
+        VsxVec v = {0};
         int rc = vsx_stored_vector(knn->vector, value, &v);
         if (rc == SQLITE_OK) {
             *out = vs_metric_distance(p->metric, p->element, knn->query, v.v, p->dims);
@@ -49,7 +49,8 @@ static int value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) 
         return rc;
     }
     const void *blob = sqlite3_value_blob(value);
-    if (blob == NULL || (size_t)sqlite3_value_bytes(value) != p->dims * sizeof(float)) {
+    if (blob == NULL ||
+        (size_t)sqlite3_value_bytes(value) != vs_element_bytes(p->element, p->dims)) {
         return SQLITE_CORRUPT_VTAB;
     }
     *out = vs_metric_distance(p->metric, p->element, knn->query, blob, p->dims);
@@ -78,20 +79,12 @@ static int stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out,
     return rc;
 }
 
-/* The distance of a hit. With codec none the code is the stored vector, and the order
- * tells it. */
+/* The distance of a hit. Where the code is the stored vector, the order tells it. */
 static int hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
                         double *out, int *gone) {
-    const VsCodecParams *p = code_params(knn);
-    int same = p->codec == VS_CODEC_NONE && knn->vector->index->def->content == NULL &&
-               hit->order > -1e30f && hit->order < 1e30f;
     *gone = 0;
-    if (same && p->metric == VS_DOT) {
-        *out = (double)hit->order;
-        return SQLITE_OK;
-    }
-    if (same && p->metric == VS_L2 && hit->order > 1e-30f) {
-        *out = sqrt((double)hit->order);
+    if (knn->vector->index->def->content == NULL &&
+        vs_order_tells(code_params(knn), hit->order, out)) {
         return SQLITE_OK;
     }
     return stored_distance(knn, rowid, out, gone);

@@ -17,7 +17,7 @@
 
 /* What happens to one vector column. */
 typedef struct VectorChange {
-    VsxFloats vector;     /* the new vector; n = 0: none */
+    VsxVec vector;        /* the new vector; n = 0: none */
     int keep;             /* an UPDATE leaves it alone */
     uint32_t old_node;    /* to delete: of the row itself, VS_NIL if none */
     uint32_t victim_node; /* to delete: of the row that is replaced */
@@ -50,13 +50,9 @@ static int check_vector(Change *c, int i, sqlite3_value *value) {
     if (sqlite3_value_type(value) == SQLITE_NULL) {
         return SQLITE_OK;
     }
-    int rc = vsx_vector_read(value, &change->vector, &err);
+    int rc = vsx_vector_given(value, &column->params.code, &change->vector, &err);
     if (rc == SQLITE_ERROR) {
         rc = vsx_fail(c->t, rc, "%s.%s: %s", index->table, column->name, err);
-    } else if (rc == SQLITE_OK && change->vector.n != column->params.code.dims) {
-        rc = vsx_fail(c->t, SQLITE_ERROR, "%s.%s: expected %u dimensions, got %lld",
-                      index->table, column->name, column->params.code.dims,
-                      (long long)change->vector.n);
     }
     sqlite3_free(err);
     return rc;
@@ -250,8 +246,10 @@ static int bind_row(const Change *c, sqlite3_stmt *stmt) {
         int is_vector = column->role == VSX_VECTOR;
         int keep = is_vector ? change->keep : sqlite3_value_nochange(c->argv[i]);
         if (is_vector && !keep && change->vector.n > 0) {
-            rc = sqlite3_bind_blob64(stmt, at, change->vector.v,
-                                     change->vector.n * sizeof(float), SQLITE_STATIC);
+            rc = sqlite3_bind_blob64(
+                stmt, at, change->vector.v,
+                vs_element_bytes(change->vector.element, change->vector.n),
+                SQLITE_STATIC);
         } else if (!is_vector && !keep) {
             rc = sqlite3_bind_value(stmt, at, c->argv[i]);
         }

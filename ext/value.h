@@ -6,33 +6,57 @@
 
 #include <stddef.h>
 
-#include "../csrc/alloc.h"
+#include "../csrc/codec.h"
 #include "sqlite_api.h"
 
-/* Subtypes that mark what a value is on its way between functions; sqlite-vec's numbers.
- */
+/* Subtypes that mark what a value is on its way between functions: sqlite-vec's numbers,
+ * and the next one for float16, which it does not have. */
 #define VSX_SUBTYPE_FLOAT32 223
+#define VSX_SUBTYPE_BIT 224
+#define VSX_SUBTYPE_INT8 225
+#define VSX_SUBTYPE_FLOAT16 226
 #define VSX_SUBTYPE_JSON 74 /* 'J', as SQLite's own JSON functions */
 
 /* SQLite's allocator as the core wants one. */
 extern const VsAlloc vsx_alloc;
 
-/* The elements of one vector: an aligned copy from sqlite3_malloc64. */
-typedef struct VsxFloats {
-    float *v;
+/* One vector: n elements of a type, finite, n from 1 to VS_MAX_DIMS. */
+typedef struct VsxVec {
+    void *v; /* from sqlite3_malloc64; of an sqlite3_value if borrowed */
     size_t n;
-} VsxFloats;
+    VsElement element;
+    int borrowed;
+} VsxVec;
 
 /*
- * Reads a vector: a BLOB of little-endian float32, JSON text, or a value of vec_f32().
- * What it gives is finite and has 1 to VS_MAX_DIMS elements.
+ * The readers below. SQLITE_OK: the caller frees *out. SQLITE_ERROR: *err is a message
+ * (sqlite3_mprintf) that says what was expected and what came, to be put behind the name
+ * of an argument or a column. SQLITE_NOMEM: neither is set. NULL is an error.
  *
- * SQLITE_OK: the caller frees *out. SQLITE_ERROR: *err is a message (sqlite3_mprintf)
- * that says what was expected and what came, to be put behind the name of an argument or
- * a column; NULL is such an error. SQLITE_NOMEM: neither is set.
+ * A BLOB is of the type that its subtype names, float32 without one. Text is JSON.
  */
-int vsx_vector_read(sqlite3_value *value, VsxFloats *out, char **err);
+
+/* A vector of any type, as functions take them. The elements of a BLOB are those of the
+ * value: valid as long as it is, and read only. */
+int vsx_vector_borrow(sqlite3_value *value, VsxVec *out, char **err);
+/* The same, in memory of its own. */
+int vsx_vector_read(sqlite3_value *value, VsxVec *out, char **err);
+/* The argument of vec_f32(), vec_f16(), vec_int8() and vec_bit(): text is parsed, the
+ * bytes of a BLOB are taken as they are, but float16 and the others are converted into
+ * each other. */
+int vsx_vector_make(sqlite3_value *value, VsElement element, VsxVec *out, char **err);
+/* A vector that a user gives for a column: of its type and dimensions. float32 and
+ * float16 are converted into each other. */
+int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *out,
+                     char **err);
+/* A vector that a table holds: there is no subtype, a BLOB of the right size is of the
+ * column's type. */
+int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec *out,
+                      char **err);
 /* Frees the elements; leaves an empty vector, which may be freed again. */
-void vsx_vector_free(VsxFloats *vec);
+void vsx_vector_free(VsxVec *vec);
+
+/* The subtype that marks a type. */
+unsigned vsx_subtype(VsElement element);
 
 #endif

@@ -6,19 +6,15 @@
 #include "ext.h"
 #include "rowmap.h"
 
-int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxFloats *out) {
+int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxVec *out) {
     char *err = NULL;
-    int rc = vsx_vector_read(value, out, &err);
+    int rc = vsx_vector_stored(value, &v->graph->params.code, out, &err);
     sqlite3_free(err);
-    if (rc == SQLITE_OK && out->n != v->graph->params.code.dims) {
-        vsx_vector_free(out);
-        rc = SQLITE_ERROR;
-    }
     return rc == SQLITE_ERROR ? SQLITE_CORRUPT_VTAB : rc;
 }
 
 int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
-                   const VsxFloats *vector) {
+                   const VsxVec *vector) {
     uint32_t node = VS_NIL;
     int rc = vsx_rowmap_reserve(v->map, 1);
     if (rc != SQLITE_OK || (old == VS_NIL && vector->n == 0)) {
@@ -38,7 +34,7 @@ int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
     return vsx_code(v->index, st);
 }
 
-int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxFloats *vector) {
+int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxVec *vector) {
     uint32_t old = VS_NIL;
     int rc = vsx_refresh(v);
     rc = rc == SQLITE_OK ? vsx_node_of(v, rowid, &old) : rc;

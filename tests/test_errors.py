@@ -29,7 +29,7 @@ BAD_VECTORS = [
     ("'[1, 2]'", "docs.e: expected 3 dimensions, got 2"),
     ("'[1, 2, nan]'", "number"),
     ("'[1, 2, 1e99]'", "docs.e"),
-    ("'hello'", "expected '['"),
+    ("'hello'", "does not start with '['"),
     ("'[1, 2, 3'", "docs.e"),
     ("''", "docs.e"),
     ("x'00000000'", "expected 3 dimensions, got 1"),
