@@ -200,6 +200,18 @@ VsStatus vs_page_judge(const VsGraph *g, VsPageKind kind, uint32_t page,
     return VS_OK;
 }
 
+VsStatus vs_graph_judge(const VsGraph *g) {
+    size_t in_log = vs_overlay_page_count(g->overlay);
+    for (int k = 0; k < VS_PAGE_KINDS; k++) {
+        uint32_t used = vs_slots_used(&g->state, (VsPageKind)k), per = g->geo[k].per_page;
+        uint32_t pages = used / per + (used % per != 0);
+        if (pages > g->state.folded[k] && pages - g->state.folded[k] > in_log) {
+            return VS_CORRUPT;
+        }
+    }
+    return VS_OK;
+}
+
 /* Reads the page as it stands on disk; a page that was never folded begins as zeros. */
 static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
                             unsigned char *data, uint64_t *ver) {

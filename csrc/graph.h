@@ -151,6 +151,10 @@ VsStatus vs_graph_reset(VsGraph *g, const VsState *state);
 /* The state of an index that never held a row: stamp is a hash of the parameters. */
 VsState vs_state_initial(const VsParams *params);
 
+/* VS_CORRUPT if the state counts pages that neither the disk nor the log can have: a
+ * false count must not cost memory. Asked when the overlay is complete. */
+VsStatus vs_graph_judge(const VsGraph *g);
+
 /* Slots of a kind that exist in `state`. */
 uint32_t vs_slots_used(const VsState *state, VsPageKind kind);
 

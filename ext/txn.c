@@ -179,13 +179,17 @@ static int catch_up(VsxVector *v, const VsState *now, int *done) {
     return rc;
 }
 
+/* The log that the pages on disk lack. */
+static int read_overlay(VsxVector *v, uint64_t fold_ver) {
+    int stop = 0, rc = read_log(v, fold_ver, overlay_row, &stop);
+    return rc == SQLITE_OK ? vsx_code(v->index, vs_graph_judge(v->graph)) : rc;
+}
+
 static int start_over(VsxVector *v, const VsState *now) {
-    int stop = 0;
     vs_history_clear(v->graph, &v->history);
     vsx_rowmap_clear(v->map);
     VsStatus st = vs_graph_reset(v->graph, now);
-    return st == VS_OK ? read_log(v, now->fold_ver, overlay_row, &stop)
-                       : vsx_code(v->index, st);
+    return st == VS_OK ? read_overlay(v, now->fold_ver) : vsx_code(v->index, st);
 }
 
 int vsx_refresh(VsxVector *v) {
@@ -476,7 +480,7 @@ int vsx_open_fresh(VsxVector *v, VsGraph **out) {
     VsStateRow row;
     sqlite3_stmt *stmt = NULL;
     VsHooks hooks = vsx_hooks(v);
-    int rc = read_state(v, &row), stop = 0;
+    int rc = read_state(v, &row);
     rc = rc == SQLITE_OK ? vsx_stmt(v, VSX_SQL_LOG, &stmt) : rc;
     VsxVector fresh = *v; /* shares the statements, which are prepared now */
     fresh.graph = NULL;
@@ -485,7 +489,7 @@ int vsx_open_fresh(VsxVector *v, VsGraph **out) {
         st = st == VS_OK ? vs_graph_reset(fresh.graph, &row.state) : st;
         rc = vsx_code(v->index, st);
     }
-    rc = rc == SQLITE_OK ? read_log(&fresh, row.state.fold_ver, overlay_row, &stop) : rc;
+    rc = rc == SQLITE_OK ? read_overlay(&fresh, row.state.fold_ver) : rc;
     if (rc != SQLITE_OK) {
         vs_graph_close(fresh.graph);
         return rc;
