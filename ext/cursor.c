@@ -10,7 +10,11 @@
 #include "ext.h"
 #include "vec0.h"
 
-enum { SCAN_BATCH = 64 };
+/* A scan reads its rowids ahead, in batches that grow: a filter whose rows a b-tree gives
+ * in another order is sorted for each. */
+enum { FIRST_BATCH = 64, LARGEST_BATCH = 1 << 16 };
+
+enum { MATCHED = 'm' }; /* subtype of the vector in a row of a search */
 
 typedef enum CursorKind { CURSOR_SCAN, CURSOR_POINT, CURSOR_KNN } CursorKind;
 
@@ -20,9 +24,11 @@ typedef struct Cursor {
     unsigned used; /* mask of columns that xColumn will ask for (plan.c) */
     int eof;
     sqlite3_int64 rowid;
-    sqlite3_int64 batch[SCAN_BATCH]; /* a scan reads its rowids ahead */
-    int n_batch, at;
+    sqlite3_int64 *batch; /* of a scan: rowids to come */
+    int n_batch, at, batch_size, down;
+    VsxFilter filter; /* of a scan */
     VsxKnn knn;
+    int recheck;           /* SQLite calls match() (plan.c) */
     sqlite3_value **value; /* stored columns of the current row; NULL: not used */
     int have_values;
 } Cursor;
@@ -61,6 +67,8 @@ int vsx_close(sqlite3_vtab_cursor *base) {
     Cursor *c = (Cursor *)base;
     forget_values(c);
     vsx_knn_clear(&c->knn);
+    vsx_filter_clear(&c->filter);
+    sqlite3_free(c->batch);
     sqlite3_free(c->value);
     sqlite3_free(c);
     return SQLITE_OK;
@@ -70,26 +78,33 @@ int vsx_close(sqlite3_vtab_cursor *base) {
 
 static int read_batch(Cursor *c, sqlite3_int64 from) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_row_stmt(table_of(c)->index, VSX_ROW_NEXT, &stmt);
     c->n_batch = c->at = 0;
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(stmt, 1, from);
-        while ((rc = sqlite3_step(stmt)) == SQLITE_ROW && c->n_batch < SCAN_BATCH) {
-            c->batch[c->n_batch++] = sqlite3_column_int64(stmt, 0);
-        }
-        rc = vsx_reset(stmt, rc);
+    sqlite3_int64 *grown =
+        sqlite3_realloc64(c->batch, (sqlite3_uint64)c->batch_size * sizeof *grown);
+    if (grown == NULL) {
+        return SQLITE_NOMEM;
     }
-    return rc;
+    c->batch = grown;
+    int rc = vsx_filter_scan(&c->filter, table_of(c)->index, c->down, from, c->batch_size,
+                             &stmt);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        c->batch[c->n_batch++] = sqlite3_column_int64(stmt, 0);
+        rc = SQLITE_OK;
+    }
+    int final = sqlite3_finalize(stmt);
+    return rc == SQLITE_DONE ? final : rc;
 }
 
 static int scan_next(Cursor *c) {
     int rc = SQLITE_OK;
-    if (c->at == c->n_batch && c->n_batch == SCAN_BATCH) {
-        sqlite3_int64 last = c->batch[c->n_batch - 1];
+    if (c->at == c->n_batch && c->n_batch == c->batch_size) {
+        sqlite3_int64 last = c->batch[c->n_batch - 1],
+                      end = c->down ? LLONG_MIN : LLONG_MAX;
         c->n_batch = c->at = 0;
-        rc = last < LLONG_MAX ? read_batch(c, last + 1) : SQLITE_OK;
+        c->batch_size *= c->batch_size < LARGEST_BATCH ? 4 : 1;
+        rc = last != end ? read_batch(c, c->down ? last - 1 : last + 1) : SQLITE_OK;
     }
-    c->eof = c->at == c->n_batch;
+    c->eof = rc != SQLITE_OK || c->at == c->n_batch;
     c->rowid = c->eof ? 0 : c->batch[c->at++];
     return rc;
 }
@@ -124,12 +139,12 @@ static int take_query(Cursor *c, sqlite3_value *value) {
 /* The values of k, ef_search and exact. */
 static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
     VsxTable *t = table_of(c);
-    sqlite3_int64 n = sqlite3_value_int64(value);
+    sqlite3_int64 n = 0;
     int is_null = sqlite3_value_type(value) == SQLITE_NULL;
     if (t->index->def->vec0 && word_is(word, len, "k=")) {
         return vsx_vec0_k(t, value, &c->knn.k);
     }
-    if (!is_null && sqlite3_value_numeric_type(value) != SQLITE_INTEGER) {
+    if (!is_null && !vsx_rowid_value(value, &n)) {
         return vsx_fail(t, SQLITE_ERROR, "%s: %.*s must be a whole number, not '%s'",
                         t->index->table, (int)len - 1, word, sqlite3_value_text(value));
     }
@@ -172,27 +187,66 @@ static int take_word(Cursor *c, const char *word, size_t len, sqlite3_value *val
         take_hint(c, value);
         return SQLITE_OK;
     }
+    if (*word == 'd') {
+        return SQLITE_OK; /* a bound of the distance: SQLite compares it */
+    }
     c->knn.exact |= word_is(word, len, "rowid=");
     return vsx_filter_add(&c->knn.filter, word, len, value);
 }
 
+/* Hands every word of the plan from `word` on to `take` with its argument. */
+static int each_word(Cursor *c, const char *word, int argc, sqlite3_value **argv,
+                     int (*take)(Cursor *, const char *, size_t, sqlite3_value *)) {
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < argc; i++) {
+        word += strspn(word, " ");
+        size_t len = strcspn(word, " ");
+        rc = take(c, word, len, argv[i]);
+        word += len;
+    }
+    c->recheck = strncmp(word, " recheck", 8) == 0;
+    return rc;
+}
+
 static int start_knn(Cursor *c, const char *plan, int argc, sqlite3_value **argv) {
     VsxTable *t = table_of(c);
-    int number = plan[4] - '0', rc = SQLITE_OK;
+    int number = plan[4] - '0';
     const char *word = plan + 5;
     if (*word >= '0' && *word <= '9') {
         number = number * 10 + *word++ - '0';
     }
     c->knn.vector = &t->index->vector[number];
     c->knn.k = -1;
-    for (int i = 0; rc == SQLITE_OK && i < argc; i++) {
-        word += strspn(word, " ");
-        size_t len = strcspn(word, " ");
-        rc = take_word(c, word, len, argv[i]);
-        word += len;
-    }
+    int rc = each_word(c, word, argc, argv, take_word);
     c->knn.batch = c->knn.batch > 0 ? c->knn.batch : 16;
     return rc == SQLITE_OK ? vsx_knn_more(&c->knn) : rc;
+}
+
+static int take_scan_word(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
+    return vsx_filter_add(&c->filter, word, len, value);
+}
+
+static int start_scan(Cursor *c, const char *plan, int argc, sqlite3_value **argv) {
+    c->batch_size = FIRST_BATCH;
+    c->down = strncmp(plan, "scan-desc", 9) == 0;
+    int rc = each_word(c, plan + strcspn(plan, " "), argc, argv, take_scan_word);
+    rc = rc == SQLITE_OK ? read_batch(c, c->down ? LLONG_MAX : LLONG_MIN) : rc;
+    return rc == SQLITE_OK ? scan_next(c) : rc;
+}
+
+static int start_point(Cursor *c, sqlite3_value *rowid) {
+    sqlite3_stmt *stmt = NULL;
+    if (!vsx_rowid_value(rowid, &c->rowid)) {
+        return SQLITE_OK;
+    }
+    int rc = vsx_row_stmt(table_of(c)->index, VSX_ROW_GET, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, c->rowid);
+        rc = sqlite3_step(stmt);
+        c->eof = rc != SQLITE_ROW;
+        rc = vsx_reset(stmt, rc);
+    }
+    return rc;
 }
 
 static int knn_next(Cursor *c) {
@@ -211,6 +265,7 @@ int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
     int rc = SQLITE_OK;
     forget_values(c);
     vsx_knn_clear(&c->knn);
+    vsx_filter_clear(&c->filter);
     c->used = (unsigned)num;
     c->eof = 1;
     if (plan == NULL) {
@@ -226,14 +281,10 @@ int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
         rc = rc == SQLITE_OK ? knn_next(c) : rc;
     } else if (strncmp(plan, "point", 5) == 0) {
         c->kind = CURSOR_POINT;
-        if (vsx_rowid_value(argv[0], &c->rowid)) {
-            rc = read_batch(c, c->rowid);
-            c->eof = c->n_batch == 0 || c->batch[0] != c->rowid;
-        }
+        rc = start_point(c, argv[0]);
     } else {
         c->kind = CURSOR_SCAN;
-        rc = read_batch(c, LLONG_MIN);
-        rc = rc == SQLITE_OK ? scan_next(c) : rc;
+        rc = start_scan(c, plan, argc, argv);
     }
     return vsx_explain(table_of(c), rc);
 }
@@ -330,5 +381,32 @@ int vsx_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
             vs_element_bytes(code->element, code->dims)) {
         sqlite3_result_subtype(ctx, vsx_subtype(code->element));
     }
+    if (c->recheck && c->kind == CURSOR_KNN && column->role == VSX_VECTOR) {
+        sqlite3_result_subtype(ctx, MATCHED);
+    }
     return SQLITE_OK;
+}
+
+/* ---- match() -------------------------------------------------------------------- */
+
+/* `vector MATCH query` as an expression: true for the rows of a search, whose cursor says
+ * so by the subtype of the vector. Anywhere else SQLite could not use the index. */
+static void match_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+    if (argc == 2 && sqlite3_value_subtype(argv[1]) == MATCHED) {
+        sqlite3_result_int(ctx, 1);
+    } else {
+        sqlite3_result_error(ctx, "unable to use MATCH in the requested context", -1);
+    }
+}
+
+int vsx_find_function(sqlite3_vtab *base, int argc, const char *name,
+                      void (**function)(sqlite3_context *, int, sqlite3_value **),
+                      void **arg) {
+    (void)base;
+    if (argc != 2 || sqlite3_stricmp(name, "match") != 0) {
+        return 0;
+    }
+    *function = match_function;
+    *arg = NULL;
+    return 1;
 }

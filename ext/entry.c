@@ -321,6 +321,7 @@ typedef struct Module {
      .xSync = vtab_sync,                                     \
      .xCommit = vtab_commit,                                 \
      .xRollback = vtab_rollback,                             \
+     .xFindFunction = vsx_find_function,                     \
      .xRename = vtab_rename,                                 \
      .xSavepoint = vtab_savepoint,                           \
      .xRelease = vtab_release,                               \

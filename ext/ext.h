@@ -39,7 +39,7 @@ typedef struct VsxColumn {
     int indexed;  /* metadata with a b-tree of its own: `indexed` and `partition key` */
     int stored;   /* column of the row statements (0 is the rowid) */
     char *source; /* its name in the row table, quoted for SQL; while parsing: source= */
-    char *collation; /* of a content table's column; NULL: BINARY */
+    char *collation; /* NULL: BINARY */
     int vector;      /* number among the vector columns */
     VsParams params; /* of a vector column */
     int strict;      /* vec0: what a value must be (VsxStrict in vec0.h) */
@@ -107,7 +107,6 @@ typedef enum VsxSql {
 
 typedef enum VsxRowSql {
     VSX_ROW_GET,     /* all columns of a rowid */
-    VSX_ROW_NEXT,    /* rowids from one on, 64 at a time */
     VSX_ROW_LAST,    /* highest rowid */
     VSX_ROW_REPLACE, /* write a row, new or in the place of another */
     VSX_ROW_UPDATE,  /* change some columns, the rowid too */
@@ -247,21 +246,26 @@ VsHooks vsx_hooks(VsxVector *v);
 
 /* ---- filter.c: which rows a query admits ---------------------------------------- */
 
-#define VSX_MAX_TERMS 64
+#define VSX_COLLATION_MAX 64
 
 typedef struct VsxTerm {
-    char word[16];         /* of the plan: "c3>=" */
-    sqlite3_value **value; /* the argument, or all values of an IN */
+    int stored;                        /* column of the row table, 0: the rowid */
+    char op[12];                       /* of the plan word: ">=" */
+    int literal;                       /* the other side has no affinity */
+    char collation[VSX_COLLATION_MAX]; /* "": BINARY */
+    sqlite3_value **value;             /* the argument, or all values of an IN */
     int n_values;
 } VsxTerm;
 
 /* The arguments of a plan, kept for as long as the cursor may search again. */
 typedef struct VsxFilter {
-    VsxTerm term[VSX_MAX_TERMS];
+    VsxTerm *term;
     int n_terms;
     VsxRowmap *rowids; /* of rowid-in; NULL if there is none */
 } VsxFilter;
 
+/* 1 if `column = value` depends on the affinity of what the value came from. */
+int vsx_affinity_matters(const VsxColumn *column);
 /* Adds the predicate of a plan word; SQLITE_OK also for values that admit nothing. */
 int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *arg);
 void vsx_filter_clear(VsxFilter *f);
@@ -272,6 +276,10 @@ int vsx_filter_nodes(const VsxFilter *f, VsxVector *v, VsAdmit *admit);
  * not part of it: ask vsx_filter_has. The caller finalises it. */
 int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out);
 int vsx_filter_has(const VsxFilter *f, sqlite3_int64 rowid);
+/* A statement that gives the next `limit` rowids that pass from `from` on (that one
+ * included), upwards or downwards. The caller finalises it. */
+int vsx_filter_scan(const VsxFilter *f, VsxIndex *index, int down, sqlite3_int64 from,
+                    int limit, sqlite3_stmt **out);
 
 /* ---- knn.c: searching for a cursor ---------------------------------------------- */
 
@@ -325,6 +333,9 @@ int vsx_next(sqlite3_vtab_cursor *base);
 int vsx_eof(sqlite3_vtab_cursor *base);
 int vsx_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i);
 int vsx_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid);
+int vsx_find_function(sqlite3_vtab *base, int argc, const char *name,
+                      void (**function)(sqlite3_context *, int, sqlite3_value **),
+                      void **arg);
 /* update.c */
 int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
 /* command.c */

@@ -4,6 +4,11 @@
  * The words are those of plan.c. A predicate on column I becomes the same predicate on
  * that column of the row table, where SQLite's own b-trees, affinities and operators
  * decide; the result is a bitmap of nodes for the walk, or a statement for the scan.
+ *
+ * `column = value` depends on the affinity of the expression that the value came from: in
+ * a plain table '05' = 5 is false if the 5 is a literal (it becomes '5') and true if it
+ * is an INTEGER column of another table ('05' becomes 5). A virtual table sees the 5 only.
+ * Where that matters the SQL here admits what either reading admits.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -97,20 +102,53 @@ static int add_rowids(VsxFilter *f, sqlite3_value *list) {
     return SQLITE_OK;
 }
 
-int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *arg) {
-    VsxTerm *t = &f->term[f->n_terms];
-    if (f->n_terms == VSX_MAX_TERMS || len >= sizeof t->word) {
+/* "c3>=!@NOCASE" or "rowid>=": see plan.c. */
+static int parse_term(const char *word, size_t len, VsxTerm *t) {
+    const char *end = word + len;
+    memset(t, 0, sizeof *t);
+    if (*word == 'c') {
+        char *after = NULL;
+        t->stored = (int)strtol(word + 1, &after, 10);
+        word = after;
+    } else {
+        word += strlen("rowid");
+    }
+    size_t op = strcspn(word, "!@ ");
+    if (op == 0 || op >= sizeof t->op || word + op > end) {
         return SQLITE_ERROR;
     }
-    if (strncmp(word, "rowid-in", len) == 0) {
+    memcpy(t->op, word, op);
+    word += op;
+    t->literal = word < end && *word == '!';
+    word += t->literal;
+    if (word < end && *word == '@') {
+        size_t name = (size_t)(end - ++word);
+        if (name >= sizeof t->collation) {
+            return SQLITE_ERROR;
+        }
+        memcpy(t->collation, word, name);
+    }
+    return SQLITE_OK;
+}
+
+int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *arg) {
+    if (len == 8 && strncmp(word, "rowid-in", len) == 0) {
         return add_rowids(f, arg);
     }
-    memset(t, 0, sizeof *t);
-    memcpy(t->word, word, len);
+    VsxTerm *grown =
+        sqlite3_realloc64(f->term, ((sqlite3_uint64)f->n_terms + 1) * sizeof *grown);
+    if (grown == NULL) {
+        return SQLITE_NOMEM;
+    }
+    f->term = grown;
+    VsxTerm *t = &f->term[f->n_terms];
+    int rc = parse_term(word, len, t);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
     f->n_terms++;
-    return len > 3 && strcmp(t->word + len - 3, "-in") == 0
-               ? each_value(arg, use_term_value, t)
-               : add_value(t, arg);
+    return strcmp(t->op, "-in") == 0 ? each_value(arg, use_term_value, t)
+                                     : add_value(t, arg);
 }
 
 void vsx_filter_clear(VsxFilter *f) {
@@ -120,6 +158,7 @@ void vsx_filter_clear(VsxFilter *f) {
         }
         sqlite3_free(f->term[i].value);
     }
+    sqlite3_free(f->term);
     vsx_rowmap_free(f->rowids);
     memset(f, 0, sizeof *f);
 }
@@ -164,76 +203,180 @@ static void append_literal(sqlite3_str *sql, sqlite3_value *value) {
     }
 }
 
-static void append_in(sqlite3_str *sql, const VsxTerm *t) {
-    sqlite3_str_appendall(sql, " IN (");
+static const VsxColumn *term_column(const VsxSchema *def, const VsxTerm *t) {
+    for (int i = 0; t->stored > 0 && i < def->n_columns; i++) {
+        if (def->column[i].role != VSX_KEY && def->column[i].stored == t->stored) {
+            return &def->column[i];
+        }
+    }
+    return NULL;
+}
+
+/* How SQLite derives the affinity of a column from its declared type (datatype3.html 3.1):
+ * is it TEXT, BLOB (none), or one of the numeric ones? */
+typedef enum Affinity { AFFINITY_BLOB, AFFINITY_TEXT, AFFINITY_NUMERIC } Affinity;
+
+static int type_has(const char *type, const char *part) {
+    size_t n = strlen(part);
+    for (; *type != '\0'; type++) {
+        if (sqlite3_strnicmp(type, part, (int)n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* NULL: the rowid. */
+static Affinity affinity_of(const VsxColumn *column) {
+    const char *type = column == NULL ? "INTEGER" : column->type;
+    if (type_has(type, "INT")) {
+        return AFFINITY_NUMERIC;
+    }
+    if (type_has(type, "CHAR") || type_has(type, "CLOB") || type_has(type, "TEXT")) {
+        return AFFINITY_TEXT;
+    }
+    return *type == '\0' || type_has(type, "BLOB") ? AFFINITY_BLOB : AFFINITY_NUMERIC;
+}
+
+int vsx_affinity_matters(const VsxColumn *column) {
+    return affinity_of(column) != AFFINITY_NUMERIC;
+}
+
+static int tests_equality(const VsxTerm *t) {
+    return strcmp(t->op, "=") == 0 || strcmp(t->op, "-in") == 0 ||
+           strcmp(t->op, "-is") == 0;
+}
+
+/* Can the comparison with a value be read in several ways? (sqlite3CompareAffinity: a
+ * number from a numeric column makes numbers of our texts; one from a column without type
+ * is compared as it is; one without affinity becomes a text beside a TEXT column.) */
+static int is_ambiguous(const VsxColumn *column, const VsxTerm *t, sqlite3_value *value) {
+    int type = sqlite3_value_type(value);
+    return !t->literal && affinity_of(column) != AFFINITY_NUMERIC &&
+           (type == SQLITE_INTEGER || type == SQLITE_FLOAT);
+}
+
+typedef struct TermSql {
+    sqlite3_str *sql;
+    const VsxTerm *term;
+    const char *name;        /* of the column, quoted */
+    const VsxColumn *column; /* NULL: the rowid */
+    int bound;               /* parameters so far */
+} TermSql;
+
+static void append_column(const TermSql *s) {
+    sqlite3_str_appendf(s->sql, "r.%s", s->name);
+    if (*s->term->collation != '\0') {
+        sqlite3_str_appendf(s->sql, " COLLATE \"%w\"", s->term->collation);
+    }
+}
+
+/* "r.c1 >= ?3", and what other readings admit. */
+static void append_comparison(TermSql *s, const char *op) {
+    s->bound++;
+    sqlite3_str_appendall(s->sql, "(");
+    append_column(s);
+    sqlite3_str_appendf(s->sql, " %s ?%d", op, s->bound);
+    if (is_ambiguous(s->column, s->term, s->term->value[0])) {
+        sqlite3_str_appendall(s->sql, " OR ");
+        append_column(s);
+        sqlite3_str_appendf(s->sql, " %s CAST(?%d AS NUMERIC)", op, s->bound);
+        if (!tests_equality(s->term)) { /* a text never equals a number as it is */
+            sqlite3_str_appendall(s->sql, " OR +");
+            append_column(s);
+            sqlite3_str_appendf(s->sql, " %s ?%d", op, s->bound);
+        }
+    }
+    sqlite3_str_appendall(s->sql, ")");
+}
+
+static int is_written_out(const VsxTerm *t) {
+    return t->n_values > MOST_PARAMETERS;
+}
+
+static void append_in_value(TermSql *s, int i, int number) {
+    if (is_written_out(s->term)) {
+        append_literal(s->sql, s->term->value[i]);
+    } else {
+        sqlite3_str_appendf(s->sql, "?%d", number);
+    }
+}
+
+/* "r.c1 IN (?3, ?4)", and what other readings admit. */
+static void append_in(TermSql *s) {
+    const VsxTerm *t = s->term;
+    int first = s->bound + 1;
+    sqlite3_str_appendall(s->sql, "(");
+    append_column(s);
+    sqlite3_str_appendall(s->sql, " IN (");
     for (int i = 0; i < t->n_values; i++) {
-        sqlite3_str_appendall(sql, i == 0 ? "" : ",");
-        if (t->n_values > MOST_PARAMETERS) {
-            append_literal(sql, t->value[i]);
-        } else {
-            sqlite3_str_appendall(sql, "?");
+        sqlite3_str_appendall(s->sql, i == 0 ? "" : ",");
+        append_in_value(s, i, first + i);
+    }
+    sqlite3_str_appendall(s->sql, ")");
+    for (int i = 0; i < t->n_values; i++) {
+        if (is_ambiguous(s->column, t, t->value[i])) {
+            sqlite3_str_appendall(s->sql, " OR ");
+            append_column(s);
+            sqlite3_str_appendall(s->sql, " = CAST(");
+            append_in_value(s, i, first + i);
+            sqlite3_str_appendall(s->sql, " AS NUMERIC)");
         }
     }
-    sqlite3_str_appendall(sql, ")");
-}
-
-static const char *column_name(const VsxSchema *def, const VsxTerm *t) {
-    for (int i = 0; *t->word == 'c' && i < def->n_columns; i++) {
-        if (def->column[i].role != VSX_KEY &&
-            def->column[i].stored == atoi(t->word + 1)) {
-            return def->column[i].source;
-        }
-    }
-    return vsx_rowid_name(def);
-}
-
-/* " AND r.c3 >= ?" for the word "c3>="; the argument is bound later, in order. */
-static void append_term(sqlite3_str *sql, const VsxSchema *def, const VsxTerm *t) {
-    static const struct {
-        const char *word, *sql;
-    } forms[] = {
-        {"-isnot", " IS NOT ?"}, {"-is", " IS ?"},      {"-like", " LIKE ?"},
-        {"-glob", " GLOB ?"},    {"-null", " IS NULL"}, {"-notnull", " IS NOT NULL"},
-        {"<>", " <> ?"},         {"<=", " <= ?"},       {">=", " >= ?"},
-        {"<", " < ?"},           {">", " > ?"},         {"=", " = ?"}};
-    size_t name = strcspn(t->word, "-<>=");
-    const char *op = t->word + name;
-    sqlite3_str_appendf(sql, " AND r.%s", column_name(def, t));
-    if (strcmp(op, "-in") == 0) {
-        append_in(sql, t);
-        return;
-    }
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        if (strcmp(op, forms[i].word) == 0) {
-            sqlite3_str_appendall(sql, forms[i].sql);
-            return;
-        }
-    }
+    sqlite3_str_appendall(s->sql, ")");
+    s->bound += is_written_out(t) ? 0 : t->n_values;
 }
 
 static int takes_value(const VsxTerm *t) {
-    return strstr(t->word, "-null") == NULL && strstr(t->word, "-notnull") == NULL &&
-           t->n_values <= MOST_PARAMETERS;
+    return strcmp(t->op, "-null") != 0 && strcmp(t->op, "-notnull") != 0 &&
+           !is_written_out(t);
 }
 
-/* Prepares `head` (a SELECT ... WHERE ..., taken over) with the terms added and bound. */
-static int prepare_terms(const VsxFilter *f, VsxVector *v, char *head,
-                         sqlite3_stmt **out) {
-    int rc = SQLITE_NOMEM, at = 0;
-    sqlite3_str *sql = sqlite3_str_new(v->index->global->db);
-    if (head != NULL) {
-        sqlite3_str_appendall(sql, head);
-        sqlite3_free(head);
-        for (int i = 0; i < f->n_terms; i++) {
-            append_term(sql, v->index->def, &f->term[i]);
+static void append_term(TermSql *s) {
+    static const struct {
+        const char *word, *sql;
+    } forms[] = {
+        {"-isnot", "IS NOT"}, {"-is", "IS"}, {"-like", "LIKE"}, {"-glob", "GLOB"}};
+    const char *op = s->term->op;
+    if (strcmp(op, "-in") == 0) {
+        append_in(s);
+    } else if (!takes_value(s->term)) {
+        sqlite3_str_appendf(s->sql, "r.%s %s", s->name,
+                            strcmp(op, "-null") == 0 ? "IS NULL" : "IS NOT NULL");
+    } else {
+        for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+            op = strcmp(op, forms[i].word) == 0 ? forms[i].sql : op;
         }
+        append_comparison(s, op);
     }
-    *out = vsx_prepare(v->index, &rc, sqlite3_str_finish(sql));
+}
+
+/* Prepares `head` (a SELECT ... WHERE ..., taken over) with the terms added and bound,
+ * and `tail` after them. */
+static int prepare_terms(const VsxFilter *f, VsxIndex *index, char *head,
+                         const char *tail, sqlite3_stmt **out) {
+    int rc = SQLITE_NOMEM, at = 0;
+    TermSql s = {.sql = sqlite3_str_new(index->global->db)};
+    sqlite3_str_appendall(s.sql, head == NULL ? "" : head);
+    for (int i = 0; head != NULL && i < f->n_terms; i++) {
+        s.term = &f->term[i];
+        s.column = term_column(index->def, s.term);
+        s.name = s.column == NULL ? vsx_rowid_name(index->def) : s.column->source;
+        sqlite3_str_appendall(s.sql, " AND ");
+        append_term(&s);
+    }
+    sqlite3_str_appendall(s.sql, tail);
+    char *text = sqlite3_str_finish(s.sql);
+    if (head == NULL) {
+        sqlite3_free(text);
+        text = NULL;
+    }
+    sqlite3_free(head);
+    *out = vsx_prepare(index, &rc, text);
     for (int i = 0; rc == SQLITE_OK && i < f->n_terms; i++) {
-        for (int j = 0;
-             rc == SQLITE_OK && takes_value(&f->term[i]) && j < f->term[i].n_values;
-             j++) {
-            rc = sqlite3_bind_value(*out, ++at, f->term[i].value[j]);
+        const VsxTerm *t = &f->term[i];
+        for (int j = 0; rc == SQLITE_OK && takes_value(t) && j < t->n_values; j++) {
+            rc = sqlite3_bind_value(*out, ++at, t->value[j]);
         }
     }
     if (rc != SQLITE_OK) {
@@ -243,14 +386,26 @@ static int prepare_terms(const VsxFilter *f, VsxVector *v, char *head,
     return rc;
 }
 
+int vsx_filter_scan(const VsxFilter *f, VsxIndex *index, int down, sqlite3_int64 from,
+                    int limit, sqlite3_stmt **out) {
+    const char *key = vsx_rowid_name(index->def);
+    char tail[64];
+    sqlite3_snprintf(sizeof tail, tail, " ORDER BY 1%s LIMIT %d", down ? " DESC" : "",
+                     limit);
+    return prepare_terms(f, index,
+                         sqlite3_mprintf("SELECT r.%s FROM %s r WHERE r.%s %s %lld", key,
+                                         index->rows, key, down ? "<=" : ">=", from),
+                         tail, out);
+}
+
 int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out) {
     const VsxIndex *i = v->index;
     const char *column = i->def->column[i->def->vector[v->number]].source;
     return prepare_terms(
-        f, v,
+        f, v->index,
         sqlite3_mprintf("SELECT r.%s, r.%s FROM %s r WHERE r.%s IS NOT NULL",
                         vsx_rowid_name(i->def), column, i->rows, column),
-        out);
+        "", out);
 }
 
 /* ---- nodes ---------------------------------------------------------------------- */
@@ -283,11 +438,11 @@ static int admit_by_terms(const VsxFilter *f, VsxVector *v, VsAdmit *admit,
     const VsxIndex *i = v->index;
     const char *key = vsx_rowid_name(i->def);
     int rc =
-        prepare_terms(f, v,
+        prepare_terms(f, v->index,
                       sqlite3_mprintf("SELECT r.%s, m.node FROM %s r LEFT JOIN "
                                       "\"%w\".\"%w_map%d\" m ON m.rowid = r.%s WHERE 1",
                                       key, i->rows, i->schema, i->table, v->number, key),
-                      &stmt);
+                      "", &stmt);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         sqlite3_int64 rowid = sqlite3_column_int64(stmt, 0);
         uint32_t node = VS_NIL;

@@ -4,20 +4,32 @@
  * The plan is a line of words in idxStr, so that EXPLAIN QUERY PLAN shows it and xFilter
  * reads it. The first word is the kind; each later word takes one argument of xFilter:
  *
- *     scan                  all rows, in order of rowid
+ *     scan | scan-desc      the rows that pass, in order of rowid
  *     point rowid=          one row
  *     knn:N match ...       nearest rows by vector column number N, in order of distance
  *
  *     k=  ef=  exact=       the hidden columns
  *     limit  offset         hints for the size of the first batch, never a bound
- *     rowid=  rowid-in      admitted rows
- *     cI=  cI<  cI<=  cI>  cI>=  cI<>  cI-is  cI-isnot  cI-like  cI-glob  cI-null
- *     cI-notnull  cI-in     a predicate on column I of the row table, evaluated there
- *     on NAME               ends the line: the vector column, for the reader
+ *     d<  d<=  d>  d>=  d=  bounds of the distance
+ *     rowid-in  rowidOP     admitted rows
+ *     cIOP                  a predicate on column I of the row table, evaluated there;
+ *                           OP is = < <= > >= <> -is -isnot -like -glob -null -notnull
+ *                           -in; after it may follow "!" (the other side is a literal)
+ *                           and "@NAME" (the collation that it compares with)
+ *     recheck  on NAME      end the line and take no argument: SQLite will call match()
+ *                           too; the vector column, for the reader
+ *
+ * Which of exact scan, walk, filtered walk, stream or range search a knn becomes is
+ * chosen in xFilter, when it is known how many rows pass (knn.c).
  *
  * The costs steer rather than tell the truth (SQLite would not discount a streamed table
  * by LIMIT): a walk costs what a LIMIT query would, so that it wins in joins unless the
  * other side is known to give very few rows.
+ *
+ * What SQLite compares again. A value arrives as it is; whether the expression that it
+ * came from has an affinity, which decides how `text_column = value` compares, is known
+ * only of literals. For others the filter admits what either reading admits (filter.c)
+ * and SQLite, not told to omit its own test, keeps what is right.
  */
 #include <string.h>
 
@@ -27,6 +39,9 @@
 #define SQLITE_INDEX_CONSTRAINT_LIMIT 73
 #define SQLITE_INDEX_CONSTRAINT_OFFSET 74
 #endif
+
+/* Of later constraints SQLite does not omit its own test (where.c, "i<16"). */
+enum { FIRST_NOT_OMITTED = 16 };
 
 typedef struct Plan {
     const VsxSchema *def;
@@ -78,41 +93,82 @@ static const char *operator_word(int op) {
     }
 }
 
-/* A predicate on a column of the row table. */
-static void use_filter(Plan *p, int i) {
+/* A collation as a word of the plan can hold it. */
+static int plain_name(const char *name) {
+    size_t n = strlen(name);
+    return n > 0 && n < VSX_COLLATION_MAX && strcspn(name, " !@\"'") == n;
+}
+
+/* The operator of a constraint, "-in" for an IN that we take as a whole; NULL: not ours.
+ */
+static const char *take_operator(const Plan *p, int i) {
+    int op = p->info->aConstraint[i].op;
+    if (op == SQLITE_INDEX_CONSTRAINT_EQ && sqlite3_vtab_in(p->info, i, -1)) {
+        sqlite3_vtab_in(p->info, i, 1);
+        return "-in";
+    }
+    return operator_word(op);
+}
+
+static int compares_values(int op) {
+    return op != SQLITE_INDEX_CONSTRAINT_LIKE && op != SQLITE_INDEX_CONSTRAINT_GLOB &&
+           op != SQLITE_INDEX_CONSTRAINT_ISNULL &&
+           op != SQLITE_INDEX_CONSTRAINT_ISNOTNULL;
+}
+
+/* A predicate on a column of the row table. *indexed is set if a b-tree serves it. */
+static void use_filter(Plan *p, int i, int *indexed) {
     const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
     const VsxColumn *column = &p->def->column[c->iColumn];
-    const char *word = operator_word(c->op);
     const char *collation = sqlite3_vtab_collation(p->info, i);
-    if (word == NULL || column->role == VSX_VECTOR || p->n_args >= VSX_MAX_TERMS ||
-        sqlite3_stricmp(collation == NULL ? "BINARY" : collation,
-                        column->collation == NULL ? "BINARY" : column->collation) != 0) {
+    sqlite3_value *literal = NULL;
+    int values = compares_values(c->op);
+    collation = collation == NULL ? "BINARY" : collation;
+    if (column->role == VSX_VECTOR || operator_word(c->op) == NULL ||
+        (values && !plain_name(collation))) {
         return;
     }
+    int known =
+        values && sqlite3_vtab_rhs_value(p->info, i, &literal) == SQLITE_OK && literal;
+    const char *word = take_operator(p, i);
+    int sure = known || !values || !vsx_affinity_matters(column);
     int pattern =
         c->op == SQLITE_INDEX_CONSTRAINT_LIKE || c->op == SQLITE_INDEX_CONSTRAINT_GLOB;
-    if (c->op == SQLITE_INDEX_CONSTRAINT_EQ && sqlite3_vtab_in(p->info, i, -1)) {
-        sqlite3_vtab_in(p->info, i, 1);
-        word = "-in";
+    use(p, i, sure && !pattern);
+    sqlite3_str_appendf(p->text, " c%d%s%s", column->stored, word, known ? "!" : "");
+    if (values && sqlite3_stricmp(collation, "BINARY") != 0) {
+        sqlite3_str_appendf(p->text, "@%s", collation);
     }
-    use(p, i, !pattern);
-    sqlite3_str_appendf(p->text, " c%d%s", column->stored, word);
+    *indexed |= column->indexed && c->op != SQLITE_INDEX_CONSTRAINT_NE;
 }
 
 static void use_rowid(Plan *p, int i) {
-    if (p->info->aConstraint[i].op != SQLITE_INDEX_CONSTRAINT_EQ) {
-        return;
-    }
-    if (sqlite3_vtab_in(p->info, i, -1)) {
+    int op = p->info->aConstraint[i].op;
+    if (op == SQLITE_INDEX_CONSTRAINT_EQ && sqlite3_vtab_in(p->info, i, -1)) {
         sqlite3_vtab_in(p->info, i, 1);
         use(p, i, 1);
         sqlite3_str_appendall(p->text, " rowid-in");
-    } else if (!p->k_given) {
+    } else if (op == SQLITE_INDEX_CONSTRAINT_EQ && !p->k_given) {
         /* With k a single rowid filters afterwards: k counts the neighbours that a join
          * offers. */
         use(p, i, 1);
         sqlite3_str_appendall(p->text, " rowid=");
         p->by_rowid = 1;
+    } else if (op != SQLITE_INDEX_CONSTRAINT_EQ && operator_word(op) != NULL &&
+               compares_values(op)) {
+        use(p, i, 1);
+        sqlite3_str_appendf(p->text, " rowid%s", operator_word(op));
+    }
+}
+
+/* SQLite compares the distance again: the bound ends the search, and no more. */
+static void use_distance(Plan *p, int i) {
+    int op = p->info->aConstraint[i].op;
+    if (op == SQLITE_INDEX_CONSTRAINT_EQ || op == SQLITE_INDEX_CONSTRAINT_LT ||
+        op == SQLITE_INDEX_CONSTRAINT_LE || op == SQLITE_INDEX_CONSTRAINT_GT ||
+        op == SQLITE_INDEX_CONSTRAINT_GE) {
+        use(p, i, 0);
+        sqlite3_str_appendf(p->text, " d%s", operator_word(op));
     }
 }
 
@@ -120,7 +176,7 @@ static void use_rowid(Plan *p, int i) {
 static void use_constraint(Plan *p, int i) {
     const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
     static const char *const hidden[] = {NULL, " k=", " ef=", " exact="};
-    int h = c->iColumn - p->def->n_columns;
+    int h = c->iColumn - p->def->n_columns, indexed = 0;
     if (!c->usable || i == p->match) {
         return;
     }
@@ -138,15 +194,19 @@ static void use_constraint(Plan *p, int i) {
     } else if (h >= VSX_K && h <= VSX_EXACT && c->op == SQLITE_INDEX_CONSTRAINT_EQ) {
         use(p, i, 1);
         sqlite3_str_appendall(p->text, hidden[h]);
+    } else if (h == VSX_DISTANCE) {
+        use_distance(p, i);
     } else if (h < 0 && c->iColumn >= 0) {
-        use_filter(p, i);
+        use_filter(p, i, &indexed);
     }
 }
 
-static int order_is_distance(const VsxSchema *def, const sqlite3_index_info *info) {
+/* Only a plain ORDER BY may take our order: DISTINCT and GROUP BY need equal distances
+ * side by side, and a stream gives what it found late at its end. */
+static int order_is_distance(const VsxSchema *def, sqlite3_index_info *info) {
     return info->nOrderBy == 1 &&
            info->aOrderBy[0].iColumn == def->n_columns + VSX_DISTANCE &&
-           !info->aOrderBy[0].desc;
+           !info->aOrderBy[0].desc && sqlite3_vtab_distinct(info) == 0;
 }
 
 static void plan_knn(Plan *p) {
@@ -169,6 +229,10 @@ static void plan_knn(Plan *p) {
     info->estimatedCost = p->by_rowid ? 60 : 100;
     info->estimatedRows = p->by_rowid ? 1 : 10;
     info->idxFlags = p->by_rowid ? SQLITE_INDEX_SCAN_UNIQUE : 0;
+    if (p->match >= FIRST_NOT_OMITTED) {
+        sqlite3_str_appendall(p->text, " recheck");
+    }
+    sqlite3_str_appendf(p->text, " on %s", p->def->column[column].name);
 }
 
 static void plan_rows(Plan *p) {
@@ -189,12 +253,26 @@ static void plan_rows(Plan *p) {
         info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
         return;
     }
-    sqlite3_str_appendall(p->text, "scan");
-    info->estimatedCost = 1e6;
-    info->estimatedRows = 100000;
-    info->orderByConsumed = info->nOrderBy == 1 &&
-                            is_rowid(p->def, info->aOrderBy[0].iColumn) &&
-                            !info->aOrderBy[0].desc;
+    int by_rowid = info->nOrderBy == 1 && is_rowid(p->def, info->aOrderBy[0].iColumn);
+    int indexed = 0, filters = 0;
+    sqlite3_str_appendall(p->text,
+                          by_rowid && info->aOrderBy[0].desc ? "scan-desc" : "scan");
+    for (int i = 0; i < info->nConstraint; i++) {
+        const struct sqlite3_index_constraint *c = &info->aConstraint[i];
+        int before = p->n_args;
+        if (c->usable && is_rowid(p->def, c->iColumn)) {
+            use_rowid(p, i);
+            indexed |= p->n_args > before;
+        } else if (c->usable && c->iColumn >= 0 && c->iColumn < p->def->n_columns &&
+                   operator_word(c->op) != NULL) {
+            use_filter(p, i, &indexed);
+        }
+        filters += p->n_args - before;
+    }
+    /* nothing is known of the table: a million rows, of which an index finds 1 % */
+    info->estimatedRows = indexed ? 10000 : filters > 0 ? 100000 : 1000000;
+    info->estimatedCost = indexed ? 3e4 : 3e6;
+    info->orderByConsumed = by_rowid;
 }
 
 /* The mask of columns that xColumn will be asked for, in an int: bit 30 stands for all
@@ -236,10 +314,6 @@ int vsx_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
         plan_knn(&p);
     } else {
         plan_rows(&p);
-    }
-    if (p.match >= 0) {
-        sqlite3_str_appendf(p.text, " on %s",
-                            p.def->column[info->aConstraint[p.match].iColumn].name);
     }
     info->idxNum = columns_used(info->colUsed);
     info->idxStr = sqlite3_str_finish(p.text);

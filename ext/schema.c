@@ -3,7 +3,7 @@
  *
  *     definition := name type "[" dims "]" option*          vector column
  *                 | name INTEGER PRIMARY KEY                the rowid
- *                 | name [type] [PARTITION KEY | INDEXED]   metadata
+ *                 | name [type] [COLLATE name] [PARTITION KEY | INDEXED]    metadata
  *                 | "+" name [type]                         auxiliary
  *                 | "content" "=" table | "content_rowid" "=" name
  *     option     := word "=" word
@@ -247,10 +247,19 @@ int vsx_params_parse(const char *text, VsxColumn *column) {
  * nodes). */
 static int is_constraint(Token t) {
     static const char *const words[] = {
-        "unique",  "not",           "null",      "check",      "references",
-        "default", "collate",       "generated", "constraint", "on",
-        "hidden",  "autoincrement", "as",        "deferrable", "initially"};
+        "unique",        "not",       "null",       "check",    "references",
+        "default",       "generated", "constraint", "on",       "hidden",
+        "autoincrement", "as",        "deferrable", "initially"};
     return CHOICE(t, words) >= 0;
+}
+
+static int parse_collation(VsxColumn *c, Token name, char **err) {
+    if ((name.kind != WORD && name.kind != QUOTED) || c->collation != NULL) {
+        *err = sqlite3_mprintf("column %s: expected one COLLATE and its name", c->name);
+        return SQLITE_ERROR;
+    }
+    c->collation = token_name(name);
+    return c->collation == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
 
 static int parse_scalar(VsxColumn *c, const char *at, char **err) {
@@ -270,11 +279,17 @@ static int parse_scalar(VsxColumn *c, const char *at, char **err) {
             }
             c->role = token_is(t, "primary") ? VSX_KEY : c->role;
             c->indexed |= token_is(t, "partition");
+        } else if (token_is(t, "collate")) {
+            int rc = parse_collation(c, next_token(&at), err);
+            if (rc != SQLITE_OK) {
+                return rc;
+            }
         } else if (is_constraint(t)) {
             *err = sqlite3_mprintf("column %s: constraints (%.*s) are not supported",
                                    c->name, t.len, t.text);
             return SQLITE_ERROR;
-        } else if (t.kind == WORD && !c->indexed && c->role != VSX_KEY) {
+        } else if (t.kind == WORD && !c->indexed && c->role != VSX_KEY &&
+                   c->collation == NULL) {
             type_end = t.text + t.len;
         } else {
             *err = sqlite3_mprintf("column %s: cannot read '%s'", c->name, t.text);

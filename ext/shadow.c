@@ -103,6 +103,9 @@ static int create_rows(sqlite3 *db, const char *schema, const char *table,
             if (c->role != VSX_KEY && (c->role == VSX_VECTOR) == vectors) {
                 sqlite3_str_appendf(sql, ", c%d %s", c->stored,
                                     vectors ? "BLOB" : c->type);
+                if (c->collation != NULL) {
+                    sqlite3_str_appendf(sql, " COLLATE \"%w\"", c->collation);
+                }
             }
         }
     }
@@ -411,13 +414,10 @@ static char *row_last_sql(const VsxIndex *index) {
 }
 
 static char *row_sql(const VsxIndex *index, VsxRowSql which) {
-    const char *rows = index->rows, *key = vsx_rowid_name(index->def);
+    const char *rows = index->rows;
     switch (which) {
     case VSX_ROW_GET:
         return row_get_sql(index);
-    case VSX_ROW_NEXT:
-        return sqlite3_mprintf(
-            "SELECT r.%s FROM %s r WHERE r.%s >= ?1 ORDER BY 1 LIMIT 64", key, rows, key);
     case VSX_ROW_LAST:
         return row_last_sql(index);
     case VSX_ROW_REPLACE:
