@@ -16,6 +16,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 MODULES = [
     "vecsql",
+    "vecsql._bind",
     "vecsql._catalog",
     "vecsql._chunk",
     "vecsql._convert",

@@ -142,11 +142,8 @@ def test_another_model_is_refused_with_both_names(db, driver, tmp_path):
     vecsql.register_embedder(second, Lengths("new-model"))
     with pytest.raises(vecsql.ModelMismatchError, match=r"notes.embedding.*old-model.*new-model"):
         vecsql._registry.embedder_for(second, index_of(second, "notes"))
-    with pytest.raises(Exception, match=r"old-model|user-defined function"):
+    with pytest.raises(Exception, match=r"'old-model'.*'new-model'"):
         second.execute("INSERT INTO notes(body) VALUES('x')")
-    error = vecsql._registry.last_error(second)
-    assert "'old-model'" in str(error)
-    assert "'new-model'" in str(error)
 
 
 def test_another_model_of_the_same_name_is_refused(db):

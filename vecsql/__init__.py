@@ -10,10 +10,23 @@
 
 from sqlite3 import Warning
 
+from vecsql._bind import vector
 from vecsql._catalog import IndexInfo, indexes
 from vecsql._chunk import Chunk, chunk
 from vecsql._collections import Collection, read_beir, read_qrels, read_run, write_run
 from vecsql._convert import f32
+from vecsql._dbapi import (
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+    apilevel,
+    paramstyle,
+    threadsafety,
+)
 from vecsql._embed import Embedder, StaticEmbedder
 from vecsql._errors import (
     ConversionError,
@@ -45,12 +58,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Arm",
+    "Binary",
     "Chunk",
     "Collection",
     "Comparison",
     "ConversionError",
     "DataError",
     "DatabaseError",
+    "Date",
+    "DateFromTicks",
     "Embedder",
     "EmbedderError",
     "Error",
@@ -69,11 +85,16 @@ __all__ = [
     "SchemaError",
     "Scores",
     "StaticEmbedder",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
     "Tuning",
     "Warning",
     "__version__",
     "add_full_text",
     "add_metadata_index",
+    "apilevel",
     "chunk",
     "compare",
     "connect",
@@ -86,12 +107,15 @@ __all__ = [
     "indexes",
     "load",
     "loadable_path",
+    "paramstyle",
     "read_beir",
     "read_qrels",
     "read_run",
     "register_embedder",
     "score",
     "search",
+    "threadsafety",
     "tune",
+    "vector",
     "write_run",
 ]

@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from vecsql._dbapi import apsw_cursor_class, connection_class, register_vector_type
 from vecsql._errors import LoadError
 
 if TYPE_CHECKING:
@@ -140,9 +141,13 @@ def connect(
     """Opens a database with the extension loaded; returns the driver's own connection.
 
     ``driver`` is ``"sqlite3"`` (the standard library's, also where it was built without extension
-    loading), ``"pysqlite3"`` or ``"apsw"``. ``vec0``: see `load`. ``kwargs`` go to the driver's
-    connect. Do not open one database file through two drivers in one process: two SQLite libraries
-    drop each other's locks.
+    loading) or ``"pysqlite3"``, which are PEP 249, or ``"apsw"``. ``vec0``: see `load`. ``kwargs`` go
+    to the driver's connect. Do not open one database file through two drivers in one process: two SQLite
+    libraries drop each other's locks.
+
+    Cursors of the connection bind vectors: arrays, lists of numbers, tensors. With sqlite3's
+    ``detect_types``, columns of the type VECTOR come back as arrays. (Both need the driver's
+    default ``factory``.)
 
     Raises `LoadError` with a remedy if the driver is not installed or cannot load the extension.
 
@@ -150,14 +155,20 @@ def connect(
     >>> db.execute("SELECT vec_length('[1, 2, 3]')").fetchone()
     (3,)
     """
+    if driver in ("sqlite3", "pysqlite3"):
+        dbapi = sqlite3 if driver == "sqlite3" else _import(driver, "pysqlite3-binary").dbapi2
+        kwargs.setdefault("factory", connection_class(dbapi))
+        if kwargs.get("detect_types"):
+            register_vector_type(dbapi)
     if driver == "sqlite3":
         if not hasattr(sqlite3.Connection, "enable_load_extension"):
             return _connect_automatic(database, vec0, kwargs)
         conn: Any = sqlite3.connect(database, **kwargs)
     elif driver == "pysqlite3":
-        conn = _import(driver, "pysqlite3-binary").connect(database, **kwargs)
+        conn = dbapi.connect(database, **kwargs)
     elif driver == "apsw":
         conn = _import(driver, "apsw").Connection(os.fspath(database), **kwargs)
+        conn.cursor_factory = apsw_cursor_class()
     else:
         raise LoadError(f"unknown driver {driver!r}: 'sqlite3', 'pysqlite3' or 'apsw'")
     try:

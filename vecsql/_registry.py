@@ -86,6 +86,9 @@ class Registry:
 def registry_of(conn: Any) -> Registry:
     """Returns the registry of a connection; makes it, with its SQL functions, at the first use."""
     db = driver_of(conn)
+    if getattr(db.conn, "vecsql_registry", None) is not None:
+        known: Registry = db.conn.vecsql_registry
+        return known
     try:
         found = _registries.get(db.value("SELECT vecsql_registry()"))
     except Exception:  # "no such function", each driver's own class
@@ -101,6 +104,8 @@ def registry_of(conn: Any) -> Registry:
     def embed_as(value: Any, model_id: Any, checksum: Any) -> bytes | None:
         return _embedded(registry.find(model_id, checksum, "the index"), value, "vecsql_embed")
 
+    if hasattr(db.conn, "vecsql_registry"):  # a connection of vecsql.connect
+        db.conn.vecsql_registry = registry
     _create(db.conn, "vecsql_registry", 0, identify, registry)
     _create(db.conn, "vecsql_embed", 3, embed_as, registry)
     return registry
@@ -162,13 +167,6 @@ def default_embedder(conn: Any) -> Embedder:
     return registry.by_name["embed"].embedder
 
 
-def last_error(conn: Any) -> Exception | None:
-    """Takes what the latest failed SQL function of the connection raised, once."""
-    registry = registry_of(conn)
-    error, registry.last_error = registry.last_error, None
-    return error
-
-
 # --- checksums -----------------------------------------------------------------------------------
 
 
@@ -203,6 +201,7 @@ def _create(
     conn: Any, name: str, arguments: int, function: Callable[..., Any], registry: Registry
 ) -> None:
     def called(*values: Any) -> Any:
+        registry.last_error = None
         try:
             return function(*values)
         except Exception as e:

@@ -17,6 +17,8 @@ from vecsql._errors import SchemaError
 from vecsql._registry import checksum_of, default_embedder, register_embedder, registry_of
 
 _BATCH = 512
+# The affinity of BLOB, and a first word that sqlite3's detect_types knows (_bind.vector).
+VECTOR_TYPE = "VECTOR BLOB"
 _TYPES = {str: "TEXT", int: "INTEGER", float: "REAL", bytes: "BLOB", bool: "INTEGER"}
 
 
@@ -81,7 +83,7 @@ def create_index(
         )
         _check_new(db, info, mode)
         if column.lower() not in map(str.lower, columns(db, table)):
-            db.run(f"ALTER TABLE main.{quote(table)} ADD COLUMN {quote(column)} BLOB")
+            db.run(f"ALTER TABLE main.{quote(table)} ADD COLUMN {quote(column)} {VECTOR_TYPE}")
         if info.mode == "trigger" and model is not None:
             fill(db, info, model)
         create_virtual_table(db, info, options)
@@ -131,7 +133,9 @@ def create_table(
                 known = ", ".join(t.__name__ for t in _TYPES)
                 raise SchemaError(f"{table}.{name}: expected SQL or one of {known}, got {kind!r}")
             parts.append(f"{quote(name)} {kind if isinstance(kind, str) else _TYPES[kind]}")
-        db.run(f"CREATE TABLE main.{quote(table)}({', '.join(parts)}, {quote(column)} BLOB)")
+        db.run(
+            f"CREATE TABLE main.{quote(table)}({', '.join(parts)}, {quote(column)} {VECTOR_TYPE})"
+        )
         return create_index(db, table, column, text=text, **index)
 
 
