@@ -17,6 +17,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 MODULES = [
     "vecsql",
     "vecsql._bind",
+    "vecsql._bulk",
     "vecsql._catalog",
     "vecsql._chunk",
     "vecsql._convert",
@@ -29,6 +30,8 @@ MODULES = [
     "vecsql._search",
     "vecsql._registry",
     "vecsql._schema",
+    "vecsql._sync",
+    "vecsql._rows",
 ]
 
 

@@ -11,6 +11,7 @@
 from sqlite3 import Warning
 
 from vecsql._bind import vector
+from vecsql._bulk import bulk_insert
 from vecsql._catalog import IndexInfo, indexes
 from vecsql._chunk import Chunk, chunk
 from vecsql._collections import Collection, read_beir, read_qrels, read_run, write_run
@@ -51,8 +52,10 @@ from vecsql._fusion import Arm
 from vecsql._load import connect, load, loadable_path
 from vecsql._metrics import Comparison, Scores, compare, score
 from vecsql._registry import register_embedder
+from vecsql._rows import delete, insert, update, upsert
 from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
 from vecsql._search import Hit, search
+from vecsql._sync import sync
 
 __version__ = "0.1.0"
 
@@ -95,16 +98,19 @@ __all__ = [
     "add_full_text",
     "add_metadata_index",
     "apilevel",
+    "bulk_insert",
     "chunk",
     "compare",
     "connect",
     "create_index",
     "create_table",
+    "delete",
     "drop_index",
     "evaluate",
     "f32",
     "fts_query",
     "indexes",
+    "insert",
     "load",
     "loadable_path",
     "paramstyle",
@@ -114,8 +120,11 @@ __all__ = [
     "register_embedder",
     "score",
     "search",
+    "sync",
     "threadsafety",
     "tune",
+    "update",
+    "upsert",
     "vector",
     "write_run",
 ]

@@ -1,8 +1,7 @@
 """Batches of texts to vectors, with a cache in the file: vecsql_cache(model, hash, vector).
 
 The cache spares slow and paid models a text that they have seen; the bundled model is faster than
-the look-up and does without. Rows are written in the caller's transaction, so the cache cannot be
-ahead of, or behind, the vectors that it was made with. To empty it: DELETE FROM vecsql_cache.
+the look-up and does without. To empty it: DELETE FROM vecsql_cache.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vecsql._catalog import has_table
-from vecsql._driver import driver_of
+from vecsql._driver import Db, driver_of
 from vecsql._embed import Embedder, StaticEmbedder, encode_checked
 
 if TYPE_CHECKING:
@@ -31,11 +30,14 @@ def text_hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_HASH_BYTES]
 
 
-def encode_texts(conn: Any, embedder: Embedder, texts: Sequence[str]) -> NDArray[np.float32]:
+def encode_texts(
+    conn: Any, embedder: Embedder, texts: Sequence[str], *, store: bool = False
+) -> NDArray[np.float32]:
     """Encodes texts in one batch; float32 of shape (len(texts), dim).
 
     A text that occurs twice is encoded once. What the embedder had to compute goes into the
-    file's cache if a transaction is open; otherwise the cache is only read.
+    file's cache if a transaction is open, or in one of its own with ``store``, which keeps a slow
+    model from holding the write lock; else the cache is only read.
     """
     import numpy as np
 
@@ -43,17 +45,16 @@ def encode_texts(conn: Any, embedder: Embedder, texts: Sequence[str]) -> NDArray
     if isinstance(embedder, StaticEmbedder):
         vectors = encode_checked(embedder, distinct)
     else:
-        vectors = _with_cache(conn, embedder, distinct)
+        vectors = _with_cache(driver_of(conn), embedder, distinct, store)
     if len(distinct) == len(texts):
         return vectors
     place = {text: i for i, text in enumerate(distinct)}
     return np.ascontiguousarray(vectors[[place[text] for text in texts]])
 
 
-def _with_cache(conn: Any, embedder: Embedder, texts: list[str]) -> NDArray[np.float32]:
+def _with_cache(db: Db, embedder: Embedder, texts: list[str], store: bool) -> NDArray[np.float32]:
     import numpy as np
 
-    db = driver_of(conn)
     out = np.empty((len(texts), embedder.dim), np.float32)
     missing = []
     cached = has_table(db, "vecsql_cache")
@@ -66,13 +67,14 @@ def _with_cache(conn: Any, embedder: Embedder, texts: list[str]) -> NDArray[np.f
             out[i] = np.frombuffer(blob, "<f4")
     if missing:
         out[missing] = encode_checked(embedder, [texts[i] for i in missing])
-        if db.in_transaction:
-            db.run(_DDL)
-            db.run_many(
-                "REPLACE INTO main.vecsql_cache(model, hash, vector) VALUES(?, ?, ?)",
-                [
-                    (embedder.model_id, text_hash(texts[i]), out[i].astype("<f4").tobytes())
-                    for i in missing
-                ],
-            )
+        if store or db.in_transaction:
+            with db.transaction():
+                db.run(_DDL)
+                db.run_many(
+                    "REPLACE INTO main.vecsql_cache(model, hash, vector) VALUES(?, ?, ?)",
+                    [
+                        (embedder.model_id, text_hash(texts[i]), out[i].astype("<f4").tobytes())
+                        for i in missing
+                    ],
+                )
     return out

@@ -141,9 +141,9 @@ def connect(
     """Opens a database with the extension loaded; returns the driver's own connection.
 
     ``driver`` is ``"sqlite3"`` (the standard library's, also where it was built without extension
-    loading) or ``"pysqlite3"``, which are PEP 249, or ``"apsw"``. ``vec0``: see `load`. ``kwargs`` go
-    to the driver's connect. Do not open one database file through two drivers in one process: two SQLite
-    libraries drop each other's locks.
+    loading) or ``"pysqlite3"``, which are PEP 249, or ``"apsw"``. ``vec0``: see `load`. ``kwargs``
+    go to the driver's connect. Do not open one database file through two drivers in one process:
+    two SQLite libraries drop each other's locks.
 
     Cursors of the connection bind vectors: arrays, lists of numbers, tensors. With sqlite3's
     ``detect_types``, columns of the type VECTOR come back as arrays. (Both need the driver's

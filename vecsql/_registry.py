@@ -15,7 +15,6 @@ import itertools
 import logging
 import weakref
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from vecsql._catalog import IndexInfo
@@ -38,11 +37,22 @@ class Model:
     def __init__(self, embedder: Embedder):
         self.embedder = embedder
         self.verified: set[str] = set()  # the checksums that it was found to have
-        self.encode = lru_cache(maxsize=_CACHED_TEXTS)(self._encode)
+        self._latest: dict[str, bytes] = {}
 
-    def _encode(self, text: str) -> bytes:
-        vector = encode_checked(self.embedder, [text])[0]
-        return bytes(vector.astype("<f4", copy=False))
+    def encode(self, text: str) -> bytes:
+        """One text as a float32 blob."""
+        known = self._latest.get(text)
+        if known is None:
+            vector = encode_checked(self.embedder, [text])[0]
+            known = bytes(vector.astype("<f4", copy=False))
+            self.remember(text, known)
+        return known
+
+    def remember(self, text: str, blob: bytes) -> None:
+        """Feeds a vector that was computed in a batch, for the triggers to come."""
+        if len(self._latest) >= _CACHED_TEXTS:
+            del self._latest[next(iter(self._latest))]  # the oldest
+        self._latest[text] = blob
 
 
 class Registry:
@@ -151,12 +161,17 @@ def embedder_for(conn: Any, info: IndexInfo) -> Embedder:
     Raises `ModelMismatchError` if the connection has another one, `SchemaError` if the model of
     the index is not known because its vectors are given by the caller.
     """
+    return model_for(conn, info).embedder
+
+
+def model_for(conn: Any, info: IndexInfo) -> Model:
+    """As `embedder_for`; the result remembers the vectors of the latest texts."""
     if info.model_id is None:
         raise SchemaError(
             f"{info.label} has no model: its vectors are given by the caller, so pass a vector "
             "instead of a text, or make the index with vecsql.create_index(..., text=...)"
         )
-    return registry_of(conn).find(info.model_id, info.checksum, info.label).embedder
+    return registry_of(conn).find(info.model_id, info.checksum, info.label)
 
 
 def default_embedder(conn: Any) -> Embedder:
@@ -174,6 +189,14 @@ def checksum_of(embedder: Embedder) -> str:
     """A fingerprint of a model: the head of its answer to a fixed text, as float16 in hex."""
     head = encode_checked(embedder, [_PROBE])[0][:_PROBE_DIMS]
     return str(head.astype("<f2").tobytes().hex())
+
+
+def enroll(conn: Any, embedder: Embedder) -> str:
+    """Makes an embedder known to a connection; returns its checksum, which counts as verified."""
+    model = registry_of(conn).add(embedder)
+    checksum = checksum_of(embedder)
+    model.verified.add(checksum)
+    return checksum
 
 
 def same_model(a: str, b: str) -> bool:

@@ -65,11 +65,15 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yields a function that takes how many more are done; shows a bar and the rate on stderr."""
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yields a function that takes how many more are done; shows a bar and the rate on stderr.
+
+    ``total`` is None where it is not known.
+    """
     if total == 0:
         yield lambda n: None
         return
+    of = "" if total is None else f"/{total}"
     started = time.perf_counter()
     done = 0
 
@@ -108,8 +112,8 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
         nonlocal done
         done += n
         if sys.stderr.isatty():
-            print(f"\r{label} {done}/{total}  {rate():,.0f}/s ", end="", file=sys.stderr)
+            print(f"\r{label} {done}{of}  {rate():,.0f}/s ", end="", file=sys.stderr)
 
     yield count
     end = "\r" if sys.stderr.isatty() else ""
-    print(f"{end}{label} {done}/{total}  {rate():,.0f}/s", file=sys.stderr)
+    print(f"{end}{label} {done}{of}  {rate():,.0f}/s", file=sys.stderr)

@@ -14,7 +14,7 @@ from vecsql._catalog import IndexInfo, Mode, columns, has_table, index_of, regis
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import Embedder, as_embedder
 from vecsql._errors import SchemaError
-from vecsql._registry import checksum_of, default_embedder, register_embedder, registry_of
+from vecsql._registry import default_embedder, enroll, register_embedder, registry_of
 
 _BATCH = 512
 # The affinity of BLOB, and a first word that sqlite3's detect_types knows (_bind.vector).
@@ -78,7 +78,7 @@ def create_index(
             dim=model.dim if model is not None else dim or 0,
             metric=metric,
             model_id=model.model_id if model is not None else None,
-            checksum=checksum_of(model) if model is not None else None,
+            checksum=enroll(db, model) if model is not None else None,
             mode=mode if texts else "none",
         )
         _check_new(db, info, mode)
@@ -283,9 +283,7 @@ def _model(
         model = default_embedder(db)
     else:
         model = as_embedder(embedder)
-        if "embed" in registry_of(db).by_name:
-            registry_of(db).add(model)
-        else:
+        if "embed" not in registry_of(db).by_name:
             register_embedder(db, model)
     if dim is not None and dim != model.dim:
         raise SchemaError(f"{table}: dim={dim}, but {model.model_id} makes {model.dim} dimensions")

@@ -4,14 +4,16 @@ Mode "trigger": the vector is computed in the writing statement, where it is NUL
 or where an UPDATE changed the text but not the vector. Bulk writers hand vectors in and pay
 nothing. The computing UPDATE fires the index's own triggers.
 
-Mode "sync": the table accepts writes from any SQLite, with neither the extension nor a model, so
-the index's own triggers are dropped, and each change appends a row to vecsql_queue:
+Mode "sync": the table accepts writes from any SQLite, with neither the extension nor a model. The
+index's own triggers are dropped; each change notes its row in vecsql_queue, which `vecsql.sync`
+works off:
 
-    vecsql_queue(id, idx, row, embed)   row of the table of index idx changed; embed: compute its
-                                        vector from its text, else it only has to be indexed
+    vecsql_queue(idx, row, embed)   row of the table of index idx changed. embed 1: compute its
+                                    vector from its text; 0: only index it
 
-The queue is append-only: an upsert in a trigger would change meaning under INSERT OR REPLACE.
-`vecsql.sync` works it off.
+The latest change that says anything about the vector wins: a text that changed makes it due, a
+vector that was written makes it given. No upsert in these triggers: under INSERT OR REPLACE it
+would change its meaning.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from vecsql._driver import Db, literal, quote
 
 _QUEUE = """
 CREATE TABLE IF NOT EXISTS vecsql_queue(
-  id INTEGER PRIMARY KEY, idx TEXT NOT NULL, row INTEGER NOT NULL, embed INTEGER NOT NULL)"""
+  idx TEXT NOT NULL COLLATE NOCASE, row INTEGER NOT NULL, embed INTEGER NOT NULL,
+  PRIMARY KEY(idx, row)) WITHOUT ROWID"""
 _EVENTS = ("insert", "update", "delete")
 
 
@@ -46,8 +49,8 @@ def drop(db: Db, info: IndexInfo) -> None:
 def queue_missing(db: Db, info: IndexInfo) -> None:
     """Queues the rows that have no vector yet."""
     db.run(
-        f"INSERT INTO main.vecsql_queue(idx, row, embed) SELECT ?, {quote(info.key)}, 1 "
-        f"FROM main.{quote(info.table)} WHERE {quote(info.source)} IS NULL ORDER BY 2",
+        f"INSERT OR IGNORE INTO main.vecsql_queue(idx, row, embed) SELECT ?, {quote(info.key)}, 1 "
+        f"FROM main.{quote(info.table)} WHERE {quote(info.source)} IS NULL",
         (info.index,),
     )
 
@@ -86,16 +89,33 @@ def _drop_own(db: Db, info: IndexInfo) -> None:
 def _create_queueing(db: Db, info: IndexInfo) -> None:
     db.run(_QUEUE)
     table, key, vector = quote(info.table), quote(info.key), quote(info.source)
+    index = literal(info.index)
 
-    def queue(row: str, embed: str) -> str:
-        values = f"{literal(info.index)}, {row}.{key}, {embed}"
-        return f"INSERT INTO vecsql_queue(idx, row, embed) VALUES({values});"
+    def note(row: str, embed: str, condition: str = "1") -> str:
+        same = f"idx = {index} AND row = {row}.{key}"
+        return (
+            f"UPDATE vecsql_queue SET embed = coalesce({embed}, embed) "
+            f"WHERE {same} AND {condition}; "
+            f"INSERT INTO vecsql_queue(idx, row, embed) SELECT {index}, {row}.{key}, "
+            f"coalesce({embed}, 0) WHERE {condition} "
+            f"AND NOT EXISTS (SELECT 1 FROM vecsql_queue WHERE {same}); "
+        )
 
     def trigger(event: str, of: str, body: str) -> None:
         name = quote(f"{info.index}_queue_{event}")
         db.run(f"CREATE TRIGGER main.{name} AFTER {event}{of} ON {table} BEGIN {body} END")
 
+    said = (
+        f"CASE WHEN new.{vector} IS NOT old.{vector} THEN 0 "
+        f"WHEN {changed_text_sql(info)} THEN 1 END"
+    )
+    before = f"(SELECT embed FROM vecsql_queue WHERE idx = {index} AND row = old.{key})"
     watched = ", ".join(map(quote, dict.fromkeys((info.key, *info.text, info.source))))
-    trigger("insert", "", queue("new", f"new.{vector} IS NULL"))
-    trigger("delete", "", queue("old", "0"))
-    trigger("update", f" OF {watched}", queue("old", "0") + queue("new", changed_text_sql(info)))
+    trigger("insert", "", note("new", f"new.{vector} IS NULL"))
+    trigger("delete", "", note("old", "0"))
+    trigger(
+        "update",
+        f" OF {watched}",
+        note("new", f"coalesce({said}, {before})")
+        + note("old", "0", f"old.{key} IS NOT new.{key}"),
+    )

@@ -1,0 +1,119 @@
+"""bulk_insert: many rows in batches, each batch embedded at once and written in one transaction.
+
+The model runs outside the transaction, so that it does not hold the write lock. How far a job has
+come is written with the batch, in vecsql_jobs(name, done): a job that was killed goes on behind its
+last commit. The row goes when the job ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from itertools import groupby, islice
+from typing import Any
+
+from vecsql._bind import bound
+from vecsql._catalog import has_table
+from vecsql._driver import Db, driver_of, quote
+from vecsql._progress import reporter
+from vecsql._rows import Record, add_vectors, known_columns, named_row
+
+_DDL = "CREATE TABLE IF NOT EXISTS vecsql_jobs(name TEXT PRIMARY KEY, done INTEGER) WITHOUT ROWID"
+
+
+def bulk_insert(
+    conn: Any,
+    table: str,
+    rows: Iterable[Record],
+    *,
+    batch: int = 1000,
+    key: str | None = None,
+    job: str | None = None,
+    progress: bool | Callable[[int], None] = False,
+) -> int:
+    """Inserts many rows (an iterable of dicts), ``batch`` a transaction; returns how many.
+
+    It can be killed at any time and run again: with ``key``, a unique column of the table, rows
+    that are there already are left alone and not embedded; with ``job``, a name, the rows that
+    earlier runs of that job committed are skipped, so ``rows`` must come in the same order. In a
+    transaction that is open, all of it is part of that.
+
+    ``progress`` shows a bar on stderr, or is a function that takes how many more rows are done.
+
+    >>> import vecsql
+    >>> db = vecsql.connect(":memory:")
+    >>> _ = vecsql.create_table(db, "notes", {"body": str}, text="body")
+    >>> texts = ["night train", "rye bread", "plum cake"]
+    >>> vecsql.bulk_insert(db, "notes", ({"body": t} for t in texts), batch=2)
+    3
+    """
+    db = driver_of(conn)
+    known = known_columns(db, table)
+    done = _done(db, job)
+    source = islice(iter(rows), done, None)
+    written = 0
+    with reporter(progress, f"Inserting into {table}", _length(rows)) as advance:
+        advance(done)
+        ended = False
+        while not ended:
+            taken = list(islice(source, batch))
+            ended = len(taken) < batch
+            fresh = _fresh(db, table, key, [named_row(table, known, row) for row in taken])
+            add_vectors(db, table, fresh, store=not db.in_transaction)
+            done += len(taken)
+            with db.transaction():
+                _insert(db, table, fresh)
+                _note(db, job, None if ended else done)
+            written += len(fresh)
+            advance(len(taken))
+    return written
+
+
+def _length(rows: Iterable[Record]) -> int | None:
+    return len(rows) if isinstance(rows, Sized) else None
+
+
+def _done(db: Db, job: str | None) -> int:
+    if job is None or not has_table(db, "vecsql_jobs"):
+        return 0
+    return int(db.value("SELECT done FROM main.vecsql_jobs WHERE name = ?", (job,)) or 0)
+
+
+def _note(db: Db, job: str | None, done: int | None) -> None:
+    if job is None:
+        return
+    db.run(_DDL)
+    if done is None:
+        db.run("DELETE FROM main.vecsql_jobs WHERE name = ?", (job,))
+    else:
+        db.run("REPLACE INTO main.vecsql_jobs VALUES(?, ?)", (job, done))
+
+
+def _fresh(db: Db, table: str, key: str | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows whose key is not in the table, and not in an earlier row of the batch."""
+    if key is None:
+        return rows
+    sql = f"SELECT 1 FROM main.{quote(table)} WHERE {quote(key)} = ?"
+    fresh: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        value = bound(row[key])
+        if value not in fresh and db.value(sql, (value,)) is None:
+            fresh[value] = row
+    return list(fresh.values())
+
+
+def _insert(db: Db, table: str, rows: list[dict[str, Any]]) -> None:
+    """Rows with the same columns in a row go in one executemany."""
+    for names, group in groupby(rows, _names):
+        if names:
+            sql = f"({', '.join(map(quote, names))}) VALUES({', '.join('?' * len(names))})"
+        else:
+            sql = " DEFAULT VALUES"
+        db.run_many(f"INSERT INTO main.{quote(table)}{sql}", _values(group))
+
+
+def _names(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row)
+
+
+def _values(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Any]]:
+    return ([bound(value) for value in row.values()] for row in rows)

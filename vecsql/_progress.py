@@ -1,0 +1,21 @@
+"""How the long calls report: not at all, by a bar on stderr, or to the caller's function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+Progress = bool | Callable[[int], None]
+
+
+def reporter(
+    progress: Progress, label: str, total: int | None
+) -> AbstractContextManager[Callable[[int], None]]:
+    """A context that gives a function which takes how many more are done."""
+    if callable(progress):
+        return nullcontext(progress)
+    if not progress:
+        return nullcontext(lambda n: None)
+    from vecsql import _render
+
+    return _render.progress(label, total)
