@@ -323,8 +323,7 @@ int vsx_vector_read(sqlite3_value *value, VsxVec *out, char **err) {
     return rc;
 }
 
-/* Gives *vec as the caller's own, of the column's type and dimensions. */
-static int settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, char **err) {
+int vsx_vector_settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, char **err) {
     if (vec->n != column->dims) {
         sqlite3_int64 got = (sqlite3_int64)vec->n;
         vsx_vector_free(vec);
@@ -368,7 +367,7 @@ int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *
         vsx_vector_free(&vec);
         return rc;
     }
-    return settle(&vec, column, out, err);
+    return vsx_vector_settle(&vec, column, out, err);
 }
 
 int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec *out,
@@ -387,5 +386,5 @@ int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec 
                                        vs_element_name(element), column->dims,
                                        type_name(type)));
     }
-    return rc == SQLITE_OK ? settle(&vec, column, out, err) : rc;
+    return rc == SQLITE_OK ? vsx_vector_settle(&vec, column, out, err) : rc;
 }

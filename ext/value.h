@@ -53,6 +53,9 @@ int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *
  * column's type. */
 int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec *out,
                       char **err);
+/* Makes *vec the caller's own, of the column's type and dimensions, in *out. *vec is gone
+ * whatever comes of it. */
+int vsx_vector_settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, char **err);
 /* Frees the elements; leaves an empty vector, which may be freed again. */
 void vsx_vector_free(VsxVec *vec);
 
