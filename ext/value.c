@@ -348,9 +348,14 @@ int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *
     static const char *const made_by[] = {"", "vec_f16()", "vec_int8() or JSON text",
                                           "vec_bit()"};
     VsxVec vec = {0};
-    int json = sqlite3_value_type(value) == SQLITE_TEXT && column->element == VS_INT8;
-    int rc =
-        json ? read_json(value, VS_INT8, &vec, err) : vsx_vector_borrow(value, &vec, err);
+    int type = sqlite3_value_type(value);
+    int json = type == SQLITE_TEXT && column->element == VS_INT8;
+    int plain = type == SQLITE_BLOB && sqlite3_value_subtype(value) == 0 &&
+                (size_t)sqlite3_value_bytes(value) ==
+                    vs_element_bytes(column->element, column->dims);
+    int rc = json    ? read_json(value, VS_INT8, &vec, err)
+             : plain ? read_blob(value, column->element, &vec, err)
+                     : vsx_vector_borrow(value, &vec, err);
     if (rc != SQLITE_OK) {
         return rc;
     }
