@@ -378,8 +378,9 @@ VsStatus vs_link_pending(VsGraph *g, const VsBuild *build) {
     st = batch_open(g, total < TEAM_ROWS ? 1 : build->threads, &b);
     for (uint32_t done = 0; st == VS_OK && done < total; done += (uint32_t)b.n) {
         st = link_some(&b, batch_size(g, done, total - done), total == 1);
-        if (st == VS_OK && build->progress != NULL) {
-            build->progress(build->ctx, done + b.n, total);
+        if (st == VS_OK && build->progress != NULL &&
+            build->progress(build->ctx, done + b.n, total) != 0) {
+            st = VS_INTERRUPT;
         }
     }
     batch_free(&b);

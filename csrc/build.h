@@ -20,8 +20,8 @@
 
 typedef struct VsBuild {
     unsigned threads; /* changes nothing but time */
-    /* Told after each batch, on the caller's thread; may be NULL. */
-    void (*progress)(void *ctx, uint64_t done, uint64_t total);
+    /* Told after each batch, on the caller's thread; may be NULL. Not 0: VS_INTERRUPT. */
+    int (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
 } VsBuild;
 

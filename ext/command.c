@@ -1,6 +1,6 @@
 /*
- * Commands: INSERT INTO t(t) VALUES('rebuild' | 'optimize' | 'integrity-check' |
- * 'ef_search=n').
+ * Commands: INSERT INTO t(t) VALUES('rebuild' | 'optimize' | 'warm' | 'integrity-check' |
+ * 'ef_search=n' | 'threads=n' | 'progress=function').
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -136,9 +136,18 @@ int vsx_command(VsxTable *t, sqlite3_value *value) {
     if (strncmp(text, "ef_search=", 10) == 0) {
         return set_ef_search(t, text + 10);
     }
+    if (strncmp(text, "threads=", 8) == 0) {
+        return vsx_set_threads(t, text + 8);
+    }
+    if (strncmp(text, "progress=", 9) == 0) {
+        return vsx_set_progress(t, text + 9);
+    }
+    if (strcmp(text, "warm") == 0) {
+        return vsx_warm(t);
+    }
     return vsx_fail(
         t, SQLITE_ERROR,
-        "%s: unknown command '%s'; expected rebuild, optimize, integrity-check or "
-        "ef_search=n",
+        "%s: unknown command '%s'; expected rebuild, optimize, warm, integrity-check, "
+        "ef_search=n, threads=n or progress=function",
         t->index->table, text);
 }

@@ -364,7 +364,7 @@ static int register_all(sqlite3 *db, Dialect dialect) {
     if (global == NULL) {
         return SQLITE_NOMEM;
     }
-    *global = (VsxGlobal){.db = db, .refs = 1};
+    *global = (VsxGlobal){.db = db, .refs = 1, .threads = 1};
     int rc = vsx_register_functions(db, dialect == VEC0 ? VSX_VEC0 : VSX_NATIVE);
     rc = rc == SQLITE_OK ? register_module(global, "vecsql", VECSQL) : rc;
     rc = rc == SQLITE_OK ? vsx_register_stats(global) : rc;

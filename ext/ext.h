@@ -102,6 +102,7 @@ typedef enum VsxSql {
     VSX_SQL_VECTOR, /* stored vector of a rowid */
     VSX_SQL_CHECK,  /* every row: rowid, node, vector */
     VSX_SQL_MAP_COUNT,
+    VSX_SQL_POLL,      /* does nothing, but notices an interrupt */
     VSX_SQL_PER_VECTOR /* how many statements a vector column has */
 } VsxSql;
 
@@ -122,8 +123,10 @@ typedef struct VsxVector {
     VsGraph *graph;
     VsHistory history;
     VsxRowmap *map; /* rowid -> node changes that are not in %_map yet */
-    int stale;      /* the graph holds edits that were rolled back */
-    int known;      /* the graph stands for some state of the database */
+    unsigned polls; /* for interrupts (link.c) */
+    int polling;
+    int stale; /* the graph holds edits that were rolled back */
+    int known; /* the graph stands for some state of the database */
     sqlite3_stmt *stmt[VSX_SQL_PER_VECTOR];
 } VsxVector;
 
@@ -131,6 +134,8 @@ typedef struct VsxGlobal {
     sqlite3 *db;
     int refs; /* modules that hold it */
     VsxIndex *first;
+    unsigned threads; /* for linking, and for searching many at once */
+    char *progress;   /* the user's function to call meanwhile; NULL: none */
 } VsxGlobal;
 
 struct VsxIndex {
@@ -143,6 +148,8 @@ struct VsxIndex {
     VsxSchema *def;
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
+    sqlite3_stmt *progress; /* calls the user's function (link.c) */
+    int linking;            /* inside vs_link_pending: nobody else may change anything */
     int writing; /* inside our own SQL: its statement savepoints are not the user's */
     unsigned rollbacks; /* how many xRollback and xRollbackTo there were */
     int poison_level;   /* savepoint in which the flush failed */
@@ -243,6 +250,19 @@ int vsx_map_entry(VsxVector *v, sqlite3_int64 rowid, sqlite3_stmt *row, int colu
 /* Node of a rowid in *node, VS_NIL if it has none. */
 int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node);
 VsHooks vsx_hooks(VsxVector *v);
+
+/* ---- link.c: linking rows that wait ---------------------------------------------- */
+
+/* Links the pending rows, all of them / if so many wait that it is due. The graph must be
+ * what the database says (vsx_refresh). */
+int vsx_link(VsxVector *v);
+int vsx_link_due(VsxVector *v);
+/* Hook of the graph: 1 if the running work is to end. */
+int vsx_poll(void *vector);
+/* Commands: threads=n, progress=function (empty: none), warm. */
+int vsx_set_threads(VsxTable *t, const char *text);
+int vsx_set_progress(VsxTable *t, const char *name);
+int vsx_warm(VsxTable *t);
 
 /* ---- filter.c: which rows a query admits ---------------------------------------- */
 

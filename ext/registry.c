@@ -145,6 +145,7 @@ int vsx_index_rename(VsxIndex *index, const char *name) {
 void vsx_global_free(void *aux) {
     VsxGlobal *global = aux;
     if (--global->refs == 0) {
+        sqlite3_free(global->progress);
         sqlite3_free(global);
     }
 }

@@ -336,6 +336,8 @@ int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out) {
         [VSX_SQL_MAP] = "SELECT node FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
         [VSX_SQL_MAP_PUT] = "REPLACE INTO \"%w\".\"%w_map%d\" VALUES(?1, ?2)",
         [VSX_SQL_MAP_DELETE] = "DELETE FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
+        [VSX_SQL_POLL] = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c "
+                         "LIMIT 20) SELECT count(*) FROM c",
         [VSX_SQL_MAP_COUNT] = "SELECT count(*) FROM \"%w\".\"%w_map%d\"",
     };
     int rc = SQLITE_OK;
@@ -454,4 +456,6 @@ void vsx_stmts_free(VsxIndex *index) {
         sqlite3_finalize(index->row_stmt[j]);
         index->row_stmt[j] = NULL;
     }
+    sqlite3_finalize(index->progress);
+    index->progress = NULL;
 }

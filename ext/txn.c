@@ -66,13 +66,8 @@ static void load_done(void *ctx) {
     sqlite3_reset(v->stmt[VSX_SQL_PAGE]);
 }
 
-static int interrupted(void *ctx) {
-    VsxVector *v = ctx;
-    return vsx_is_interrupted(v->index->global->db);
-}
-
 VsHooks vsx_hooks(VsxVector *v) {
-    return (VsHooks){load_page, load_done, interrupted, v};
+    return (VsHooks){load_page, load_done, vsx_poll, v};
 }
 
 /* ---- refresh -------------------------------------------------------------------- */
@@ -439,6 +434,13 @@ static int flush_vector(VsxVector *v, int commit) {
     return rc;
 }
 
+/* Before a commit. Rows can wait though nothing is unflushed: a savepoint flushed them,
+ * and a rollback to it may have taken others back. So ask the state row first. */
+static int link_rows(VsxVector *v) {
+    int rc = vsx_refresh(v);
+    return rc == SQLITE_OK ? vsx_link(v) : rc;
+}
+
 int vsx_flush(VsxIndex *index, int commit, int level) {
     sqlite3 *db = index->global->db;
     sqlite3_int64 last = sqlite3_last_insert_rowid(db);
@@ -450,7 +452,8 @@ int vsx_flush(VsxIndex *index, int commit, int level) {
     index->writing++;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];
-        if (!v->stale) {
+        rc = commit ? link_rows(v) : SQLITE_OK;
+        if (rc == SQLITE_OK && !v->stale) {
             rc = flush_vector(v, commit);
         }
     }

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "../csrc/build.h"
 #include "../csrc/hnsw.h"
 #include "ext.h"
 #include "rowmap.h"
@@ -197,6 +198,7 @@ static int find_nodes(Change *c, int i) {
     int moves = c->has_old && c->has_new && c->new_rowid != c->old_rowid;
     change->old_node = change->victim_node = change->new_node = VS_NIL;
     int rc = vsx_refresh(v);
+    rc = rc == SQLITE_OK ? vsx_link_due(v) : rc;
     if (rc == SQLITE_OK && change->keep && moves) {
         rc = read_kept(c, i);
     }
@@ -219,7 +221,7 @@ static VsStatus change_graph(const Change *c, VectorChange *change, VsGraph *g) 
         st = vs_delete(g, change->victim_node);
     }
     if (st == VS_OK && change->vector.n > 0) {
-        st = vs_insert(g, c->new_rowid, change->vector.v, &change->new_node);
+        st = vs_insert_pending(g, c->new_rowid, change->vector.v, &change->new_node);
     }
     return st;
 }
@@ -331,6 +333,10 @@ int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
                 .has_new = argc > 1,
                 .old_rowid = sqlite3_value_int64(argv[0])};
     int rc = SQLITE_OK, taken = 0;
+    if (t->index->linking) {
+        return vsx_fail(t, SQLITE_LOCKED, "%s: a progress function cannot change it",
+                        t->index->table);
+    }
     if (c.has_new && !c.has_old) {
         rc = special_insert(t, argv + 2 + def->n_columns, &taken);
     }

@@ -2,6 +2,7 @@
  * One vector of one column: reading it back from where it is stored, and making the index
  * hold it for a rowid.
  */
+#include "../csrc/build.h"
 #include "../csrc/hnsw.h"
 #include "ext.h"
 #include "rowmap.h"
@@ -16,14 +17,15 @@ int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxVec *out) {
 int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
                    const VsxVec *vector) {
     uint32_t node = VS_NIL;
-    int rc = vsx_rowmap_reserve(v->map, 1);
+    int rc = vsx_link_due(v);
+    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
     if (rc != SQLITE_OK || (old == VS_NIL && vector->n == 0)) {
         return rc;
     }
     vs_begin(v->graph);
     VsStatus st = old != VS_NIL ? vs_delete(v->graph, old) : VS_OK;
     if (st == VS_OK && vector->n > 0) {
-        st = vs_insert(v->graph, rowid, vector->v, &node);
+        st = vs_insert_pending(v->graph, rowid, vector->v, &node);
     }
     if (st == VS_OK) {
         vs_done(v->graph);
