@@ -49,6 +49,8 @@ static int rebuild_vector(VsxTable *t, VsxVector *v) {
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
     }
+    rc = rc == SQLITE_DONE ? vsx_link(v) : rc;
+    rc = rc == SQLITE_OK ? SQLITE_DONE : rc;
     int final = sqlite3_finalize(stmt);
     v->known = rc == SQLITE_DONE; /* anything else: read the database anew */
     return rc == SQLITE_DONE ? final : rc;
@@ -73,6 +75,7 @@ static int optimize(VsxTable *t) {
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];
         rc = vsx_refresh(v);
+        rc = rc == SQLITE_OK ? vsx_link(v) : rc;
         if (rc == SQLITE_OK && v->graph->params.kind == VS_HNSW) {
             vs_begin(v->graph);
             VsStatus st = vs_consolidate(v->graph, v->graph->state.n_nodes);

@@ -224,7 +224,8 @@ static int vtab_begin(sqlite3_vtab *base) {
 
 static int vtab_sync(sqlite3_vtab *base) {
     VsxTable *t = (VsxTable *)base;
-    return vsx_explain(t, vsx_flush(t->index, 1, INT_MAX));
+    int rc = vsx_link_all(t->index);
+    return vsx_explain(t, rc == SQLITE_OK ? vsx_flush(t->index, 1, INT_MAX) : rc);
 }
 
 static int vtab_commit(sqlite3_vtab *base) {

@@ -257,6 +257,10 @@ VsHooks vsx_hooks(VsxVector *v);
  * what the database says (vsx_refresh). */
 int vsx_link(VsxVector *v);
 int vsx_link_due(VsxVector *v);
+/* Those of all columns, before a commit. Rows can wait though nothing is unflushed: a
+ * savepoint flushed them, and a rollback to it may have taken others back. So the state
+ * row is asked first. */
+int vsx_link_all(VsxIndex *index);
 /* Hook of the graph: 1 if the running work is to end. */
 int vsx_poll(void *vector);
 /* Commands: threads=n, progress=function (empty: none), warm. */

@@ -86,6 +86,17 @@ int vsx_link(VsxVector *v) {
                                                              : vsx_code(index, st);
 }
 
+int vsx_link_all(VsxIndex *index) {
+    int rc = SQLITE_OK;
+    index->writing++;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        rc = vsx_refresh(&index->vector[i]);
+        rc = rc == SQLITE_OK ? vsx_link(&index->vector[i]) : rc;
+    }
+    index->writing--;
+    return rc;
+}
+
 int vsx_link_due(VsxVector *v) {
     return vs_pending_due(v->graph) ? vsx_link(v) : SQLITE_OK;
 }

@@ -434,13 +434,6 @@ static int flush_vector(VsxVector *v, int commit) {
     return rc;
 }
 
-/* Before a commit. Rows can wait though nothing is unflushed: a savepoint flushed them,
- * and a rollback to it may have taken others back. So ask the state row first. */
-static int link_rows(VsxVector *v) {
-    int rc = vsx_refresh(v);
-    return rc == SQLITE_OK ? vsx_link(v) : rc;
-}
-
 int vsx_flush(VsxIndex *index, int commit, int level) {
     sqlite3 *db = index->global->db;
     sqlite3_int64 last = sqlite3_last_insert_rowid(db);
@@ -452,8 +445,7 @@ int vsx_flush(VsxIndex *index, int commit, int level) {
     index->writing++;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];
-        rc = commit ? link_rows(v) : SQLITE_OK;
-        if (rc == SQLITE_OK && !v->stale) {
+        if (!v->stale) {
             rc = flush_vector(v, commit);
         }
     }
