@@ -134,15 +134,15 @@ def test_search_of_what_is_no_vector_table_names_those_there_are(demo):
     directory, _ = demo
     err = cli("search", directory / "vecsql-demo.db", "modules", "x", code=1)
     assert err == (
-        "Error: modules is no vecsql table, and there is no modules_vec; "
-        "vecsql tables here: pydoc_vec\n"
+        "Error: modules has no vecsql index (tables that have one: pydoc_vec): "
+        "vecsql.create_index(db, 'modules', 'embedding', text='<a text column>')\n"
     )
 
 
 def test_search_of_other_dimensions_is_refused(tmp_path):
     rows(tmp_path / "a.db", "CREATE VIRTUAL TABLE t USING vecsql(a TEXT, v FLOAT[3])")
     err = cli("search", tmp_path / "a.db", "t", "x", code=1)
-    assert "t.v has 3 dimensions, the bundled model makes 256" in err
+    assert "t.v has 3 dimensions, vecsql-static-en-256 makes 256" in err
 
 
 def test_wrong_sql_is_one_line(demo):
@@ -155,7 +155,7 @@ def test_info_counts_rows(demo):
     directory, _ = demo
     ((n,),) = rows(directory / "vecsql-demo.db", "SELECT count(*) FROM pydoc_vec")
     out = cli("info", directory / "vecsql-demo.db")
-    assert f"pydoc_vec: {n:,} rows; embedding float[256]" in out
+    assert f"pydoc_vec: {n:,} rows; embedding[256] cosine" in out
     assert apsw.sqlite_lib_version() in out
 
 

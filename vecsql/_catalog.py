@@ -177,6 +177,7 @@ _VECTOR = re.compile(
 )
 _METRIC = re.compile(r"\bdistance_metric\s*=\s*(\w+)", re.IGNORECASE)
 _CONTENT = re.compile(rf"[(,]\s*content\s*=\s*{_NAME}", re.IGNORECASE)
+_KEY = re.compile(rf"[(,]\s*{_NAME}\s+\w+\s+primary\s+key\b", re.IGNORECASE)
 _SOURCE = re.compile(rf"\bsource\s*=\s*{_NAME}", re.IGNORECASE)
 
 
@@ -191,8 +192,12 @@ def _declared(db: Db) -> list[IndexInfo]:
 def _parse(db: Db, name: str, ddl: str) -> list[IndexInfo]:
     content = _CONTENT.search(ddl)
     table = _unquoted(content[1]) if content else name
-    keys = db.rows("SELECT name FROM pragma_table_xinfo(?, 'main') WHERE pk > 0", (table,))
-    key = keys[0][0] if len(keys) == 1 else "rowid"
+    if content:
+        keys = db.rows("SELECT name FROM pragma_table_xinfo(?, 'main') WHERE pk > 0", (table,))
+        key = keys[0][0] if len(keys) == 1 else "rowid"
+    else:  # SQLite does not know the key of a virtual table
+        declared = _KEY.search(ddl)
+        key = _unquoted(declared[1]) if declared else "rowid"
     found = []
     for match in _VECTOR.finditer(ddl):
         column, dim, options = _unquoted(match[1]), int(match[2]), match[3]

@@ -1,5 +1,5 @@
-"""Tables and progress on a terminal. The progress bar is rich's where it is installed and stderr
-is a terminal, one line of text otherwise.
+"""Tables, progress and plots on a terminal. Tables and the progress bar are rich's where it is
+installed and the stream is a terminal, plain text otherwise.
 """
 
 from __future__ import annotations
@@ -55,6 +55,18 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print("no rows")
         return
     cells = [[_text(v) for v in row] for row in rows]
+    if _rich(sys.stdout):
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False)
+        for name in headers:
+            table.add_column(Text(name))
+        for line in cells:
+            table.add_row(*(Text(cell) for cell in line))  # Text: no markup in the data
+        Console().print(table)
+        return
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
     room = shutil.get_terminal_size((160, 24)).columns - 2 * (len(widths) - 1)
     while sum(widths) > room and max(widths) > 8:
@@ -73,47 +85,110 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     if total == 0:
         yield lambda n: None
         return
-    of = "" if total is None else f"/{total}"
-    started = time.perf_counter()
     done = 0
+    with meter(label, total) as update:
 
-    def rate() -> float:
-        return done / max(time.perf_counter() - started, 1e-9)
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            update(n, done)
 
-    if _rich(sys.stderr):
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        yield advance
 
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        ) as bar:
-            task = bar.add_task(label, total=total, rate="")
 
-            def advance(n: int) -> None:
-                nonlocal done
-                done += n
-                bar.update(task, advance=n, rate=f"{rate():,.0f}/s")
+@contextlib.contextmanager
+def meter(label: str, total: int | None, start: int = 0) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function that takes how many more rows are done, and the position out of total.
 
-            yield advance
+    Shows rows, the share of the position, the rate and the time that is left, on stderr: a bar with
+    rich on a terminal, else one line. Position and rows may be of different units; ``start`` is
+    the position where this run begins.
+    """
+    m = _Meter(label, total, start)
+    if not _rich(sys.stderr):
+        try:
+            yield m.update_line
+        finally:
+            m.end_line()
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    def count(n: int) -> None:
-        nonlocal done
-        done += n
-        if sys.stderr.isatty():
-            print(f"\r{label} {done}{of}  {rate():,.0f}/s ", end="", file=sys.stderr)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, figures="")
 
-    yield count
-    end = "\r" if sys.stderr.isatty() else ""
-    print(f"{end}{label} {done}{of}  {rate():,.0f}/s", file=sys.stderr)
+        def update(rows: int, position: int) -> None:
+            m.count(rows, position)
+            bar.update(task, completed=position, figures=m.figures())
+
+        yield update
+
+
+class _Meter:
+    def __init__(self, label: str, total: int | None, start: int):
+        self._label, self._total, self._start = label, total, start
+        self._began = self._shown = time.perf_counter()
+        self._rows = 0
+        self._position = start
+
+    def count(self, rows: int, position: int) -> None:
+        self._rows += rows
+        self._position = position
+
+    def figures(self) -> str:
+        """Rows, rate and the time left by the speed so far."""
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        text = f"{self._rows:,} rows  {self._rows / seconds:,.0f}/s"
+        moved = self._position - self._start
+        if self._total and moved > 0 and self._position < self._total:
+            left = int(seconds * (self._total - self._position) / moved)
+            text += f"  ETA {left // 60}:{left % 60:02d}"
+        return text
+
+    def _line(self) -> str:
+        share = f"{100 * self._position // self._total:3d} %  " if self._total else ""
+        return f"{self._label}  {share}{self.figures()}"
+
+    def update_line(self, rows: int, position: int) -> None:
+        self.count(rows, position)
+        now = time.perf_counter()
+        if sys.stderr.isatty() and now - self._shown > 0.1:
+            self._shown = now
+            print(f"\r{self._line():<79}", end="", file=sys.stderr, flush=True)
+
+    def end_line(self) -> None:
+        start = "\r" if sys.stderr.isatty() else ""
+        print(f"{start}{self._line():<79}".rstrip(), file=sys.stderr)
+
+
+def plot(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> str:
+    """Draws points with text; y is logarithmic."""
+    import math
+
+    if not points:
+        return ""
+    width = max(30, min(72, shutil.get_terminal_size((80, 24)).columns - 12))
+    height = 14
+    low_x, high_x = min(p[0] for p in points), max(p[0] for p in points)
+    logs = [math.log10(max(p[1], 1e-9)) for p in points]
+    low_y, high_y = min(logs), max(logs)
+    grid = [[" "] * width for _ in range(height)]
+    for (px, _), ly in zip(points, logs, strict=True):
+        column = round((px - low_x) / (high_x - low_x) * (width - 1)) if high_x > low_x else 0
+        row = round((high_y - ly) / (high_y - low_y) * (height - 1)) if high_y > low_y else 0
+        grid[row][column] = "●"
+    lines = [f"{title}", f"{y} (logarithmic)"]
+    for i, cells in enumerate(grid):
+        value = 10 ** (high_y - (high_y - low_y) * i / (height - 1))
+        mark = f"{value:9,.0f} " if i % 4 == 0 or i == height - 1 else " " * 10
+        lines.append(f"{mark}│{''.join(cells)}".rstrip())
+    lines.append(" " * 10 + "└" + "─" * width)
+    left, right = f"{low_x:.3f}", f"{high_x:.3f}"
+    lines.append(" " * 11 + left + x.center(width - len(left) - len(right)) + right)
+    return "\n".join(lines)

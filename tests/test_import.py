@@ -1,0 +1,356 @@
+"""Risk: an import loses records, takes some twice, or changes what it did not read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import vecsql
+from vecsql._import import import_records
+from vecsql._read import Source, open_source
+
+WORDS = ["train", "bread", "apple", "river", "night", "stone", "music", "paper", "storm", "light"]
+
+
+def texts(n, seed=1):
+    r = random.Random(seed)
+    return [" ".join(r.choices(WORDS, k=5)) + f" {i}" for i in range(n)]
+
+
+def write_csv(path, n, **columns):
+    with path.open("w", newline="") as f:
+        writer = csv.writer(f)
+        writer.writerow(["body", *columns])
+        for i, text in enumerate(texts(n)):
+            writer.writerow([text, *(c(i) for c in columns.values())])
+    return path
+
+
+def run(db, path, table="docs", **arguments):
+    return import_records(db, table, open_source(path), **arguments)
+
+
+@pytest.fixture
+def db():
+    conn = vecsql.connect(":memory:")
+    yield conn
+    conn.close()
+
+
+def bodies(db, table="docs"):
+    return [b for (b,) in db.execute(f"SELECT body FROM {table} ORDER BY rowid")]
+
+
+def test_a_csv_becomes_a_searchable_table_with_typed_columns(tmp_path, driver):
+    conn = vecsql.connect(":memory:", driver=driver)
+    path = write_csv(
+        tmp_path / "a.csv",
+        300,
+        year=lambda i: 2000 + i,
+        price=lambda i: i / 4,
+        code=lambda i: f"0{i}",
+    )
+    done = run(conn, path, fts=True, batch=70)
+    assert (done.added, done.updated, done.unchanged, done.resumed) == (300, 0, 0, 0)
+    kinds = dict(conn.execute("SELECT name, type FROM pragma_table_info('docs')").fetchall())
+    assert kinds["id"] == kinds["year"] == "INTEGER"
+    assert (kinds["price"], kinds["code"], kinds["body"]) == ("REAL", "TEXT", "TEXT")
+    assert bodies(conn) == texts(300)
+    hits = vecsql.search(conn, "docs", texts(300)[17], 1, mode="hybrid")
+    assert hits[0].row == {
+        "id": 18,
+        "body": texts(300)[17],
+        "year": 2017,
+        "price": 4.25,
+        "code": "017",
+    }
+
+
+def test_imported_vectors_are_those_of_the_trigger(tmp_path, db):
+    run(db, write_csv(tmp_path / "a.csv", 20))
+    before = db.execute("SELECT id, embedding FROM docs").fetchall()
+    db.execute("INSERT INTO docs(body) SELECT body FROM docs")
+    after = db.execute("SELECT embedding FROM docs WHERE id > 20 ORDER BY id").fetchall()
+    assert [v for _, v in before] == [v for (v,) in after]
+
+
+def test_importing_again_adds_nothing_unless_asked(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 50)
+    run(db, path)
+    done = run(db, path)
+    assert (done.complete, done.records, done.resumed) == (True, 0, 50)
+    assert run(db, path, again=True).added == 50
+    assert len(bodies(db)) == 100
+
+
+def test_rows_are_matched_by_id_and_only_what_differs_is_written(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 50, id=lambda i: i * 10)
+    run(db, path)
+    stamp = "SELECT value FROM vecsql_stats('docs_embedding') WHERE name = 'stamp'"
+    before = db.execute(stamp).fetchone()
+    done = run(db, path)
+    assert (done.added, done.updated, done.unchanged) == (0, 0, 50)
+    assert db.execute(stamp).fetchone() == before
+    lines = path.read_text().splitlines()
+    lines[3] = "something quite different,20"
+    path.write_text("\n".join([*lines, "a new one,999"]) + "\n")
+    done = run(db, path)
+    assert (done.added, done.updated, done.unchanged) == (1, 1, 49)
+    assert vecsql.search(db, "docs", "something quite different", 1)[0].id == 20
+    assert vecsql.search(db, "docs", "a new one", 1)[0].id == 999
+    db.execute("INSERT INTO docs_embedding(docs_embedding) VALUES ('integrity-check')")
+
+
+def test_a_text_id_gets_a_unique_column_beside_the_key(tmp_path, db):
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"id": "x", "body": "one"}\n{"id": "y", "body": "two"}\n{"id": "x", "body": "three"}\n'
+    )
+    done = run(db, path)
+    assert (done.added, done.unchanged) == (2, 1)
+    assert db.execute("SELECT row, id, body FROM docs").fetchall() == [
+        (1, "x", "three"),
+        (2, "y", "two"),
+    ]
+    path.write_text('{"id": "y", "body": "four"}\n')
+    run(db, path, id="id")
+    assert db.execute("SELECT id, body FROM docs").fetchall() == [("x", "three"), ("y", "four")]
+
+
+def test_a_record_without_its_id_is_refused_and_what_was_committed_stays(tmp_path, db):
+    path = tmp_path / "a.jsonl"
+    lines = [{"id": i, "body": f"b{i}"} for i in range(10)] + [{"body": "no id"}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(vecsql.FormatError, match=r"a record has no id: .*no id"):
+        run(db, path, batch=4)
+    assert bodies(db) == [f"b{i}" for i in range(8)]
+    path.write_text("\n".join(map(json.dumps, lines[:10])))
+    run(db, path, batch=4)
+    assert bodies(db) == [f"b{i}" for i in range(10)]
+
+
+# --- interruption --------------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", range(1, 5))
+def test_an_interrupted_import_goes_on_where_it_stopped(tmp_path, db, stop):
+    path = write_csv(tmp_path / "a.csv", 230)
+    calls = 0
+
+    def progress(rows, position):
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(db, path, batch=50, progress=progress)
+    done = run(db, path, batch=30)
+    assert (done.resumed, done.added) == (50 * stop, 230 - 50 * stop)
+    assert bodies(db) == texts(230)
+    assert run(db, path).complete
+
+
+def test_an_interrupted_import_of_a_file_that_changed_is_refused(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 100)
+
+    def progress(rows, position):
+        raise Stop
+
+    with pytest.raises(Stop):
+        run(db, path, batch=50, progress=progress)
+    write_csv(path, 101)
+    with pytest.raises(vecsql.FormatError, match="has changed since its import into docs"):
+        run(db, path)
+
+
+def test_a_dropped_table_is_imported_from_the_beginning(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 10)
+    run(db, path)
+    vecsql.drop_index(db, "docs")
+    db.execute("DROP TABLE docs")
+    assert run(db, path).added == 10
+
+
+def _kill_until_complete(tmp_path, n, kills, delays):
+    """Kills an importing child at random moments; returns how many were killed half way."""
+    seed = int(os.environ.get("VECSQL_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"VECSQL_SEED={seed}")
+    r = random.Random(seed)
+    path = write_csv(tmp_path / "a.csv", n)
+    target = tmp_path / "a.db"
+    command = [sys.executable, "-m", "vecsql", "import", str(target), "docs", str(path)]
+    command += ["--batch", "100", "--fts"]
+    halfway = 0
+    for _ in range(kills):
+        child = subprocess.Popen(
+            command, cwd=sys.prefix, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            child.communicate(timeout=r.uniform(*delays))
+        except subprocess.TimeoutExpired:
+            child.kill()
+        child.communicate()
+        if target.exists():
+            conn = vecsql.connect(target, driver="apsw")
+            if conn.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'docs'").fetchone()[0]:
+                (rows,) = conn.execute("SELECT count(*) FROM docs").fetchone()
+                (done,) = conn.execute(
+                    "SELECT coalesce(max(done), 0) FROM vecsql_imports"
+                ).fetchone()
+                assert rows == done
+                halfway += 0 < rows < n
+            conn.close()
+    subprocess.run(command, cwd=sys.prefix, check=True, capture_output=True)
+    conn = vecsql.connect(target, driver="apsw")
+    assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert bodies(conn) == texts(n)
+    assert conn.execute("SELECT count(*) FROM docs_embedding").fetchone() == (n,)
+    conn.execute(
+        "INSERT INTO docs_embedding_fts(docs_embedding_fts, rank) VALUES('integrity-check', 1)"
+    )
+    conn.close()
+    return halfway
+
+
+def test_a_killed_import_is_completed_without_duplicates(tmp_path):
+    assert _kill_until_complete(tmp_path, 4000, 4, (0.6, 1.4)) > 0
+
+
+@pytest.mark.slow
+def test_an_import_killed_many_times_is_completed_without_duplicates(tmp_path):
+    assert _kill_until_complete(tmp_path, 20_000, 25, (0.3, 2.0)) > 3
+
+
+# --- vectors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["npy", "fvecs", "hdf5", "jsonl", "parquet"])
+def test_vectors_are_imported_as_they_are(tmp_path, db, suffix):
+    from vecsql._write import write_records
+
+    data = np.random.default_rng(1).random((150, 8), np.float32)
+    path = tmp_path / f"a.{suffix}"
+    rows = [{"embedding": v} for v in data]
+    write_records(path, suffix, rows, columns=["embedding"], vector="embedding", dim=8)
+    assert run(db, path, metric="l2", batch=64).added == 150
+    stored = [
+        np.frombuffer(b, "f4") for (b,) in db.execute("SELECT embedding FROM docs ORDER BY id")
+    ]
+    assert np.array_equal(np.stack(stored), data)
+    hits = vecsql.search(db, "docs", data[70], 1)
+    assert (hits[0].id, hits[0].distance) == (71, 0.0)
+
+
+def test_a_source_of_any_records_is_imported(db):
+    """What another program's reader has to give."""
+    vectors = np.eye(4, dtype=np.float32)
+
+    def records(skip):
+        for i in range(skip, 4):
+            yield {"id": i, "label": f"l{i}", "emb": vectors[i]}
+
+    source = Source("other.db:items", records, vector="emb", total=4, fingerprint="v1")
+    done = import_records(db, "items", source, metric="dot")
+    assert done.added == 4
+    (info,) = vecsql.indexes(db, "items")
+    assert (info.column, info.dim, info.metric, info.key) == ("emb", 4, "dot", "id")
+    assert vecsql.search(db, "items", [0, 0, 1, 0], 1)[0].row == {"id": 2, "label": "l2"}
+
+
+def test_vectors_of_another_length_are_refused(tmp_path, db):
+    (tmp_path / "a.jsonl").write_text('{"v": [1, 2]}\n{"v": [1, 2, 3]}\n')
+    with pytest.raises(vecsql.FormatError, match=r"different lengths: \[2, 3\]"):
+        import_records(db, "t", open_source(tmp_path / "a.jsonl", vector="v"))
+    np.save(tmp_path / "a.npy", np.ones((2, 2)))
+    run(db, tmp_path / "a.npy", "t")
+    np.save(tmp_path / "b.npy", np.ones((2, 3)))
+    with pytest.raises(vecsql.FormatError, match="has 2 dimensions, a record brings a vector of 3"):
+        run(db, tmp_path / "b.npy", "t")
+
+
+def test_given_vectors_win_over_computed_ones(db, tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps({"body": "given", "embedding": [1.0] * 256}) + '\n{"body": "computed"}\n'
+    )
+    run(db, tmp_path / "a.jsonl", text=["body"])
+    given, computed = (np.frombuffer(b, "f4") for (b,) in db.execute("SELECT embedding FROM docs"))
+    assert given.tolist() == [1.0] * 256
+    assert np.array_equal(computed, vecsql.StaticEmbedder().encode(["computed"])[0])
+
+
+# --- tables that exist ---------------------------------------------------------------------------
+
+
+def test_records_go_into_a_table_that_exists(tmp_path, db):
+    db.execute("CREATE TABLE docs(key INTEGER PRIMARY KEY, body TEXT, note TEXT DEFAULT 'none')")
+    db.execute("INSERT INTO docs(body) VALUES ('before')")
+    run(db, write_csv(tmp_path / "a.csv", 5), text=["body"])
+    assert bodies(db) == ["before", *texts(5)]
+    assert db.execute("SELECT DISTINCT note FROM docs").fetchall() == [("none",)]
+    assert vecsql.search(db, "docs", "before", 1)[0].id == 1
+
+
+def test_a_virtual_table_with_rows_of_its_own_takes_records(db):
+    db.execute("CREATE VIRTUAL TABLE v USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[2], cat TEXT)")
+    lines = b'{"id": 7, "e": [1, 2], "cat": "a"}\n{"id": 8, "e": [3, 4], "cat": "b"}\n'
+    import_records(db, "v", open_source(io.BytesIO(lines), "jsonl", vector="e"))
+    found = db.execute("SELECT id, cat, e FROM v").fetchall()
+    assert found == [(7, "a", vecsql.f32([1, 2])), (8, "b", vecsql.f32([3, 4]))]
+
+
+def test_standard_input_is_read_once(db):
+    data = "body\n" + "\n".join(texts(30)) + "\n"
+    done = import_records(db, "docs", open_source(io.BytesIO(data.encode()), "csv"), batch=7)
+    assert done.added == 30
+    assert bodies(db) == texts(30)
+
+
+def test_several_columns_are_embedded_together(db, tmp_path):
+    path = write_csv(tmp_path / "a.csv", 5, title=lambda i: f"title {i}")
+    run(db, path, text=["title", "body"])
+    assert vecsql.indexes(db, "docs")[0].text == ("title", "body")
+    stored = db.execute("SELECT embedding FROM docs WHERE id = 1").fetchone()[0]
+    expected = vecsql.StaticEmbedder().encode([f"title 0\n{texts(1)[0]}"])[0]
+    assert np.array_equal(np.frombuffer(stored, "f4"), expected)
+
+
+BAD = [
+    ("a,b\nx,y\n", {}, r"which column is to be embedded\? --text COLUMN, one of a, b"),
+    ("a,body\nx,y\n", {"text": ["c"]}, "--text c: .* has no such column; it has a, body"),
+    ("a,body\nx,y\n", {"id": "c"}, "--id c: .* has no such column"),
+    ("body\n", {}, "has no records"),
+]
+
+
+@pytest.mark.parametrize(("content", "arguments", "message"), BAD)
+def test_what_cannot_be_imported_is_refused_before_anything_is_made(
+    tmp_path, db, content, arguments, message
+):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(vecsql.Error, match=message):
+        run(db, tmp_path / "a.csv", **arguments)
+    assert db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+
+
+def test_records_that_do_not_fit_the_table_are_refused(tmp_path, db):
+    run(db, write_csv(tmp_path / "a.csv", 3))
+    with pytest.raises(vecsql.SchemaError, match=r"docs has no column year, which .* has"):
+        run(db, write_csv(tmp_path / "b.csv", 3, year=lambda i: i))
+    path = tmp_path / "c.csv"
+    path.write_text("title\nx\n")
+    db.execute("ALTER TABLE docs ADD COLUMN title TEXT")
+    with pytest.raises(vecsql.SchemaError, match=r"docs\.embedding embeds body, not title"):
+        run(db, path, text=["title"])

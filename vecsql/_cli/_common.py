@@ -1,0 +1,159 @@
+"""What the commands share: opening a file, naming an index, printing results, reporting errors."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    import apsw
+
+    from vecsql._catalog import IndexInfo
+    from vecsql._embed import Embedder
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DAMAGED = 3
+INTERRUPTED = 130
+
+EXISTING_DB = click.Path(exists=True, dir_okay=False)
+db_argument = click.argument("db", type=EXISTING_DB)
+table_argument = click.argument("table")
+column_option = click.option(
+    "--column", metavar="NAME", help="The vector column, where TABLE has several indexes."
+)
+where_option = click.option(
+    "--where", metavar="SQL", help="A condition on the columns of TABLE: \"kind = 'class'\"."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+embedder_option = click.option(
+    "--embedder",
+    metavar="NAME",
+    help="The model for texts, where the index does not know it: static (bundled).",
+)
+
+
+def output_options(command: F) -> F:
+    """Adds --table, --json, --nl and --csv as the one parameter ``output``."""
+    for name, text in (
+        ("csv", "Print CSV."),
+        ("nl", "Print a JSON object a line."),
+        ("json", "Print a JSON array of objects."),
+        ("table", "Print a table (the default)."),
+    ):
+        command = click.option(f"--{name}", "output", flag_value=name, default="table", help=text)(
+            command
+        )
+    return command
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], output: str) -> None:
+    """Prints rows of the same columns in the form that was asked for."""
+    from vecsql._render import print_table
+
+    names = list(rows[0]) if rows else []
+    if output == "json":
+        print_json(list(rows))
+    elif output == "nl":
+        for row in rows:
+            click.echo(json.dumps(jsonable(row), ensure_ascii=False))
+    elif output == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        if names:
+            writer.writerow(names)
+        writer.writerows([_cell(jsonable(v)) for v in row.values()] for row in rows)
+    else:
+        print_table(names, [list(row.values()) for row in rows])
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as JSON."""
+    click.echo(json.dumps(jsonable(value), ensure_ascii=False, indent=1))
+
+
+def jsonable(value: Any) -> Any:
+    """A value that json takes: blobs in hexadecimal, arrays as lists."""
+    from vecsql._write import text_value
+
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    return text_value(value)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+@contextlib.contextmanager
+def opened(path: str, *, new: bool = False) -> Iterator[apsw.Connection]:
+    """Opens a database for one command; errors that a user can cause are one line.
+
+    ``new`` makes the file if it is missing, in WAL mode, so that others can read meanwhile.
+    """
+    from vecsql._load import connect
+
+    with reported():
+        missing = new and not Path(path).exists()
+        conn = connect(path, driver="apsw")
+        try:
+            conn.set_busy_timeout(10_000)
+            if missing:
+                conn.execute("PRAGMA journal_mode=WAL").fetchall()
+            yield conn
+        finally:
+            conn.close()
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Turns the errors that a user can cause into one line."""
+    import apsw
+
+    from vecsql._errors import Error
+
+    try:
+        yield
+    except (Error, apsw.Error, ValueError) as e:
+        raise click.ClickException(" ".join(str(e).split())) from e
+
+
+def index_for(conn: apsw.Connection, table: str, column: str | None) -> tuple[IndexInfo, str]:
+    """The index to search, and the table whose columns are shown.
+
+    For an ordinary table T without an index of its own, a vecsql table T_vec with the same rowids
+    is searched.
+    """
+    from vecsql._catalog import has_table, index_of, indexes
+    from vecsql._driver import driver_of
+
+    db = driver_of(conn)
+    if has_table(db, table) and not indexes(db, table) and indexes(db, table + "_vec"):
+        return index_of(db, table + "_vec", column), table
+    info = index_of(db, table, column)
+    return info, info.table
+
+
+def chosen_embedder(name: str | None, info: IndexInfo) -> Embedder | None:
+    """The embedder for an index whose model is not known; None where it is known."""
+    from vecsql._embed import bundled_embedder
+
+    if info.model_id is not None and name is None:
+        return None
+    if name in (None, "static"):
+        return bundled_embedder()
+    raise click.BadParameter(f"{name!r} is no embedder; known: static", param_hint="--embedder")
+
+
+def interrupted(message: str) -> click.exceptions.Exit:
+    """Says what was done when Ctrl-C came; raise what it returns."""
+    click.echo(message, err=True)
+    return click.exceptions.Exit(INTERRUPTED)

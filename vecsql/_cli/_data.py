@@ -1,0 +1,214 @@
+"""Commands that bring data in and out: demo, import, export."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vecsql._cli._common import (
+    column_option,
+    db_argument,
+    interrupted,
+    opened,
+    reported,
+    table_argument,
+    where_option,
+)
+from vecsql._read import FORMATS
+
+
+@click.command()
+@click.option(
+    "--db",
+    "path",
+    default="vecsql-demo.db",
+    show_default=True,
+    type=click.Path(dir_okay=False),
+    help="The file to make, or to bring up to date.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Index the first N texts only.")
+def demo(path: str, limit: int | None) -> None:
+    """Index Python's own documentation and search it, offline."""
+    from vecsql import _demo
+
+    with reported():
+        _demo.run(path, limit)
+
+
+@click.command("import")
+@click.argument("db", type=click.Path(dir_okay=False))
+@table_argument
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("--text", multiple=True, metavar="COLUMN", help="A column to embed; may be repeated.")
+@click.option(
+    "--id",
+    "key",
+    metavar="COLUMN",
+    help="The column that identifies a record; 'id' if there is one.",
+)
+@click.option(
+    "--vector", metavar="COLUMN", help="The column of vectors, where the file brings them."
+)
+@click.option(
+    "--format", type=click.Choice(FORMATS), help="The format of FILE; by default its suffix tells."
+)
+@click.option("--dataset", metavar="NAME", help="The dataset of an HDF5 file; 'train' by default.")
+@click.option(
+    "--encoding", default="utf-8-sig", show_default=True, help="Of a csv, tsv or jsonl file."
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["cosine", "l2", "dot", "l1"]),
+    default="cosine",
+    show_default=True,
+    help="Of a new index.",
+)
+@click.option("--fts", is_flag=True, help="Make full text too, for search --hybrid.")
+@click.option("--options", default="", metavar="SQL", help='Of a new index: "m=32 codec=none".')
+@click.option(
+    "--batch",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Records in a transaction.",
+)
+@click.option("--again", is_flag=True, help="Import a file that was imported before, as new rows.")
+def import_(
+    db: str,
+    table: str,
+    file: str,
+    text: tuple[str, ...],
+    key: str | None,
+    vector: str | None,
+    format: str | None,
+    dataset: str | None,
+    encoding: str,
+    metric: str,
+    fts: bool,
+    options: str,
+    batch: int,
+    again: bool,
+) -> None:
+    """Import FILE (- is standard input) into TABLE of DB, making both if they are missing.
+
+    Texts are embedded by the bundled model, or by that of TABLE's index. What is imported is
+    committed batch by batch; after an interruption the same command goes on where it stopped, and
+    no record comes twice. With an id column, rows that are there are updated instead.
+    """
+    from vecsql._import import import_records
+    from vecsql._read import open_source
+    from vecsql._render import meter
+
+    started = time.perf_counter()
+    seen = 0
+    with opened(db, new=True) as conn:
+        source = open_source(
+            sys.stdin.buffer if file == "-" else file,
+            format,
+            vector=vector,
+            dataset=dataset,
+            encoding=encoding,
+        )
+        try:
+            with meter(f"Importing into {table}", source.total) as update:
+
+                def progress(rows: int, position: int) -> None:
+                    nonlocal seen
+                    seen += rows
+                    update(rows, position)
+
+                done = import_records(
+                    conn,
+                    table,
+                    source,
+                    text=text,
+                    id=key,
+                    metric=metric,
+                    fts=fts,
+                    options=options,
+                    batch=batch,
+                    again=again,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            how = "the same command goes on" if source.fingerprint else "standard input is lost"
+            raise interrupted(
+                f"interrupted: {seen:,} records of this run are in {table}; {how}"
+            ) from None
+    if done.complete:
+        click.echo(
+            f"{file} is in {table} already ({done.resumed:,} records); --again adds it again"
+        )
+        return
+    resumed = f", {done.resumed:,} were there from before" if done.resumed else ""
+    seconds = max(time.perf_counter() - started, 1e-9)
+    size = Path(db).stat().st_size
+    click.echo(
+        f"{table}: {done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged"
+        f"{resumed}; {seconds:.1f} s, {done.records / seconds:,.0f} records/s, {size:,} bytes"
+    )
+
+
+@click.command()
+@db_argument
+@table_argument
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "--format", type=click.Choice(FORMATS), help="The format of FILE; by default its suffix tells."
+)
+@click.option("--columns", metavar="A,B", help="The columns to write; by default all.")
+@where_option
+@column_option
+def export(
+    db: str,
+    table: str,
+    file: str,
+    format: str | None,
+    columns: str | None,
+    where: str | None,
+    column: str | None,
+) -> None:
+    """Export the rows of TABLE with their vectors to FILE (- is standard output).
+
+    npy, fvecs, bvecs and hdf5 hold vectors alone, in the order of the key.
+    """
+    from vecsql._catalog import columns as columns_of
+    from vecsql._catalog import index_of
+    from vecsql._driver import driver_of, quote
+    from vecsql._errors import SchemaError
+    from vecsql._import import stream_rows
+    from vecsql._read import detect
+    from vecsql._render import meter
+    from vecsql._write import write_records
+
+    with opened(db) as conn:
+        format = format or ("csv" if file == "-" else detect(file))
+        handle = driver_of(conn)
+        info = index_of(handle, table, column)
+        have = columns_of(handle, info.table)
+        names = [name.strip() for name in columns.split(",")] if columns else have
+        unknown = [name for name in names if name not in have]
+        if unknown:
+            raise SchemaError(f"{info.table} has no column {unknown[0]}; it has {', '.join(have)}")
+        vector = info.source if info.source in names else None
+        if vector is None and format in ("npy", "fvecs", "bvecs", "hdf5"):
+            names, vector = [info.source], info.source
+        count = f"SELECT count(*) FROM main.{quote(info.table)}"
+        total = handle.value(count + (f" WHERE {where}\n" if where else ""))
+        with meter(f"Exporting {table}", total) as update:
+
+            def counted() -> Any:
+                for n, row in enumerate(stream_rows(conn, info, names, where), 1):
+                    yield row
+                    if n % 1000 == 0 or n == total:
+                        update(n % 1000 or 1000, n)
+
+            n = write_records(file, format, counted(), columns=names, vector=vector, dim=info.dim)
+    click.echo(f"{n:,} rows of {table} written to {file}", err=file == "-")
+
+
+COMMANDS = (demo, import_, export)

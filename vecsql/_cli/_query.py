@@ -1,0 +1,255 @@
+"""Commands that ask: search, info, shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vecsql._cli._common import (
+    chosen_embedder,
+    column_option,
+    db_argument,
+    embedder_option,
+    index_for,
+    json_option,
+    opened,
+    output_options,
+    print_json,
+    print_rows,
+    table_argument,
+    where_option,
+)
+
+if TYPE_CHECKING:
+    import apsw
+
+    from vecsql._search import Hit
+
+
+@click.command()
+@db_argument
+@table_argument
+@click.argument("query")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Rows wanted.")
+@where_option
+@click.option("--hybrid", "mode", flag_value="hybrid", help="By vector and by full text, fused.")
+@click.option("--text", "mode", flag_value="text", help="By full text alone.")
+@click.option(
+    "--weights",
+    nargs=2,
+    type=float,
+    default=(1.0, 1.0),
+    metavar="V T",
+    help="How much vector and text count in --hybrid; vecsql eval --tune finds them.",
+)
+@click.option("--fusion", type=click.Choice(["rrf", "scores"]), default="rrf", show_default=True,
+              help="By ranks or by scaled scores.")  # fmt: skip
+@click.option("--diversity", type=click.FloatRange(0, 1), default=0.0, metavar="D",
+              help="Above 0, results that differ from each other (MMR); 0.3 is mild.")  # fmt: skip
+@click.option("--group-by", metavar="COLUMN", help="The best row of each value of a column.")
+@click.option("--explain", is_flag=True, help="Show what vector and text gave to each row.")
+@click.option("--columns", metavar="A,B", help="The columns to show; by default all but vectors.")
+@column_option
+@embedder_option
+@output_options
+def search(
+    db: str,
+    table: str,
+    query: str,
+    k: int,
+    where: str | None,
+    mode: str | None,
+    weights: tuple[float, float],
+    fusion: Any,
+    diversity: float,
+    group_by: str | None,
+    explain: bool,
+    columns: str | None,
+    column: str | None,
+    embedder: str | None,
+    output: str,
+) -> None:
+    """Print the K rows of TABLE that fit QUERY best, best first.
+
+    QUERY is a text, or a vector as a JSON array. TABLE is a table with an index, a vecsql table,
+    or a table T beside a vecsql table T_vec with the same rowids; the columns are TABLE's.
+    """
+    from vecsql._search import search as find
+
+    wanted = [name.strip() for name in columns.split(",")] if columns else None
+    with opened(db) as conn:
+        info, shown = index_for(conn, table, column)
+        beside = shown != info.table
+        if beside and where:
+            where = f"rowid IN (SELECT rowid FROM {_quoted(shown)} WHERE {where}\n)"
+        hits = find(
+            conn,
+            info.table,
+            _vector_or_text(query),
+            k,
+            where=where,
+            mode=mode or "vector",  # type: ignore[arg-type]
+            column=info.column,
+            columns=[] if beside else wanted,
+            embedder=chosen_embedder(embedder, info),
+            weights=weights,
+            fusion=fusion,
+            diversity=diversity,
+            group_by=group_by,
+        )
+        rows = _beside(conn, shown, hits, wanted) if beside else [h.row for h in hits]
+    print_rows(
+        [_shown(hit, row, mode, explain) for hit, row in zip(hits, rows, strict=True)], output
+    )
+
+
+def _vector_or_text(query: str) -> Any:
+    import json
+
+    if query[:1] == "[" and query[-1:] == "]":
+        try:
+            numbers = json.loads(query)
+        except ValueError:
+            return query
+        if numbers and all(isinstance(n, (int, float)) for n in numbers):
+            return numbers
+    return query
+
+
+def _beside(
+    conn: apsw.Connection, table: str, hits: list[Hit], wanted: list[str] | None
+) -> list[dict[str, Any]]:
+    """The rows of a table that has its vectors in another one with the same rowids."""
+    from vecsql._catalog import columns
+    from vecsql._driver import driver_of
+
+    db = driver_of(conn)
+    names = wanted or columns(db, table)
+    listed = ", ".join(map(_quoted, names))
+    sql = f"SELECT {listed} FROM {_quoted(table)} WHERE rowid = ?"
+    found = [db.rows(sql, (hit.id,)) for hit in hits]
+    return [dict(zip(names, rows[0], strict=True)) if rows else {} for rows in found]
+
+
+def _shown(hit: Hit, row: dict[str, Any], mode: str | None, explain: bool) -> dict[str, Any]:
+    """What is printed of a hit: its distance or score, what the arms gave, its columns."""
+    out: dict[str, Any] = {}
+    if mode is None:
+        out["distance"] = hit.distance
+    else:
+        out["score"] = hit.score
+    if explain:
+        for name in ("vector", "text"):
+            arm = hit.arms.get(name)
+            out[f"{name} rank"] = arm.rank if arm else None
+            out[f"{name} score"] = arm.score if arm else None
+            out[f"{name} added"] = arm.added if arm else None
+    return {**out, **row}
+
+
+def _quoted(name: str) -> str:
+    from vecsql._driver import quote
+
+    return quote(name)
+
+
+@click.command()
+@db_argument
+@click.argument("table", required=False)
+@json_option
+def info(db: str, table: str | None, as_json: bool) -> None:
+    """Print what indexes DB (or TABLE) has, of which model and size."""
+    from vecsql import __version__
+    from vecsql._render import print_table
+
+    with opened(db) as conn:
+        (sqlite,) = next(conn.execute("SELECT sqlite_version()"))
+        described = _describe(conn, table)
+    size = Path(db).stat().st_size
+    if as_json:
+        print_json(
+            {
+                "file": db,
+                "bytes": size,
+                "vecsql": __version__,
+                "sqlite": sqlite,
+                "indexes": described,
+            }
+        )
+        return
+    click.echo(f"{db}: {size:,} bytes; vecsql {__version__}, SQLite {sqlite}")
+    if not described:
+        click.echo("no vecsql tables")
+    for d in described:
+        model = d["model"] or "vectors given by the caller"
+        click.echo(
+            f"\n{d['index']}: {d['rows']:,} rows; {d['column']}[{d['dim']}] {d['metric']}; {model}"
+        )
+        about = f"table {d['table']}" + (f" embeds {', '.join(d['text'])}" if d["text"] else "")
+        fts = f"; full text {d['fts']}" if d["fts"] else ""
+        waiting = f"; {d['without_vector']:,} rows without a vector" if d["without_vector"] else ""
+        click.echo(f"{about}; columns {', '.join(d['columns'])}{fts}{waiting}")
+        print_table(["name", "value"], list(d["stats"].items()))
+
+
+def _describe(conn: apsw.Connection, table: str | None) -> list[dict[str, Any]]:
+    from vecsql._catalog import columns, index_of, indexes
+    from vecsql._driver import driver_of, quote
+
+    db = driver_of(conn)
+    if table is not None and not indexes(db, table):
+        index_of(db, table)  # says what is wrong
+    out = []
+    for i in indexes(db, table):
+        total, filled = db.rows(
+            f"SELECT count(*), count({quote(i.source)}) FROM main.{quote(i.table)}"
+        )[0]
+        stats = db.rows(
+            "SELECT name, value FROM vecsql_stats(?) WHERE vector = ?", (i.index, i.column)
+        )
+        vectors = {j.source for j in indexes(db, i.table)}
+        out.append(
+            {
+                "table": i.table,
+                "column": i.column,
+                "index": i.index,
+                "dim": i.dim,
+                "metric": i.metric,
+                "model": i.model_id,
+                "checksum": i.checksum,
+                "mode": i.mode,
+                "text": list(i.text),
+                "fts": i.fts,
+                "rows": total,
+                "without_vector": total - filled,
+                "columns": [c for c in columns(db, i.table) if c not in vectors],
+                "stats": dict(stats),
+            }
+        )
+    return out
+
+
+@click.command()
+@click.argument("db", type=click.Path(dir_okay=False))
+@click.argument("command", required=False)
+def shell(db: str, command: str | None) -> None:
+    """Open an SQL prompt on DB with vecsql and embed() loaded, or run COMMAND and leave.
+
+    The prompt is apsw's, which knows the commands of the sqlite3 shell: .help, .mode, .schema.
+    """
+    from vecsql._registry import register_embedder
+
+    with opened(db) as conn:
+        import apsw.shell
+
+        register_embedder(conn)
+        prompt: Any = apsw.shell.Shell(db=conn, args=[])
+        if command is None:
+            prompt.cmdloop()
+        else:
+            prompt.process_complete_line(command)
+
+
+COMMANDS = (search, info, shell)
