@@ -44,6 +44,10 @@ test-slow: $(INSTALLED) ctest ## the slow tier: recall, faults, crashes, churn
 	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_SANITIZE=address,undefined >/dev/null
 	$(BIN)/cmake --build build/asan -j $(JOBS)
 	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS) -LE slow
+	$(BIN)/cmake -S . -B build/tsan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_SANITIZE=thread >/dev/null
+	$(BIN)/cmake --build build/tsan -j $(JOBS) --target fault_threads
+	build/tsan/tests/faults/fault_threads quick threads
 	$(BIN)/pytest -q -m slow || [ $$? -eq 5 ]
 
 lint: $(LINTERS) ## formatters, linters, types, and a build without warnings

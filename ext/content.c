@@ -214,22 +214,34 @@ int vsx_content_attach(VsxIndex *index) {
     return rc;
 }
 
-int vsx_content_detach(VsxIndex *index) {
-    sqlite3 *db = index->global->db;
+/* The name that the triggers were made under: that of the configuration, which outlives a
+ * renaming; where that is lost, the table's. */
+static int trigger_name(VsxIndex *index, char **out) {
     sqlite3_stmt *stmt = NULL;
     char *sql =
         sqlite3_mprintf("SELECT value FROM \"%w\".\"%w_config\" WHERE key = 'triggers'",
                         index->schema, index->table);
-    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    int rc = sql == NULL ? SQLITE_NOMEM
+                         : sqlite3_prepare_v2(index->global->db, sql, -1, &stmt, NULL);
     sqlite3_free(sql);
-    char *name = NULL;
-    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        name = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+    const char *name = index->table;
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW &&
+        sqlite3_column_type(stmt, 0) == SQLITE_TEXT) {
+        name = (const char *)sqlite3_column_text(stmt, 0);
     }
-    sqlite3_finalize(stmt);
-    for (int e = 0; rc == SQLITE_OK && name != NULL && e < 3; e++) {
-        rc = vsx_exec(db, "DROP TRIGGER IF EXISTS \"%w\".\"%w_vecsql_%s\"", index->schema,
-                      name, events[e]);
+    *out = sqlite3_mprintf("%s", name);
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_OK ? final : rc;
+    rc = rc == SQLITE_ERROR || (rc & 0xFF) == SQLITE_CORRUPT ? SQLITE_OK : rc;
+    return rc == SQLITE_OK && *out == NULL ? SQLITE_NOMEM : rc;
+}
+
+int vsx_content_detach(VsxIndex *index) {
+    char *name = NULL;
+    int rc = trigger_name(index, &name);
+    for (int e = 0; rc == SQLITE_OK && e < 3; e++) {
+        rc = vsx_exec(index->global->db, "DROP TRIGGER IF EXISTS \"%w\".\"%w_vecsql_%s\"",
+                      index->schema, name, events[e]);
     }
     sqlite3_free(name);
     return rc;

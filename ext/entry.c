@@ -345,19 +345,17 @@ static int register_module(VsxGlobal *global, const char *name, Dialect dialect)
                                     vsx_global_free);
 }
 
-/* Whether a module of that name is registered: a second registration would give its
- * tables a second registry. */
-static int is_registered(sqlite3 *db, const char *module, int *found) {
+/* Whether a module is registered, told by a function that comes with it: a second
+ * registration would give its tables a second registry. Asking for the function reads
+ * nothing of the database, which may be locked or damaged while we are loaded. */
+static int is_registered(sqlite3 *db, const char *function, int *found) {
     sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_prepare_v2(
-        db, "SELECT 1 FROM pragma_module_list WHERE name = ?1 COLLATE NOCASE", -1, &stmt,
-        NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_text(stmt, 1, module, -1, SQLITE_STATIC);
-        *found = sqlite3_step(stmt) == SQLITE_ROW;
-    }
-    int final = sqlite3_finalize(stmt);
-    return rc == SQLITE_OK ? final : rc;
+    char *sql = sqlite3_mprintf("SELECT %s()", function);
+    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    *found = rc == SQLITE_OK;
+    sqlite3_free(sql);
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ERROR ? SQLITE_OK : rc;
 }
 
 static int register_all(sqlite3 *db, Dialect dialect) {
@@ -377,23 +375,35 @@ static int register_all(sqlite3 *db, Dialect dialect) {
     return rc;
 }
 
+/* Written once, under a mutex: other threads may be at work with it already. 0 if it is
+ * another SQLite's. */
+static int remember_api(const sqlite3_api_routines *api) {
+    sqlite3_mutex *mutex = api->mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
+    api->mutex_enter(mutex);
+    if (sqlite3_api == NULL) {
+        SQLITE_EXTENSION_INIT2(api);
+    }
+    int ours = sqlite3_api == api;
+    api->mutex_leave(mutex);
+    return ours;
+}
+
 static int load(sqlite3 *db, Dialect dialect, char **err,
                 const sqlite3_api_routines *api) {
     int loaded = 0, vec0 = 0;
-    if (sqlite3_api != NULL && sqlite3_api != api) {
-        *err = api->mprintf(
-            "vecsql: this file is already loaded by another SQLite library of the "
-            "process; load a copy of it");
-        return SQLITE_ERROR;
-    }
     if (api->libversion_number() < OLDEST_SQLITE) {
         *err = api->mprintf("vecsql needs SQLite 3.38 or newer, this is %s",
                             api->libversion());
         return SQLITE_ERROR;
     }
-    SQLITE_EXTENSION_INIT2(api);
-    int rc = is_registered(db, "vecsql", &loaded);
-    rc = rc == SQLITE_OK ? is_registered(db, "vec0", &vec0) : rc;
+    if (!remember_api(api)) {
+        *err = api->mprintf(
+            "vecsql: this file is already loaded by another SQLite library of the "
+            "process; load a copy of it");
+        return SQLITE_ERROR;
+    }
+    int rc = is_registered(db, "vecsql_version", &loaded);
+    rc = rc == SQLITE_OK ? is_registered(db, "vec_version", &vec0) : rc;
     if (rc != SQLITE_OK || (loaded && (vec0 || dialect == VECSQL))) {
         return rc;
     }

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import apsw
 import pytest
 
 import vecsql
@@ -198,3 +199,14 @@ def test_file_written_by_apsw_is_read_by_the_sqlite3_shell(tmp_path):
     if "unknown command" in done.stderr and ".load" in done.stderr:
         pytest.skip("this shell was built without .load")
     assert (done.stdout.split(), done.stderr) == (["1|1.0", "2|5.0"], "")
+
+
+def test_loading_reads_nothing_of_the_database(tmp_path):
+    """A file that another connection has locked, or that is no database, is no obstacle."""
+    other = apsw.Connection(str(tmp_path / "a.db"))
+    other.execute("CREATE TABLE x(a)")
+    other.execute("BEGIN EXCLUSIVE")
+    vecsql.load(apsw.Connection(str(tmp_path / "a.db")))
+    other.close()
+    (tmp_path / "b.db").write_bytes(b"no database " * 1000)
+    vecsql.load(apsw.Connection(str(tmp_path / "b.db")))

@@ -367,6 +367,9 @@ static void repair(const Damage *d, const FsImage *damaged, const char *table,
     if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK &&
         strstr(sqlite3_errmsg(db), "this version of vecsql reads") == NULL) {
         fail(sql, sqlite3_errmsg(db)); /* a newer format may have tables unknown to us */
+    } else if (d->column < 0 && sqlite3_exec(db, "INSERT INTO docs(title) VALUES('x')",
+                                             NULL, NULL, NULL) != SQLITE_OK) {
+        fail("a trigger is left behind", sqlite3_errmsg(db));
     }
     sqlite3_close(db);
 }

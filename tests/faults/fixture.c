@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int sqlite3_vecsql_init(sqlite3 *db, char **err, const void *api);
 
@@ -17,6 +18,29 @@ void fixture_start(void) {
     sqlite3_initialize();
     fs_register();
     sqlite3_auto_extension((void (*)(void))sqlite3_vecsql_init);
+}
+
+static char directory[] = "/tmp/vecsql-faults-XXXXXX";
+
+void fixture_start_on_disk(void) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (mkdtemp(directory) == NULL || chdir(directory) != 0) {
+        fixture_fatal(directory, "cannot be made");
+    }
+    sqlite3_initialize();
+    sqlite3_auto_extension((void (*)(void))sqlite3_vecsql_init);
+}
+
+void fixture_end_on_disk(void) {
+    static const char *const suffix[] = {"", "-wal", "-shm", "-journal"};
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, DATABASE "%s", suffix[i]);
+        (void)unlink(name);
+    }
+    if (rmdir(directory) != 0) {
+        perror(directory);
+    }
 }
 
 sqlite3 *fixture_open(int flags) {
@@ -82,12 +106,11 @@ uint64_t digest(sqlite3 *db, const char *sql, int *rc) {
 
 /* ---- running -------------------------------------------------------------------- */
 
-void fixture_image(const char *journal, FsImage *out) {
-    FsImage empty = {.n = 0};
+void fixture_build(const char *journal) {
     char sql[64];
-    fs_restore(&empty);
     sqlite3 *db = fixture_must_open();
     must_exec(db, "PRAGMA page_size = 512");
+    must_exec(db, "PRAGMA synchronous = OFF");
     snprintf(sql, sizeof sql, "PRAGMA journal_mode = %s", journal);
     must_exec(db, sql);
     for (int i = 0; setup[i] != NULL; i++) {
@@ -98,6 +121,12 @@ void fixture_image(const char *journal, FsImage *out) {
         fixture_fatal("the database before any fault", bad);
     }
     sqlite3_close(db);
+}
+
+void fixture_image(const char *journal, FsImage *out) {
+    FsImage empty = {.n = 0};
+    fs_restore(&empty);
+    fixture_build(journal);
     fs_save(out);
 }
 
@@ -181,13 +210,12 @@ uint64_t contents(sqlite3 *db, int *rc) {
 }
 
 static const char *remember(const char *what, const char *table, const char *detail) {
-    static char text[1200];
+    static _Thread_local char text[1200];
     snprintf(text, sizeof text, "%.64s: %.500s: %.500s", table, what, detail);
     return text;
 }
 
-/* The k nearest for any k and by any way equal brute force. */
-static const char *neighbours(sqlite3 *db, const char *table, const char *query) {
+const char *neighbours(sqlite3 *db, const char *table, const char *query) {
     static const char *const way[] = {"k = 1000 AND exact = 1 ORDER BY distance, rowid",
                                       "k = 1000 ORDER BY distance, rowid",
                                       "1 ORDER BY distance, rowid"};

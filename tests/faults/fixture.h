@@ -43,8 +43,11 @@ typedef struct Run {
     uint64_t result[MAX_STEPS]; /* digest of the rows that a kept statement returned */
 } Run;
 
-/* Starts SQLite with the memory file system and vecsql in every connection. */
+/* Starts SQLite with vecsql in every connection, and on the memory file system. */
 void fixture_start(void);
+/* The same on real files, in a new directory, which becomes the working directory. */
+void fixture_start_on_disk(void);
+void fixture_end_on_disk(void);
 /* A new connection to DATABASE; NULL if that failed (then nothing is open). */
 sqlite3 *fixture_open(int flags);
 /* Like that, and may not fail. */
@@ -57,7 +60,8 @@ void must_exec(sqlite3 *db, const char *sql);
 /* Digest of the rows of a query. *rc is its error, or SQLITE_OK. */
 uint64_t digest(sqlite3 *db, const char *sql, int *rc);
 
-/* An image of the database that `setup` makes. */
+/* Makes the database of `setup`, where there is none; and an image of it in memory. */
+void fixture_build(const char *journal);
 void fixture_image(const char *journal, FsImage *out);
 
 /* Runs the statements of the mask. */
@@ -68,6 +72,10 @@ uint64_t contents(sqlite3 *db, int *rc);
 /* The first thing wrong with the database, NULL if nothing is: the integrity checks, and
  * every form of nearest neighbours against brute force in SQL. */
 const char *flaw(sqlite3 *db);
+
+/* The part about neighbours, for one table with a column `embedding` of three floats: all
+ * rows in order of distance, by every way, equal those of SQL. */
+const char *neighbours(sqlite3 *db, const char *table, const char *query);
 
 /* Opens the files as they are and looks at everything: the first thing wrong, NULL if
  * nothing is, and then the contents. Remembers what it has looked at. */

@@ -1,0 +1,173 @@
+/*
+ * Risk: connections of several threads or processes share something that they must not,
+ * or one sees an index that is not that of the rows it sees.
+ *
+ *     threads [quick|full] [processes]
+ *
+ * Writers and readers on one file, each with its own connection: in threads of this
+ * process (under ThreadSanitizer in the slow tier) and as processes. A reader's
+ * transaction sees rows and neighbours of one snapshot: all ways of searching equal
+ * brute force over the rows that the same transaction sees. In the end the file is sound.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+#define WRITERS 2
+#define READERS 3
+
+static int rounds;
+
+/* Lock errors are part of the game: the transaction is given up. Any other is not. */
+static int attempt(sqlite3 *db, const char *sql) {
+    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    if ((rc & 0xFF) == SQLITE_BUSY || (rc & 0xFF) == SQLITE_LOCKED) {
+        return 0;
+    }
+    if (rc != SQLITE_OK && rc != SQLITE_CONSTRAINT_ROWID && rc != SQLITE_CONSTRAINT &&
+        rc != SQLITE_CONSTRAINT_PRIMARYKEY) {
+        fixture_fatal(sql, sqlite3_errmsg(db));
+    }
+    return rc == SQLITE_OK;
+}
+
+static void write_some(sqlite3 *db, unsigned *random) {
+    static const char *const work[] = {
+        "INSERT OR REPLACE INTO t(id, embedding) VALUES(%d, '[1,2,3]')",
+        "INSERT OR REPLACE INTO t(id, embedding) WITH RECURSIVE n(i) AS (SELECT %d UNION "
+        "ALL SELECT i + 1 FROM n WHERE i %% 10 > 0) SELECT i, printf('[%%d,%%d,3]', i %% "
+        "7, i %% 11) FROM n",
+        "DELETE FROM t WHERE id > %d",
+        "UPDATE t SET embedding = '[5,5,5]' WHERE id = %d",
+        "SAVEPOINT s; DELETE FROM t WHERE id < %d; ROLLBACK TO s; RELEASE s",
+        "UPDATE docs SET embedding = vec_f32('[5,5,5]') WHERE id = %d %% 12",
+        "INSERT INTO t(t) SELECT 'optimize' WHERE %d %% 3 = 0",
+        "CREATE TABLE IF NOT EXISTS x%d(a)",
+    };
+    char sql[300];
+    if (!attempt(db, "BEGIN IMMEDIATE")) {
+        return;
+    }
+    for (int i = 0; i < 4; i++) {
+        const char *text = work[(size_t)rand_r(random) % (sizeof work / sizeof *work)];
+        snprintf(sql, sizeof sql, text, rand_r(random) % 80);
+        attempt(db, sql);
+    }
+    if (rand_r(random) % 4 == 0 || !attempt(db, "COMMIT")) {
+        must_exec(db, "ROLLBACK");
+    }
+}
+
+static void read_some(sqlite3 *db, unsigned *random) {
+    char query[64];
+    const char *bad = NULL;
+    snprintf(query, sizeof query, "[%d,%d,%d]", rand_r(random) % 9, rand_r(random) % 9,
+             rand_r(random) % 9);
+    if (attempt(db, "BEGIN")) {
+        bad = neighbours(db, rand_r(random) % 4 == 0 ? "c" : "t", query);
+        bad = bad != NULL ? bad : neighbours(db, "t", query);
+        must_exec(db, "ROLLBACK");
+    }
+    if (bad != NULL && strstr(bad, "locked") == NULL) {
+        fixture_fatal("a snapshot", bad);
+    }
+}
+
+static sqlite3 *open_shared(void) {
+    sqlite3 *db = NULL;
+    if (sqlite3_open_v2(DATABASE, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK) {
+        fixture_fatal("open", sqlite3_errmsg(db));
+    }
+    sqlite3_busy_timeout(db, 20000);
+    must_exec(db, "PRAGMA synchronous = OFF");
+    return db;
+}
+
+static void *work(void *arg) {
+    unsigned random = (unsigned)(size_t)arg;
+    int writer = random < WRITERS;
+    sqlite3 *db = open_shared();
+    for (int i = 0; i < rounds; i++) {
+        if (writer) {
+            write_some(db, &random);
+        } else {
+            read_some(db, &random);
+        }
+        if (i % 50 == 49) { /* a connection that knows nothing */
+            sqlite3_close(db);
+            db = open_shared();
+        }
+    }
+    sqlite3_close(db);
+    return NULL;
+}
+
+static void run_threads(void) {
+    pthread_t thread[WRITERS + READERS];
+    for (size_t i = 0; i < WRITERS + READERS; i++) {
+        if (pthread_create(&thread[i], NULL, work, (void *)i) != 0) {
+            fixture_fatal("pthread_create", "failed");
+        }
+    }
+    for (size_t i = 0; i < WRITERS + READERS; i++) {
+        pthread_join(thread[i], NULL);
+    }
+}
+
+static int run_processes(void) {
+    int failures = 0;
+    for (size_t i = 0; i < WRITERS + READERS; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            work((void *)i);
+            _exit(0);
+        }
+    }
+    for (size_t i = 0; i < WRITERS + READERS; i++) {
+        int status = 0;
+        wait(&status);
+        failures += status != 0;
+    }
+    return failures;
+}
+
+int main(int argc, char **argv) {
+    static const char *const journals[] = {"wal", "delete"};
+    int failures = 0;
+    rounds = argc > 1 && strcmp(argv[1], "quick") == 0 ? 60 : 1500;
+    fixture_start_on_disk();
+    for (int processes = 0; processes < 2; processes++) {
+        for (int j = 0; j < 2; j++) {
+            if (argc > 2 && (strcmp(argv[2], "processes") == 0) != processes) {
+                continue;
+            }
+            fixture_build(journals[j]);
+            if (processes) {
+                failures += run_processes();
+            } else {
+                run_threads();
+            }
+            sqlite3 *db = fixture_must_open();
+            const char *bad = flaw(db);
+            sqlite3_close(db);
+            if (bad != NULL) {
+                printf("FAILED  in the end, %s: %s\n", journals[j], bad);
+            }
+            failures += bad != NULL;
+            printf("%-8s %s: %d rounds each of %d writers and %d readers\n", journals[j],
+                   processes ? "processes" : "threads", rounds, WRITERS, READERS);
+            (void)unlink(DATABASE);
+            (void)unlink(DATABASE "-wal");
+            (void)unlink(DATABASE "-shm");
+        }
+    }
+    fixture_end_on_disk();
+    printf("threads: %d failures\n", failures);
+    return failures != 0;
+}
