@@ -49,8 +49,10 @@ from vecsql._errors import (
 from vecsql._evaluate import Evaluation, Tuning, evaluate, tune
 from vecsql._fulltext import add_full_text, fts_query
 from vecsql._fusion import Arm
+from vecsql._http import HTTPEmbedder
 from vecsql._load import connect, load, loadable_path
 from vecsql._metrics import Comparison, Scores, compare, score
+from vecsql._minilm import MiniLM
 from vecsql._registry import register_embedder
 from vecsql._rows import delete, insert, update, upsert
 from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
@@ -75,12 +77,14 @@ __all__ = [
     "Error",
     "Evaluation",
     "FormatError",
+    "HTTPEmbedder",
     "Hit",
     "IndexInfo",
     "IntegrityError",
     "InterfaceError",
     "InternalError",
     "LoadError",
+    "MiniLM",
     "ModelMismatchError",
     "NotSupportedError",
     "OperationalError",

@@ -6,7 +6,6 @@ the look-up and does without. To empty it: DELETE FROM vecsql_cache.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,8 @@ _HASH_BYTES = 16
 
 def text_hash(text: str) -> bytes:
     """The name of a text in the cache."""
+    import hashlib
+
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_HASH_BYTES]
 
 

@@ -7,16 +7,14 @@ needs numpy only, knows English, and does not know word order.
 
 from __future__ import annotations
 
-import re
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vecsql._errors import EmbedderError
+from vecsql._wordpiece import WordPiece
 
 if TYPE_CHECKING:
     import os
@@ -69,7 +67,7 @@ class StaticEmbedder:
         self._path = path
         self._model_id = model_id or "vecsql-static-en-256"
         self._lock = threading.Lock()
-        self._loaded: tuple[NDArray[np.int8], _WordPiece] | None = None
+        self._loaded: tuple[NDArray[np.int8], WordPiece] | None = None
 
     @property
     def model_id(self) -> str:
@@ -95,98 +93,19 @@ class StaticEmbedder:
         out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
         return out
 
-    def _model(self) -> tuple[NDArray[np.int8], _WordPiece]:
+    def _model(self) -> tuple[NDArray[np.int8], WordPiece]:
         with self._lock:
             if self._loaded is None:
+                from importlib.resources import files
+
                 import numpy as np
 
                 bundled = files("vecsql").joinpath("data/static-en-256/model.npz")
                 path = bundled if self._path is None else Path(self._path)
                 with path.open("rb") as source, np.load(source, allow_pickle=False) as model:
                     vocabulary = bytes(model["vocab"]).decode("utf-8").split("\n")
-                    self._loaded = (model["table"], _WordPiece(vocabulary))
+                    self._loaded = (model["table"], WordPiece(vocabulary))
             return self._loaded
-
-
-class _WordPiece:
-    """BERT's uncased tokenizer: basic tokenisation, then greedy longest match first.
-
-    The same tokens as the reference implementation, but an unknown word is left out instead of
-    being one [UNK] token.
-    """
-
-    _MAX_WORD = 100
-    _ascii_words = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
-
-    def __init__(self, vocabulary: Sequence[str]):
-        self._ids = {token: i for i, token in enumerate(vocabulary)}
-        self._word = lru_cache(maxsize=200_000)(self._split_word)
-        self._char = lru_cache(maxsize=20_000)(_clean_char)
-
-    def __call__(self, text: str) -> list[int]:
-        if text.isascii() and text.isprintable():
-            words = self._ascii_words.findall(text.lower())
-        else:
-            words = "".join(map(self._char, text)).split()
-        out: list[int] = []
-        for word in words:
-            out += self._word(word)
-        return out
-
-    def _split_word(self, word: str) -> tuple[int, ...]:
-        if len(word) > self._MAX_WORD:
-            return ()
-        ids: list[int] = []
-        start = 0
-        while start < len(word):
-            prefix = "##" if start else ""
-            for end in range(len(word), start, -1):
-                i = self._ids.get(prefix + word[start:end])
-                if i is not None:
-                    ids.append(i)
-                    start = end
-                    break
-            else:
-                return ()
-        return tuple(ids)
-
-
-# CJK Unified Ideographs with extensions A to E and the compatibility blocks, as BERT has them.
-_CJK = (
-    (0x4E00, 0x9FFF),
-    (0x3400, 0x4DBF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2CEAF),
-    (0xF900, 0xFAFF),
-    (0x2F800, 0x2FA1F),
-)
-
-
-def _clean_char(c: str) -> str:
-    """What a character becomes: lower case without accents, words apart by spaces."""
-    if c in "\t\n\r":
-        return " "
-    category = unicodedata.category(c)
-    if category[0] == "C" or c == "\ufffd":
-        return ""
-    if c.isspace() or category == "Zs":
-        return " "
-    out = []
-    for base in unicodedata.normalize("NFD", c):
-        if unicodedata.category(base) != "Mn":
-            # lower() may bring combining marks back (U+0130); the reference keeps them too
-            out += [f" {d} " if _stands_alone(d) else d for d in base.lower()]
-    return "".join(out)
-
-
-def _stands_alone(c: str) -> bool:
-    o = ord(c)
-    punctuation = 33 <= o <= 47 or 58 <= o <= 64 or 91 <= o <= 96 or 123 <= o <= 126
-    return (
-        punctuation
-        or unicodedata.category(c)[0] == "P"
-        or any(first <= o <= last for first, last in _CJK)
-    )
 
 
 class _FunctionEmbedder:
