@@ -473,6 +473,25 @@ class LargeMachine(Machine):
                 got = client.conn.execute(sql + how, (text(query), k)).fetchall()
                 same_answer(got, rows, query, k)
 
+    @rule(c=CLIENT, low=st.integers(1000, 1020), n=st.sampled_from([3, 40, 300, 1300]))
+    def insert_many(self, c: int, low: int, n: int) -> None:
+        """One statement whose rows are linked in batches, at the commit or on the way."""
+
+        def apply(rows: Rows) -> Rows | None:
+            new = {i: (np.float32([i % 19 - 9, i % 17 - 8, i % 7]), None) for i in ids}
+            return None if set(new) & set(rows) else {**rows, **new}
+
+        ids = range(low * 2, (low + n) * 2, 2)
+        sql = """
+            WITH RECURSIVE i(n) AS (SELECT :a UNION ALL SELECT n + 2 FROM i WHERE n + 2 < :b)
+            INSERT INTO t(id, embedding)
+            SELECT n, format('[%d,%d,%d]', n % 19 - 9, n % 17 - 8, n % 7) FROM i"""
+        self.write(c, sql, {"a": ids.start, "b": ids.stop}, apply)
+
+    @rule(c=CLIENT, n=st.integers(1, 3))
+    def threads(self, c: int, n: int) -> None:
+        self.write(c, "INSERT INTO t(t) VALUES(?)", (f"threads={n}",), UNCHANGED, 0)
+
     @rule(c=CLIENT, low=st.integers(13, 700), n=st.integers(1, 300))
     def delete_many(self, c: int, low: int, n: int) -> None:
         sql = "DELETE FROM t WHERE id >= ? AND id < ?"
