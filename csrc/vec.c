@@ -127,25 +127,26 @@ static const char *scan_exponent(const char *p, const char *end, Number *num) {
     return p;
 }
 
-/* Scans one number by JSON's grammar (RFC 8259, section 6). Returns its end, or NULL. */
+/* Scans one number by JSON's grammar (RFC 8259, section 6), or with a sign "+" or without
+ * the digits on one side of its point, as sqlite-vec's documentation writes ".5". Returns
+ * its end, or NULL. */
 static const char *scan_number(const char *p, const char *end, Number *num) {
     memset(num, 0, sizeof *num);
-    if (p < end && *p == '-') {
-        num->negative = true;
+    if (p < end && (*p == '-' || *p == '+')) {
+        num->negative = *p == '-';
         p++;
-    }
-    if (p == end || !is_digit(*p)) {
-        return NULL;
     }
     num->digits = p;
     /* A leading zero stands alone; a digit after it is then no separator. */
-    p = *p == '0' ? p + 1 : scan_digits(p, end, false, num);
+    p = p < end && *p == '0' ? p + 1 : scan_digits(p, end, false, num);
+    bool found = p > num->digits;
     if (p < end && *p == '.') {
-        p++;
-        if (p == end || !is_digit(*p)) {
-            return NULL;
-        }
+        const char *point = p++;
         p = scan_digits(p, end, true, num);
+        found |= p > point + 1;
+    }
+    if (!found) {
+        return NULL;
     }
     num->digits_end = p;
     if (p < end && (*p == 'e' || *p == 'E')) {

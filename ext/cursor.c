@@ -125,11 +125,14 @@ static int take_query(Cursor *c, sqlite3_value *value) {
     const VsxColumn *column = knn_column(&c->knn);
     VsxVec v = {0};
     char *err = NULL;
-    int rc = vsx_vector_given(value, &column->params.code, &v, &err);
-    if (rc == SQLITE_ERROR) {
+    int rc = t->index->def->vec0
+                 ? vsx_vec0_vector(t, column, VSX_QUERIED, value, &v)
+                 : vsx_vector_given(value, &column->params.code, &v, &err);
+    if (err != NULL) {
         rc = vsx_fail(t, rc, "%s.%s: query vector: %s", t->index->table, column->name,
                       err);
-    } else if (rc == SQLITE_OK) {
+    }
+    if (rc == SQLITE_OK) {
         c->knn.query = v.v;
     }
     sqlite3_free(err);
@@ -339,7 +342,8 @@ static int read_values(Cursor *c) {
 static void hidden_column(const Cursor *c, sqlite3_context *ctx, int hidden) {
     if (c->kind == CURSOR_KNN && hidden == VSX_DISTANCE && !c->eof) {
         sqlite3_result_double(ctx, c->knn.result[c->knn.at - 1].distance);
-    } else if (c->kind == CURSOR_KNN && hidden == VSX_K && c->knn.k >= 0) {
+    } else if (c->kind == CURSOR_KNN && hidden == VSX_K && c->knn.k >= 0 &&
+               !table_of(c)->index->def->vec0) {
         sqlite3_result_int64(ctx, c->knn.k);
     } else if (c->kind == CURSOR_KNN && hidden == VSX_EF_SEARCH) {
         sqlite3_result_int64(ctx, (sqlite3_int64)c->knn.ef);

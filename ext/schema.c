@@ -8,7 +8,7 @@
  *                 | "content" "=" table | "content_rowid" "=" name
  *     option     := word "=" word
  *
- * Names may be quoted with "" or ``. Keywords are case-insensitive. The grammar is
+ * Names may be quoted with "", `` or []. Keywords are case-insensitive. The grammar is
  * that of sqlite-vec's vec0, and more.
  */
 #include <stdlib.h>
@@ -79,13 +79,24 @@ static int token_sign(Token t, char sign) {
     return t.kind == SIGN && *t.text == sign;
 }
 
-/* A copy without quotes. */
+/* A name may be [quoted] too, but "[" is a sign of its own behind a type. */
+static Token next_name(const char **at) {
+    Token t = next_token(at);
+    const char *end = token_sign(t, '[') ? strchr(t.text, ']') : NULL;
+    if (end == NULL) {
+        return t;
+    }
+    *at = end + 1;
+    return (Token){QUOTED, t.text, (int)(end + 1 - t.text)};
+}
+
+/* A copy without quotes. Doubled quotes stand for one; brackets know none. */
 static char *token_name(Token t) {
     char *name = sqlite3_malloc64((sqlite3_uint64)t.len + 1);
     int n = 0;
     for (int i = t.kind == QUOTED; name != NULL && i < t.len - (t.kind == QUOTED); i++) {
         name[n++] = t.text[i];
-        i += t.kind == QUOTED && t.text[i] == *t.text;
+        i += t.kind == QUOTED && *t.text != '[' && t.text[i] == *t.text;
     }
     if (name != NULL) {
         name[n] = '\0';
@@ -95,7 +106,10 @@ static char *token_name(Token t) {
 
 /* ---- vector columns ------------------------------------------------------------- */
 
-static const char *const metric_names[] = {"l2", "cosine", "dot"};
+/* In the order of the enums. */
+static const char *const metric_names[] = {"l2", "cosine",  "dot",
+                                           "l1", "hamming", "jaccard"};
+static const char *const element_names[] = {"float", "float16", "int8", "bit"};
 static const char *const kind_names[] = {"hnsw", "flat"};
 static const char *const codec_names[] = {"none"};
 
@@ -131,7 +145,7 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
     uint32_t n = 1;
     const char *expected = NULL;
     if (token_is(key, "distance_metric")) {
-        expected = "l2, cosine or dot";
+        expected = "l2, cosine, dot, l1, or for bit hamming or jaccard";
         chosen = CHOICE(value, metric_names);
         c->params.code.metric = (VsMetric)chosen;
     } else if (token_is(key, "index")) {
@@ -170,7 +184,7 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
 
 static int parse_options(VsxColumn *c, const char *at, char **err) {
     for (Token key = next_token(&at); key.kind != END; key = next_token(&at)) {
-        Token sign = next_token(&at), value = next_token(&at);
+        Token sign = next_token(&at), value = next_name(&at);
         if (key.kind != WORD || !token_sign(sign, '=') || value.kind == END) {
             *err = sqlite3_mprintf("column %s: expected option=value at '%s'", c->name,
                                    key.text);
@@ -184,44 +198,62 @@ static int parse_options(VsxColumn *c, const char *at, char **err) {
     return SQLITE_OK;
 }
 
+static int parse_element(Token type) {
+    static const char *const aliases[] = {"f32", "f16", "i8", "", "float32"};
+    int element = CHOICE(type, element_names), alias = CHOICE(type, aliases);
+    return element >= 0 ? element : alias < 0 ? -1 : alias % 4;
+}
+
+/* What the options say together. */
+static int check_vector(const VsxColumn *c, char **err) {
+    const VsCodecParams *p = &c->params.code;
+    if (!vs_metric_fits(p->metric, p->element)) {
+        *err = sqlite3_mprintf("column %s: distance_metric=%s is %s, not for %s", c->name,
+                               metric_names[p->metric],
+                               p->element == VS_BIT ? "for float, float16 and int8"
+                                                    : "for bit",
+                               element_names[p->element]);
+    } else if (p->element == VS_BIT && p->dims % 8 != 0) {
+        *err =
+            sqlite3_mprintf("column %s: expected bit[n] with n a multiple of 8, not %u",
+                            c->name, p->dims);
+    }
+    return *err == NULL ? SQLITE_OK : SQLITE_ERROR;
+}
+
 /* The type was read and "[" is next. */
 static int parse_vector(VsxColumn *c, Token type, const char *at, char **err) {
-    static const char *const later[] = {"float16", "f16", "int8", "bit"};
+    int element = parse_element(type);
     c->role = VSX_VECTOR;
     c->params = (VsParams){.code = {.metric = VS_L2, .codec = VS_CODEC_NONE},
                            .kind = VS_HNSW,
                            .m = DEFAULT_M,
                            .ef_construction = DEFAULT_EF_CONSTRUCTION};
     c->params.ef_search = DEFAULT_EF_SEARCH;
-    if (CHOICE(type, later) >= 0) {
-        *err = sqlite3_mprintf(
-            "column %s: element type %.*s is not supported by this version; "
-            "use float",
-            c->name, type.len, type.text);
-        return SQLITE_ERROR;
-    }
     (void)next_token(&at);
     Token dims = next_token(&at);
     Token close = next_token(&at);
     c->params.code.dims = number(dims, 1, VS_MAX_DIMS);
-    if (!(token_is(type, "float") || token_is(type, "f32") ||
-          token_is(type, "float32")) ||
-        c->params.code.dims == 0 || !token_sign(close, ']')) {
-        *err =
-            sqlite3_mprintf("column %s: expected float[n] with n from 1 to %d, not '%s'",
-                            c->name, VS_MAX_DIMS, type.text);
+    if (element < 0 || c->params.code.dims == 0 || !token_sign(close, ']')) {
+        *err = sqlite3_mprintf("column %s: expected float[n], float16[n], int8[n] or "
+                               "bit[n] with n from 1 to %d, not '%s'",
+                               c->name, VS_MAX_DIMS, type.text);
         return SQLITE_ERROR;
     }
-    return parse_options(c, at, err);
+    c->params.code.element = (VsElement)element;
+    c->params.code.metric = element == VS_BIT ? VS_HAMMING : VS_L2;
+    int rc = parse_options(c, at, err);
+    return rc == SQLITE_OK ? check_vector(c, err) : rc;
 }
 
 char *vsx_params_text(const VsxColumn *c) {
     const VsParams *p = &c->params;
-    return sqlite3_mprintf("float[%u] distance_metric=%s index=%s codec=%s m=%u "
+    return sqlite3_mprintf("%s[%u] distance_metric=%s index=%s codec=%s m=%u "
                            "ef_construction=%u ef_search=%u",
-                           p->code.dims, metric_names[p->code.metric],
-                           kind_names[p->kind], codec_names[p->code.codec], p->m,
-                           p->ef_construction, c->params.ef_search);
+                           element_names[p->code.element], p->code.dims,
+                           metric_names[p->code.metric], kind_names[p->kind],
+                           codec_names[p->code.codec], p->m, p->ef_construction,
+                           c->params.ef_search);
 }
 
 int vsx_params_parse(const char *text, VsxColumn *column) {
@@ -232,7 +264,8 @@ int vsx_params_parse(const char *text, VsxColumn *column) {
     int rc = parse_vector(&stored, type, at, &err);
     sqlite3_free(err);
     sqlite3_free(stored.source);
-    if (rc != SQLITE_OK || stored.params.code.dims != column->params.code.dims) {
+    if (rc != SQLITE_OK || stored.params.code.dims != column->params.code.dims ||
+        stored.params.code.element != column->params.code.element) {
         return SQLITE_CORRUPT_VTAB;
     }
     stored.params.page_bytes = column->params.page_bytes;
@@ -311,7 +344,7 @@ static int parse_scalar(VsxColumn *c, const char *at, char **err) {
 /* content=docs, content_rowid=id. *taken: it was an option. */
 static int parse_table_option(VsxSchema *s, const char *text, int *taken, char **err) {
     const char *at = text;
-    Token key = next_token(&at), sign = next_token(&at), value = next_token(&at);
+    Token key = next_token(&at), sign = next_token(&at), value = next_name(&at);
     *taken = key.kind == WORD && token_sign(sign, '=');
     if (!*taken) {
         return SQLITE_OK;
@@ -332,11 +365,11 @@ static int parse_table_option(VsxSchema *s, const char *text, int *taken, char *
 
 static int parse_column(VsxColumn *c, const char *text, char **err) {
     const char *at = text;
-    Token name = next_token(&at);
+    Token name = next_name(&at);
     c->role = VSX_METADATA;
     if (token_sign(name, '+')) {
         c->role = VSX_AUXILIARY;
-        name = next_token(&at);
+        name = next_name(&at);
     }
     if (name.kind != WORD && name.kind != QUOTED) {
         *err = sqlite3_mprintf("expected a column name at '%s'", text);

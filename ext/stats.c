@@ -164,6 +164,7 @@ static int collect(StatsCursor *c) {
     add(c, "index", 0, g->params.kind == VS_HNSW ? "hnsw" : "flat");
     add(c, "codec", 0, g->codec->name);
     add(c, "distance_metric", 0, vsx_metric_name(g->params.code.metric));
+    add(c, "element", 0, vs_element_name(g->params.code.element));
     add(c, "dims", g->params.code.dims, NULL);
     add(c, "m", g->params.m, NULL);
     add(c, "ef_construction", g->params.ef_construction, NULL);

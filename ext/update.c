@@ -48,6 +48,10 @@ static int check_vector(Change *c, int i, sqlite3_value *value) {
         change->keep = 1;
         return SQLITE_OK;
     }
+    if (index->def->vec0) {
+        return vsx_vec0_vector(c->t, column, c->has_old ? VSX_UPDATED : VSX_INSERTED,
+                               value, &change->vector);
+    }
     if (sqlite3_value_type(value) == SQLITE_NULL) {
         return SQLITE_OK;
     }
@@ -349,6 +353,9 @@ int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
         rc = check_values(&c);
         rc = rc == SQLITE_OK ? choose_rowid(&c, argv[1]) : rc;
         rc = rc == SQLITE_OK ? check_conflict(&c) : rc;
+        if (rc == SQLITE_OK && def->vec0 && !c.has_old) {
+            rc = vsx_vec0_check_row(t, c.argv, 1);
+        }
     }
     t->index->writing++;
     rc = rc == SQLITE_OK ? make_change(&c) : rc;

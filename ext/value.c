@@ -323,8 +323,7 @@ int vsx_vector_read(sqlite3_value *value, VsxVec *out, char **err) {
     return rc;
 }
 
-/* Gives *vec as the caller's own, of the column's type and dimensions. */
-static int settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, char **err) {
+int vsx_vector_settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, char **err) {
     if (vec->n != column->dims) {
         sqlite3_int64 got = (sqlite3_int64)vec->n;
         vsx_vector_free(vec);
@@ -349,9 +348,14 @@ int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *
     static const char *const made_by[] = {"", "vec_f16()", "vec_int8() or JSON text",
                                           "vec_bit()"};
     VsxVec vec = {0};
-    int json = sqlite3_value_type(value) == SQLITE_TEXT && column->element == VS_INT8;
-    int rc =
-        json ? read_json(value, VS_INT8, &vec, err) : vsx_vector_borrow(value, &vec, err);
+    int type = sqlite3_value_type(value);
+    int json = type == SQLITE_TEXT && column->element == VS_INT8;
+    int plain = type == SQLITE_BLOB && sqlite3_value_subtype(value) == 0 &&
+                (size_t)sqlite3_value_bytes(value) ==
+                    vs_element_bytes(column->element, column->dims);
+    int rc = json    ? read_json(value, VS_INT8, &vec, err)
+             : plain ? read_blob(value, column->element, &vec, err)
+                     : vsx_vector_borrow(value, &vec, err);
     if (rc != SQLITE_OK) {
         return rc;
     }
@@ -368,7 +372,7 @@ int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *
         vsx_vector_free(&vec);
         return rc;
     }
-    return settle(&vec, column, out, err);
+    return vsx_vector_settle(&vec, column, out, err);
 }
 
 int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec *out,
@@ -387,5 +391,5 @@ int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec 
                                        vs_element_name(element), column->dims,
                                        type_name(type)));
     }
-    return rc == SQLITE_OK ? settle(&vec, column, out, err) : rc;
+    return rc == SQLITE_OK ? vsx_vector_settle(&vec, column, out, err) : rc;
 }

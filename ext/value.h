@@ -46,13 +46,19 @@ int vsx_vector_read(sqlite3_value *value, VsxVec *out, char **err);
  * each other. */
 int vsx_vector_make(sqlite3_value *value, VsElement element, VsxVec *out, char **err);
 /* A vector that a user gives for a column: of its type and dimensions. float32 and
- * float16 are converted into each other. */
+ * float16 are converted into each other. A BLOB without a subtype that has the size of
+ * the column's vectors is one: SQLite drops subtypes when it stores rows in between (an
+ * UPDATE of several rows, INSERT ... SELECT), and as float32 it would fit no column of
+ * that type. */
 int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *out,
                      char **err);
 /* A vector that a table holds: there is no subtype, a BLOB of the right size is of the
  * column's type. */
 int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec *out,
                       char **err);
+/* Makes *vec the caller's own, of the column's type and dimensions, in *out. *vec is gone
+ * whatever comes of it. */
+int vsx_vector_settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, char **err);
 /* Frees the elements; leaves an empty vector, which may be freed again. */
 void vsx_vector_free(VsxVec *vec);
 

@@ -8,7 +8,8 @@
  *
  *     vec0_schema   CREATE VIRTUAL TABLE: its arguments as those of ours
  *     vec0_plan     xBestIndex: which constraints a query may have
- *     vec0_update   xUpdate and every check of a value
+ *     vec0_value    vectors
+ *     vec0_update   xUpdate and the other values of a row
  *     vec0          vec_version, vec_debug; tables that sqlite-vec made
  *
  * The wording of the messages is sqlite-vec 0.1.9's, spelling included: programs compare
@@ -57,8 +58,18 @@ int vsx_vec0_k(VsxTable *t, sqlite3_value *value, sqlite3_int64 *k);
 
 int vsx_vec0_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
                     sqlite3_int64 *rowid);
+/* The types of metadata and auxiliary columns. */
+int vsx_vec0_check_row(VsxTable *t, sqlite3_value **value, int insert);
 /* Another row has the key already. */
 int vsx_vec0_conflict(VsxTable *t);
+
+/* ---- vec0_value.c --------------------------------------------------------------- */
+
+typedef enum VsxVec0Use { VSX_INSERTED, VSX_UPDATED, VSX_QUERIED } VsxVec0Use;
+
+/* The caller frees *out. Any other outcome has its message in the table. */
+int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_value *value,
+                    VsxVec *out);
 
 /* ---- vec0.c --------------------------------------------------------------------- */
 

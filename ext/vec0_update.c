@@ -71,6 +71,9 @@ static int check_auxiliary(VsxTable *t, const VsxColumn *c, sqlite3_value *value
 
 static int check_key(VsxTable *t, const VsxColumn *c, sqlite3_value *value) {
     int type = sqlite3_value_type(value);
+    if (sqlite3_value_nochange(value)) {
+        return SQLITE_OK;
+    }
     if (c->strict == VSX_TEXT && type != SQLITE_TEXT) {
         return vsx_fail(t, SQLITE_ERROR,
                         "The %s virtual table was declared with a TEXT primary key, but "
@@ -85,24 +88,33 @@ static int check_key(VsxTable *t, const VsxColumn *c, sqlite3_value *value) {
     return SQLITE_OK;
 }
 
-/* Values of the declared columns, vectors excepted. sqlite-vec does not look at the type
- * of an auxiliary column in an UPDATE. */
-static int check_values(VsxTable *t, sqlite3_value **value, int insert) {
+static int check_partitions(VsxTable *t, sqlite3_value **value) {
     const VsxSchema *def = t->index->def;
     int rc = SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
-        const VsxColumn *c = &def->column[i];
-        if (!insert && sqlite3_value_nochange(value[i])) {
-            continue;
+        if (def->column[i].partition && !sqlite3_value_nochange(value[i])) {
+            rc = check_partition(t, &def->column[i], value[i]);
         }
-        if (c->role == VSX_KEY) {
-            rc = check_key(t, c, value[i]);
-        } else if (c->partition) {
-            rc = check_partition(t, c, value[i]);
-        } else if (c->role == VSX_METADATA) {
-            rc = check_metadata(t, c, value[i]);
-        } else if (c->role == VSX_AUXILIARY && insert) {
-            rc = check_auxiliary(t, c, value[i]);
+    }
+    return rc;
+}
+
+/* sqlite-vec does not look at the type of an auxiliary column in an UPDATE. */
+int vsx_vec0_check_row(VsxTable *t, sqlite3_value **value, int insert) {
+    const VsxSchema *def = t->index->def;
+    int rc = SQLITE_OK;
+    for (int role = VSX_AUXILIARY; rc == SQLITE_OK && role >= VSX_METADATA; role--) {
+        for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
+            const VsxColumn *c = &def->column[i];
+            if ((int)c->role != role || c->partition ||
+                (!insert && sqlite3_value_nochange(value[i]))) {
+                continue;
+            }
+            if (role == VSX_METADATA) {
+                rc = check_metadata(t, c, value[i]);
+            } else if (insert) {
+                rc = check_auxiliary(t, c, value[i]);
+            }
         }
     }
     return rc;
@@ -126,11 +138,11 @@ int vsx_vec0_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
     int n = t->index->def->n_columns, rc = SQLITE_OK;
     int insert = argc > 1 && sqlite3_value_type(argv[0]) == SQLITE_NULL;
     int command = insert && sqlite3_value_type(argv[2 + n + VSX_COMMAND]) != SQLITE_NULL;
-    if (insert && !command) {
-        rc = check_hidden(t, argv + 2 + n);
-    }
-    if (rc == SQLITE_OK && argc > 1 && !command) {
-        rc = check_values(t, argv + 2, insert);
+    if (argc > 1 && !command) {
+        rc = check_partitions(t, argv + 2);
+        rc = rc == SQLITE_OK && insert ? check_hidden(t, argv + 2 + n) : rc;
+        rc = rc == SQLITE_OK ? check_key(t, &t->index->def->column[0], argv[2]) : rc;
+        rc = rc == SQLITE_OK && !insert ? vsx_vec0_check_row(t, argv + 2, 0) : rc;
     }
     return rc == SQLITE_OK ? vsx_update(base, argc, argv, rowid) : rc;
 }

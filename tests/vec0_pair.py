@@ -86,9 +86,20 @@ class Pair:
     def same(self, sql: str, params: Any = (), *, ordered: bool = False) -> tuple[Row, ...]:
         """Rows, column names, types and errors are equal; returns the rows."""
         a, b = self.outcomes(sql, params)
+        assert not b.error, f"{sql}: sqlite-vec fails: {b.error}"
+        self._compare(sql, a, b, ordered)
+        return a.rows
+
+    def alike(self, sql: str, params: Any = ()) -> Outcome:
+        """Equal rows or equal errors, whichever they are."""
+        a, b = self.outcomes(sql, params)
+        self._compare(sql, a, b, False)
+        return a
+
+    @staticmethod
+    def _compare(sql: str, a: Outcome, b: Outcome, ordered: bool) -> None:
         assert (a.error, a.names) == (b.error, b.names), sql
         assert same_rows(a.rows, b.rows, ordered), f"{sql}\nours   {a.rows}\ntheirs {b.rows}"
-        return a.rows
 
     def fails(self, sql: str, params: Any = ()) -> str:
         """Both fail with the same words, which are returned."""

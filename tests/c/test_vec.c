@@ -144,6 +144,15 @@ static void test_long_numbers_keep_their_scale(void) {
     check_number(text, 1.0f / 3.0f);
 }
 
+static void test_a_point_needs_digits_on_one_side(void) {
+    check_number(".5", 0.5f);
+    check_number("-.25e1", -2.5f);
+    check_number("5.", 5.0f);
+    check_number("5.e-1", 0.5f);
+    check_number("+1", 1.0f);
+    check_number(".00000000000000000000000000000000000001e38", 1.0f);
+}
+
 static void test_random_decimals_match_strtof(void) {
     char text[64];
     for (int i = 0; i < 300000; i++) {
@@ -189,9 +198,10 @@ static void test_faults_name_the_byte(void) {
     FAULT("[1,]", VS_PARSE_NUMBER, 3);
     FAULT("[1,", VS_PARSE_NUMBER, 3);
     FAULT("[,1]", VS_PARSE_NUMBER, 1);
-    FAULT("[+1]", VS_PARSE_NUMBER, 1);
-    FAULT("[.5]", VS_PARSE_NUMBER, 1);
-    FAULT("[2, 5.]", VS_PARSE_NUMBER, 4);
+    FAULT("[+]", VS_PARSE_NUMBER, 1);
+    FAULT("[+-1]", VS_PARSE_NUMBER, 1);
+    FAULT("[2, .]", VS_PARSE_NUMBER, 4);
+    FAULT("[2, .e5]", VS_PARSE_NUMBER, 4);
     FAULT("[-]", VS_PARSE_NUMBER, 1);
     FAULT("[1e]", VS_PARSE_NUMBER, 1);
     FAULT("[1e+]", VS_PARSE_NUMBER, 1);
@@ -425,6 +435,7 @@ int main(int argc, char **argv) {
     printf("seed %llu (an argument sets it)\n", (unsigned long long)random_state);
     test_numbers_are_rounded_correctly();
     test_long_numbers_keep_their_scale();
+    test_a_point_needs_digits_on_one_side();
     test_random_decimals_match_strtof();
     test_white_space_is_jsons();
     test_faults_name_the_byte();
