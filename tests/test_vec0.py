@@ -99,7 +99,7 @@ def test_python_page(driver):
 DOCUMENTS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 
 
-@pytest.mark.parametrize("metric", ["", "distance_metric=cosine"])
+@pytest.mark.parametrize("metric", ["", "distance_metric=cosine", "distance_metric=L1"])
 @pytest.mark.parametrize("index", ["", " index=flat"])
 def test_knn_page(pair, metric, index):
     ddl = "create virtual table vec_documents using vec0(document_id integer primary key, {})"
@@ -282,6 +282,67 @@ def test_auxiliary_columns_page(pair):
 
 
 # --- quantisation, matryoshka --------------------------------------------------------------------
+
+
+def test_binary_quantisation_page(pair):
+    pair.same("select vec_quantize_binary('[-0.73, -0.80, 0.12, -0.73, 0.79, -0.11, 0.23, 0.97]')")
+    pair.same("create virtual table vec_coarse using vec0(synopsis_embedding bit[768])")
+    pair.same(
+        "create virtual table vec_movies using vec0(synopsis_embedding float[768], "
+        "synopsis_embedding_coarse bit[768])"
+    )
+    for i in range(60):
+        row = {"id": i, "vector": embedding(f"movie {i}", 768)}
+        pair.same(
+            "insert into vec_coarse(rowid, synopsis_embedding) "
+            "VALUES (:id, vec_quantize_binary(:vector))",
+            row,
+        )
+        pair.same(
+            "insert into vec_movies(rowid, synopsis_embedding, synopsis_embedding_coarse) "
+            "VALUES (:id, :vector, vec_quantize_binary(:vector))",
+            row,
+        )
+    query = {"query": embedding("movie", 768)}
+    # of ties at the last place any may be given: compare what is nearer
+    coarse = (
+        "select {} from vec_coarse where synopsis_embedding match vec_quantize_binary(:query) "
+        "order by distance limit 20"
+    )
+    rows = pair.same(coarse.format("distance"), query, ordered=True)
+    last = rows[-1][0]
+    pair.same(
+        f"select rowid, distance from ({coarse.format('rowid, distance')}) where distance < {last}",
+        query,
+    )
+    pair.same(
+        "with coarse_matches as ("
+        "  select rowid, synopsis_embedding from vec_movies "
+        "  where synopsis_embedding_coarse match vec_quantize_binary(:query) "
+        "  order by distance limit 20 * 8"
+        ") select rowid, vec_distance_L2(synopsis_embedding, :query) from coarse_matches "
+        "order by 2 limit 20",
+        query,
+        ordered=True,
+    )
+
+
+def test_scalar_quantisation(pair):
+    pair.same("create virtual table v using vec0(e int8[16] distance_metric=cosine)")
+    for i in range(50):
+        pair.same(
+            "insert into v(rowid, e) "
+            "values (?, vec_quantize_int8(vec_normalize(embed(?, 16)), 'unit'))",
+            (i, f"text {i}"),
+        )
+    pair.same("select rowid, e, vec_type(e), vec_to_json(e) from v")
+    pair.same(
+        "select rowid, distance from v "
+        "where e match vec_quantize_int8(vec_normalize(embed('q', 16)), 'unit') and k = 7",
+        ordered=True,
+    )
+    for bad in ("'unknown'", "null", "1"):
+        pair.fails(f"select vec_quantize_int8('[0.5]', {bad})")
 
 
 def test_matryoshka_page(pair):
