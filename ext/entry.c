@@ -345,17 +345,12 @@ static int register_module(VsxGlobal *global, const char *name, Dialect dialect)
                                     vsx_global_free);
 }
 
-/* Whether a module is registered, told by a function that comes with it: a second
- * registration would give its tables a second registry. Asking for the function reads
- * nothing of the database, which may be locked or damaged while we are loaded. */
-static int is_registered(sqlite3 *db, const char *function, int *found) {
+/* Whether sqlite-vec has its functions in the connection. */
+static int has_sqlite_vec(sqlite3 *db) {
     sqlite3_stmt *stmt = NULL;
-    char *sql = sqlite3_mprintf("SELECT %s()", function);
-    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    *found = rc == SQLITE_OK;
-    sqlite3_free(sql);
+    int found = sqlite3_prepare_v2(db, "SELECT vec_version()", -1, &stmt, NULL);
     sqlite3_finalize(stmt);
-    return rc == SQLITE_ERROR ? SQLITE_OK : rc;
+    return found == SQLITE_OK;
 }
 
 static int register_all(sqlite3 *db, Dialect dialect) {
@@ -363,7 +358,8 @@ static int register_all(sqlite3 *db, Dialect dialect) {
     if (global == NULL) {
         return SQLITE_NOMEM;
     }
-    *global = (VsxGlobal){.db = db, .refs = 1, .threads = 1};
+    *global = (VsxGlobal){.db = db, .refs = 1, .threads = 1, .vec0 = dialect == VEC0};
+    vsx_global_remember(global);
     int rc = vsx_register_functions(db, dialect == VEC0 ? VSX_VEC0 : VSX_NATIVE);
     rc = rc == SQLITE_OK ? register_module(global, "vecsql", VECSQL) : rc;
     rc = rc == SQLITE_OK ? vsx_register_stats(global) : rc;
@@ -390,7 +386,6 @@ static int remember_api(const sqlite3_api_routines *api) {
 
 static int load(sqlite3 *db, Dialect dialect, char **err,
                 const sqlite3_api_routines *api) {
-    int loaded = 0, vec0 = 0;
     if (api->libversion_number() < OLDEST_SQLITE) {
         *err = api->mprintf("vecsql needs SQLite 3.38 or newer, this is %s",
                             api->libversion());
@@ -402,17 +397,17 @@ static int load(sqlite3 *db, Dialect dialect, char **err,
             "process; load a copy of it");
         return SQLITE_ERROR;
     }
-    int rc = is_registered(db, "vecsql_version", &loaded);
-    rc = rc == SQLITE_OK ? is_registered(db, "vec_version", &vec0) : rc;
-    if (rc != SQLITE_OK || (loaded && (vec0 || dialect == VECSQL))) {
-        return rc;
+    /* nothing that needs the database: it may be locked or damaged while we are loaded */
+    const VsxGlobal *loaded = vsx_global_find(db);
+    if (loaded != NULL && (loaded->vec0 || dialect == VECSQL)) {
+        return SQLITE_OK;
     }
-    if (dialect == VEC0 && (loaded || vec0)) {
+    if (dialect == VEC0 && (loaded != NULL || has_sqlite_vec(db))) {
         *err = sqlite3_mprintf(
-            loaded ? "vecsql: loaded already without vec0; load it with vec0 into a new "
-                     "connection"
-                   : "vecsql: sqlite-vec is loaded already; one connection cannot hold "
-                     "both");
+            loaded != NULL ? "vecsql: loaded already without vec0; load it with vec0 "
+                             "into a new connection"
+                           : "vecsql: sqlite-vec is loaded already; one connection "
+                             "cannot hold both");
         return SQLITE_ERROR;
     }
     return register_all(db, dialect);

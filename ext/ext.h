@@ -134,8 +134,10 @@ typedef struct VsxGlobal {
     sqlite3 *db;
     int refs; /* modules that hold it */
     VsxIndex *first;
-    unsigned threads; /* for linking, and for searching many at once */
-    char *progress;   /* the user's function to call meanwhile; NULL: none */
+    unsigned threads;       /* for linking, and for searching many at once */
+    char *progress;         /* the user's function to call meanwhile; NULL: none */
+    int vec0;               /* the module vec0 is registered besides */
+    struct VsxGlobal *next; /* of another connection */
 } VsxGlobal;
 
 struct VsxIndex {
@@ -166,6 +168,10 @@ void vsx_index_release(VsxIndex *index);
 void vsx_index_drop(VsxIndex *index);
 int vsx_index_rename(VsxIndex *index, const char *name);
 void vsx_global_free(void *global);
+/* All globals of the process, so that a second load into one connection finds the first:
+ * put in when made, taken out by vsx_global_free. */
+void vsx_global_remember(VsxGlobal *global);
+const VsxGlobal *vsx_global_find(sqlite3 *db);
 /* NULL if no such table is connected. */
 VsxIndex *vsx_index_find(VsxGlobal *global, const char *schema, const char *table);
 

@@ -31,11 +31,8 @@ static int register_missing(sqlite3 *db, const char *name, int n_args,
     int rc = sqlite3_create_function_v2(db, name, n_args, flags, NULL, no_embedder, NULL,
                                         NULL, NULL);
     /* An automatic extension must not leave the error of the probe: sqlite3_open would
-     * return it. */
-    stmt = NULL;
-    rc = rc == SQLITE_OK ? sqlite3_prepare_v2(db, "SELECT 1", -1, &stmt, NULL) : rc;
-    sqlite3_finalize(stmt);
-    return rc;
+     * return it. This clears it, and reads nothing. */
+    return rc == SQLITE_OK ? sqlite3_exec(db, "", NULL, NULL, NULL) : rc;
 }
 
 int vsx_register_embed(sqlite3 *db) {

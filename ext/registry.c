@@ -142,9 +142,47 @@ int vsx_index_rename(VsxIndex *index, const char *name) {
     return SQLITE_OK;
 }
 
+/* The connections that this copy of the library is loaded into; the mutex is SQLite's
+ * for applications. */
+static VsxGlobal *connections;
+
+static sqlite3_mutex *enter(void) {
+    sqlite3_mutex *mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
+    sqlite3_mutex_enter(mutex);
+    return mutex;
+}
+
+void vsx_global_remember(VsxGlobal *global) {
+    sqlite3_mutex *mutex = enter();
+    global->next = connections;
+    connections = global;
+    sqlite3_mutex_leave(mutex);
+}
+
+const VsxGlobal *vsx_global_find(sqlite3 *db) {
+    sqlite3_mutex *mutex = enter();
+    const VsxGlobal *global = connections;
+    while (global != NULL && global->db != db) {
+        global = global->next;
+    }
+    sqlite3_mutex_leave(mutex);
+    return global;
+}
+
+static void forget(const VsxGlobal *global) {
+    sqlite3_mutex *mutex = enter();
+    VsxGlobal **at = &connections;
+    while (*at != global) {
+        at = &(*at)->next;
+    }
+    *at = global->next;
+    sqlite3_mutex_leave(mutex);
+}
+
 void vsx_global_free(void *aux) {
     VsxGlobal *global = aux;
     if (--global->refs == 0) {
+        forget(global);
         sqlite3_free(global->progress);
         sqlite3_free(global);
     }
