@@ -28,6 +28,8 @@ MODULES = [
     "vecsql._fulltext",
     "vecsql._fusion",
     "vecsql._search",
+    "vecsql._ingest",
+    "vecsql._context",
     "vecsql._registry",
     "vecsql._schema",
     "vecsql._sync",

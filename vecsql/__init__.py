@@ -15,6 +15,7 @@ from vecsql._bulk import bulk_insert
 from vecsql._catalog import IndexInfo, indexes
 from vecsql._chunk import Chunk, chunk
 from vecsql._collections import Collection, read_beir, read_qrels, read_run, write_run
+from vecsql._context import Citation, Context, context
 from vecsql._convert import f32
 from vecsql._dbapi import (
     Binary,
@@ -50,6 +51,7 @@ from vecsql._evaluate import Evaluation, Tuning, evaluate, tune
 from vecsql._fulltext import add_full_text, fts_query
 from vecsql._fusion import Arm
 from vecsql._http import HTTPEmbedder
+from vecsql._ingest import Ingested, forget, ingest
 from vecsql._load import connect, load, loadable_path
 from vecsql._metrics import Comparison, Scores, compare, score
 from vecsql._minilm import MiniLM
@@ -65,8 +67,10 @@ __all__ = [
     "Arm",
     "Binary",
     "Chunk",
+    "Citation",
     "Collection",
     "Comparison",
+    "Context",
     "ConversionError",
     "DataError",
     "DatabaseError",
@@ -80,6 +84,7 @@ __all__ = [
     "HTTPEmbedder",
     "Hit",
     "IndexInfo",
+    "Ingested",
     "IntegrityError",
     "InterfaceError",
     "InternalError",
@@ -106,14 +111,17 @@ __all__ = [
     "chunk",
     "compare",
     "connect",
+    "context",
     "create_index",
     "create_table",
     "delete",
     "drop_index",
     "evaluate",
     "f32",
+    "forget",
     "fts_query",
     "indexes",
+    "ingest",
     "insert",
     "load",
     "loadable_path",

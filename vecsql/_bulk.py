@@ -61,7 +61,7 @@ def bulk_insert(
             add_vectors(db, table, fresh, store=not db.in_transaction)
             done += len(taken)
             with db.transaction():
-                _insert(db, table, fresh)
+                insert_rows(db, table, fresh)
                 _note(db, job, None if ended else done)
             written += len(fresh)
             advance(len(taken))
@@ -101,7 +101,7 @@ def _fresh(db: Db, table: str, key: str | None, rows: list[dict[str, Any]]) -> l
     return list(fresh.values())
 
 
-def _insert(db: Db, table: str, rows: list[dict[str, Any]]) -> None:
+def insert_rows(db: Db, table: str, rows: list[dict[str, Any]]) -> None:
     """Rows with the same columns in a row go in one executemany."""
     for names, group in groupby(rows, _names):
         if names:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from vecsql._cache import encode_texts
+from vecsql._bulk import insert_rows
 from vecsql._catalog import IndexInfo, columns, has_table, index_of, indexes
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import Embedder
 from vecsql._errors import FormatError, SchemaError
 from vecsql._read import Record, Source
-from vecsql._registry import embedder_for
+from vecsql._rows import add_vectors, update
 from vecsql._schema import create_index, create_table
 
 if TYPE_CHECKING:
@@ -311,9 +311,6 @@ class _Writer:
         self._vector = vector
         self._names = {c.lower(): c for c in columns(db, self._info.table)}
         self._numeric = self._numeric_columns()
-        self._embedder: Embedder | None = None
-        if self._info.model_id is not None:
-            self._embedder = embedder_for(db, self._info)
 
     def _numeric_columns(self) -> set[str]:
         sql = "SELECT name, type FROM pragma_table_xinfo(?, 'main')"
@@ -385,62 +382,26 @@ class _Writer:
         return vector is not None and _blob(vector) != row[self._info.source]
 
     def _insert(self, records: list[Record]) -> None:
-        vectors = self._vectors(records)
-        by_shape: dict[tuple[str, ...], list[list[Any]]] = {}
-        for record, vector in zip(records, vectors, strict=True):
-            values = self._values(record)
-            values[self._info.source] = vector
-            by_shape.setdefault(tuple(values), []).append(list(values.values()))
-        for names, rows in by_shape.items():
-            listed, marks = ", ".join(map(quote, names)), ", ".join("?" * len(names))
-            table = quote(self._info.table)
-            self._db.run_many(f"INSERT INTO main.{table}({listed}) VALUES({marks})", rows)
+        rows = [{**self._values(r), **self._given(r)} for r in records]
+        add_vectors(self._db, self._info.table, rows)
+        insert_rows(self._db, self._info.table, rows)
 
     def _update(self, changed: list[tuple[dict[str, Any], Record]]) -> None:
-        # a record may lack columns of the text that is embedded; the row has them
-        merged = [{**row, **self._values(r)} for row, r in changed]
-        given = [r.get(self._vector or "") for _, r in changed]
-        key, source = self._info.key, self._info.source
-        vectors = self._vectors(
-            [{**m, self._vector or "": v} for m, v in zip(merged, given, strict=True)]
-        )
-        for (row, record), vector in zip(changed, vectors, strict=True):
-            values = {**self._values(record), source: vector}
-            values.pop(key, None)
-            settings = ", ".join(f"{quote(name)} = ?" for name in values)
-            sql = f"UPDATE main.{quote(self._info.table)} SET {settings} WHERE {quote(key)} = ?"
-            self._db.run(sql, (*values.values(), row[key]))
+        key = self._info.key
+        rows = [{**self._values(r), **self._given(r), key: row[key]} for row, r in changed]
+        update(self._db, self._info.table, rows, key)
 
-    def _vectors(self, records: list[Record]) -> list[bytes | None]:
-        """Each record's vector: given, computed from its text, or none."""
-        vectors: list[bytes | None] = []
-        for record in records:
-            vector = record.get(self._vector or "")
-            if vector is not None and len(vector) != self._info.dim:
-                raise FormatError(
-                    f"{self._info.label} has {self._info.dim} dimensions, a record brings a vector "
-                    f"of {len(vector)}"
-                )
-            vectors.append(None if vector is None else _blob(vector))
-        if self._embedder is not None:
-            texts = {
-                i: text
-                for i, (record, vector) in enumerate(zip(records, vectors, strict=True))
-                if vector is None and (text := self._text(record)) is not None
-            }
-            if texts:
-                computed = encode_texts(self._db, self._embedder, list(texts.values()))
-                for i, row in zip(texts, computed, strict=True):
-                    vectors[i] = _blob(row)
-        return vectors
-
-    def _text(self, record: Record) -> str | None:
-        """The text that is embedded, put together as the triggers do it."""
-        values = {n.lower(): v for n, v in record.items()}
-        parts = [values.get(c.lower()) for c in self._info.text]
-        if len(parts) == 1:
-            return None if parts[0] is None else str(parts[0])
-        return "\n".join("" if p is None else str(p) for p in parts).strip("\n") or None
+    def _given(self, record: Record) -> dict[str, Any]:
+        """The vector that a record brings, as a column of the table."""
+        vector = record.get(self._vector or "")
+        if vector is None:
+            return {}
+        if len(vector) != self._info.dim:
+            raise FormatError(
+                f"{self._info.label} has {self._info.dim} dimensions, a record brings a vector of "
+                f"{len(vector)}"
+            )
+        return {self._info.source: _blob(vector)}
 
 
 def _blob(vector: NDArray[np.float32]) -> bytes:
