@@ -21,14 +21,30 @@
 #include "kernels.h"
 #include "metric.h"
 
-typedef enum VsCodecId { VS_CODEC_NONE = 0 } VsCodecId;
+typedef enum VsCodecId { VS_CODEC_NONE = 0, VS_CODEC_SQ8 = 1 } VsCodecId;
+
+/* With sq8: how many bits of a code a walk compares. */
+typedef enum VsNavBits { VS_NAV_AUTO = 0, VS_NAV_4 = 4, VS_NAV_8 = 8 } VsNavBits;
 
 typedef struct VsCodecParams {
     uint32_t dims;
     VsMetric metric;
     VsCodecId codec;
     VsElement element;
+    VsNavBits nav_bits;
 } VsCodecParams;
+
+/* What a codec learnt from data. Never changed once made; two models with the same hash
+ * are the same. */
+typedef struct VsModel {
+    uint64_t hash;             /* of the stored form */
+    const unsigned char *blob; /* the stored form (%_model) */
+    uint32_t len;
+    uint32_t nav_bits; /* 4 or 8 */
+    float step;        /* of sq8: code c stands for (c + zero) * step */
+    int32_t zero;
+    float typical; /* mean square of what coding loses of a vector, over the sample */
+} VsModel;
 
 typedef struct VsQuery VsQuery;
 
@@ -38,13 +54,18 @@ typedef struct VsQuery VsQuery;
 typedef void (*VsScore)(const VsQuery *query, const unsigned char *const *codes,
                         uint32_t n, float *order);
 
-/* A query or a node in the form that a codec compares with codes. */
+/* A query or a node in the form that a codec compares with codes. `score` and `full` are
+ * one body per codec, metric and instruction set: no choice is made per candidate. */
 struct VsQuery {
     const VsCodecParams *params;
+    const VsModel *model;
     const VsKernels *kernels;
-    const unsigned char *data; /* what the codec needs of the vector */
-    VsScore score; /* one body per codec, metric and instruction set: no choice is made
-                      per candidate */
+    unsigned char *data; /* what the codec needs of the vector: query_size bytes */
+    VsScore score;       /* for walking */
+    VsScore full; /* by all that a code knows; the same as `score` where that is all */
+    float scale;  /* l2, cosine: full order * scale is the squared distance of what the
+                     codes stand for; dot: the distance */
+    float error;  /* bound of the distance from the vector to what `data` stands for */
 };
 
 typedef struct VsCodec {
@@ -53,16 +74,34 @@ typedef struct VsCodec {
     uint32_t (*code_size)(const VsCodecParams *params);
     /* Bytes of a prepared query. */
     size_t (*query_size)(const VsCodecParams *params);
-    /* Writes the code of v (a vector of params->element, as the user gave it). */
-    void (*encode)(const VsCodecParams *params, const void *v, unsigned char *code);
-    /* Writes the prepared form of v at `data`. */
-    void (*prepare)(const VsCodecParams *params, const void *v, unsigned char *data);
-    /* Writes the prepared form of a vector that is known only by its code. */
-    void (*prepare_code)(const VsCodecParams *params, const unsigned char *code,
-                         unsigned char *data);
-    /* The comparison for this metric. */
-    VsScore (*scorer)(const VsCodecParams *params);
+    /* Learns from n sample vectors (n * dims floats, which it may change; n > 0): writes
+     * the stored form of a model, of model_size bytes at the most, and returns its length.
+     * NULL: this codec learns nothing. */
+    size_t (*fit)(const VsCodecParams *params, VsNavBits nav_bits, float *sample,
+                  size_t n, unsigned char *blob);
+    size_t (*model_size)(const VsCodecParams *params);
+    /* How many vectors a sample should have. */
+    size_t (*sample_size)(const VsCodecParams *params);
+    /* 1 if the one is as good as the other: not worth coding everything anew. */
+    int (*alike)(const VsModel *a, const VsModel *b);
+    /* Reads the stored form. VS_CORRUPT if it is none. */
+    VsStatus (*read_model)(const VsCodecParams *params, const unsigned char *blob,
+                           size_t len, VsModel *out);
+    /* Writes the code of v (a vector of params->element, as the user gave it). Returns a bound of the
+     * distance between v (cosine: v / |v|) and what the code stands for; *clipped
+     * (may be NULL) is set if that is much more than the model expects. */
+    float (*encode)(const VsCodecParams *params, const VsModel *model, const void *v,
+                    unsigned char *code, int *clipped);
+    /* The vector that a code stands for. */
+    void (*decode)(const VsCodecParams *params, const VsModel *model,
+                   const unsigned char *code, float *v);
+    /* Prepare a query, whose params, model, kernels and data are set: from a vector, */
+    void (*prepare)(VsQuery *query, const void *v);
+    /* from a code. It is compared by all that a code knows. */
+    void (*prepare_code)(VsQuery *query, const unsigned char *code);
 } VsCodec;
+
+extern const VsCodec vs_codec_sq8; /* sq8.c */
 
 const VsCodec *vs_codec(VsCodecId id);
 /* 1 if the metric is defined on the element type and dims on it. */
@@ -70,5 +109,7 @@ int vs_codec_fits(const VsCodecParams *params);
 /* 1 and the distance, to the bit, if the order of a code tells it (codec none, but for
  * sums that leave the exact range, and metrics whose order is rounded). */
 int vs_order_tells(const VsCodecParams *params, float order, double *distance);
+/* 1 if sq8 can code them: float32 or float16 under l2, cosine or dot. */
+int vs_codec_sq8_fits(const VsCodecParams *params);
 
 #endif

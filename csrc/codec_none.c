@@ -38,7 +38,7 @@ static float inverse_norm(const VsCodecParams *params, const void *v) {
     return sum > 0 ? 1.0f / sqrtf(sum) : 0.0f;
 }
 
-static void encode(const VsCodecParams *params, const void *v, unsigned char *code) {
+static void write_code(const VsCodecParams *params, const void *v, unsigned char *code) {
     if (params->metric == VS_COSINE && params->element == VS_F32) {
         vs_vec_normalize(v, (float *)(void *)code, params->dims);
         return;
@@ -51,9 +51,20 @@ static void encode(const VsCodecParams *params, const void *v, unsigned char *co
     }
 }
 
-static void prepare_code(const VsCodecParams *params, const unsigned char *code,
-                         unsigned char *data) {
-    memcpy(data, code, code_size(params));
+static float encode(const VsCodecParams *params, const VsModel *model, const void *v,
+                    unsigned char *code, int *clipped) {
+    (void)model;
+    write_code(params, v, code);
+    if (clipped != NULL) {
+        *clipped = 0;
+    }
+    return 0;
+}
+
+static void decode(const VsCodecParams *params, const VsModel *model,
+                   const unsigned char *code, float *v) {
+    (void)model;
+    vs_element_to_f32(params->element, code, v, params->dims);
 }
 
 /* ---- float32 -------------------------------------------------------------------- */
@@ -142,12 +153,28 @@ static VsScore scorer(const VsCodecParams *params) {
     return scorers[params->element][params->metric];
 }
 
+static void ready(VsQuery *query) {
+    query->score = query->full = scorer(query->params);
+    query->scale = 1;
+    query->error = 0;
+}
+
+static void prepare(VsQuery *query, const void *v) {
+    write_code(query->params, v, query->data);
+    ready(query);
+}
+
+static void prepare_code(VsQuery *query, const unsigned char *code) {
+    memcpy(query->data, code, code_size(query->params));
+    ready(query);
+}
+
 const VsCodec vs_codec_none = {
     .name = "none",
     .code_size = code_size,
     .query_size = query_size,
     .encode = encode,
-    .prepare = encode,
+    .decode = decode,
+    .prepare = prepare,
     .prepare_code = prepare_code,
-    .scorer = scorer,
 };

@@ -16,6 +16,13 @@
 #define VS_X86_64 0
 #endif
 
+/* NEON is part of every AArch64; big-endian ones take the scalar code. */
+#if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
+#define VS_AARCH64 1
+#else
+#define VS_AARCH64 0
+#endif
+
 /*
  * A dispatch pointer that is detected once. Threads that race store the same pointer to
  * const data, so relaxed order is enough. MSVC's C has no atomics by default; there an

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "model.h"
+
 uint64_t vs_mix64(uint64_t x) {
     x += 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -50,7 +52,8 @@ VsState vs_state_initial(const VsParams *params) {
                         (uint32_t)params->kind,
                         params->m,
                         params->ef_construction,
-                        params->page_bytes};
+                        params->page_bytes,
+                        (uint32_t)params->code.nav_bits};
     return (VsState){.stamp = vs_hash64(VS_FORMAT_VERSION, words, sizeof words),
                      .free_head = VS_NIL,
                      .entry = VS_NIL,
@@ -109,6 +112,7 @@ void vs_graph_close(VsGraph *g) {
     }
     vs_overlay_free(g->overlay);
     vs_scratch_free(&a, g->scratch);
+    vs_models_free(g);
     vs_free(&a, g->redo.data);
     vs_free(&a, g->undo.data);
     vs_free(&a, g->dirty);

@@ -39,6 +39,7 @@
 #include "pages.h"
 #include "scratch.h"
 
+#define VS_MODELS 4 /* kept at hand: the one in use, and those that undo may need */
 #define VS_MAX_LEVEL 15
 #define VS_MIN_M 2
 #define VS_MAX_M 128
@@ -73,7 +74,11 @@ typedef struct VsState {
     uint32_t n_seeds;
     uint32_t cursor; /* node at which the next consolidation step begins */
     uint32_t
-        ef_search; /* a setting, here so that it commits and rolls back with the rest */
+        ef_search;   /* a setting, here so that it commits and rolls back with the rest */
+    uint32_t epoch;  /* of the codec's model; 0: none yet */
+    uint32_t fitted; /* live rows when the model was last fitted */
+    uint32_t clipped; /* rows coded since that left its range */
+    uint64_t model;   /* its hash */
 } VsState;
 
 enum {
@@ -94,10 +99,10 @@ typedef struct VsNode {
     uint16_t indeg_old; /* in-links in layer 0 from older live nodes */
     uint8_t level;
     uint8_t flags;
-    uint16_t padding;
+    uint16_t error; /* bound of what the code loses of the vector (model.h) */
 } VsNode;
 
-#define VS_NODE_STORED 22u
+#define VS_NODE_STORED 24u
 #define VS_UPPER_HEAD 4u /* next u32, then the links */
 
 /* What a graph asks of its owner. */
@@ -107,6 +112,12 @@ typedef struct VsHooks {
     VsStatus (*load)(void *ctx, VsPageKind kind, uint32_t page,
                      const unsigned char **blob, size_t *len, uint64_t *ver);
     void (*load_done)(void *ctx);
+    /* The stored model of an epoch; the rest as with load. */
+    VsStatus (*load_model)(void *ctx, uint32_t epoch, const unsigned char **blob,
+                           size_t *len);
+    /* Writes the vector of a row as it is stored (of the element type); *found 0: there
+     * is none that could be one. May be NULL. */
+    VsStatus (*vector)(void *ctx, int64_t rowid, void *out, int *found);
     int (*interrupted)(void *ctx); /* polled during long work; may be NULL */
     void *ctx;
 } VsHooks;
@@ -117,6 +128,10 @@ typedef struct VsGraph {
     const VsCodec *codec;
     VsHooks hooks;
     VsGeometry geo[VS_PAGE_KINDS];
+
+    const VsModel *model; /* of the codec, once vs_model_ready was called (model.h) */
+    VsModel *models[VS_MODELS];
+    int model_unsaved;
 
     VsState state;
     VsTable table[VS_PAGE_KINDS];

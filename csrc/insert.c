@@ -7,6 +7,7 @@
 #include "build.h"
 #include "hnsw.h"
 #include "links.h"
+#include "model.h"
 
 /* ---- writing -------------------------------------------------------------------- */
 
@@ -39,7 +40,8 @@ static VsStatus add_upper(VsGraph *g, uint32_t level, uint32_t *first) {
     return VS_OK;
 }
 
-static VsStatus add_node(VsGraph *g, uint32_t node, int64_t rowid, uint8_t flags) {
+static VsStatus add_node(VsGraph *g, uint32_t node, int64_t rowid, uint8_t flags,
+                         uint16_t error) {
     struct {
         VsNode head;
         uint32_t links[2 * VS_MAX_M];
@@ -50,7 +52,8 @@ static VsStatus add_node(VsGraph *g, uint32_t node, int64_t rowid, uint8_t flags
                          .seq = g->state.next_seq,
                          .upper = VS_NIL,
                          .level = (uint8_t)level,
-                         .flags = flags};
+                         .flags = flags,
+                         .error = error};
     VsStatus st = level > 0 ? add_upper(g, level, &slot.head.upper) : VS_OK;
     if (st == VS_OK) {
         st = vs_edit(g, VS_NODE, node, 0, &slot, g->geo[VS_NODE].slot_size);
@@ -84,24 +87,27 @@ static VsStatus take_node(VsGraph *g, uint32_t *node) {
     return st;
 }
 
-static VsStatus add_code(VsGraph *g, uint32_t node, const void *v) {
-    uint32_t size = g->geo[VS_CODE].slot_size;
-    unsigned char *code = vs_alloc(&g->alloc, 1, size);
+/* *error: what the node keeps of what the code loses. */
+static VsStatus add_code(VsGraph *g, uint32_t node, const void *v, uint16_t *error) {
+    unsigned char *code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size);
     if (code == NULL) {
         return VS_NOMEM;
     }
-    g->codec->encode(&g->params.code, v, code);
-    VsStatus st = vs_edit(g, VS_CODE, node, 0, code, size);
+    *error = vs_model_encode(g, v, code);
+    VsStatus st = vs_edit(g, VS_CODE, node, 0, code, g->geo[VS_CODE].fixed_size);
     vs_free(&g->alloc, code);
     return st;
 }
 
 VsStatus vs_insert_pending(VsGraph *g, int64_t rowid, const void *v, uint32_t *node) {
     int first = g->state.entry == VS_NIL, linked = g->params.kind == VS_HNSW;
-    VsStatus st = take_node(g, node);
-    st = st == VS_OK ? add_code(g, *node, v) : st;
+    uint16_t error = 0;
+    VsStatus st = vs_model_before_insert(g, v);
+    st = st == VS_OK ? take_node(g, node) : st;
+    st = st == VS_OK ? add_code(g, *node, v, &error) : st;
     if (st == VS_OK) {
-        st = add_node(g, *node, rowid, linked && !first ? VS_LIVE | VS_PENDING : VS_LIVE);
+        st = add_node(g, *node, rowid, linked && !first ? VS_LIVE | VS_PENDING : VS_LIVE,
+                      error);
     }
     st = st == VS_OK && linked ? vs_seed_add(g, *node) : st;
     if (st == VS_OK && linked && first) {

@@ -8,12 +8,26 @@
 
 /* ---- the stored state ----------------------------------------------------------- */
 
-#define STATE_COUNTERS 12
+#define STATE_COUNTERS 17
 
 static void counters_of(const VsState *s, uint32_t *w) {
-    uint32_t all[STATE_COUNTERS] = {
-        s->n_nodes,   s->n_live,  s->n_dead,     s->free_head, s->next_seq, s->entry,
-        s->max_level, s->n_upper, s->upper_free, s->n_seeds,   s->cursor,   s->ef_search};
+    uint32_t all[STATE_COUNTERS] = {s->n_nodes,
+                                    s->n_live,
+                                    s->n_dead,
+                                    s->free_head,
+                                    s->next_seq,
+                                    s->entry,
+                                    s->max_level,
+                                    s->n_upper,
+                                    s->upper_free,
+                                    s->n_seeds,
+                                    s->cursor,
+                                    s->ef_search,
+                                    s->epoch,
+                                    s->fitted,
+                                    s->clipped,
+                                    (uint32_t)s->model,
+                                    (uint32_t)(s->model >> 32)};
     memcpy(w, all, sizeof all);
 }
 
@@ -21,7 +35,7 @@ static uint32_t state_crc(const unsigned char *blob, uint64_t ver, uint64_t stam
     unsigned char columns[16];
     vs_put_u64(columns, ver);
     vs_put_u64(columns + 8, stamp);
-    return vs_crc32c(vs_crc32c(0, blob, 88), columns, sizeof columns);
+    return vs_crc32c(vs_crc32c(0, blob, VS_STATE_SIZE - 4), columns, sizeof columns);
 }
 
 void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
@@ -36,10 +50,10 @@ void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edit
     for (int i = 0; i < STATE_COUNTERS; i++) {
         vs_put_u32(out + 28 + 4 * i, w[i]);
     }
-    vs_put_u32(out + 76, (uint32_t)(has_edits != 0));
-    vs_put_u32(out + 80, (uint32_t)n_edits);
-    vs_put_u32(out + 84, vs_crc32c(0, edits, n_edits));
-    vs_put_u32(out + 88, state_crc(out, s->ver, s->stamp));
+    vs_put_u32(out + 96, (uint32_t)(has_edits != 0));
+    vs_put_u32(out + 100, (uint32_t)n_edits);
+    vs_put_u32(out + 104, vs_crc32c(0, edits, n_edits));
+    vs_put_u32(out + 108, state_crc(out, s->ver, s->stamp));
 }
 
 static int state_sane(const VsState *s) {
@@ -48,23 +62,24 @@ static int state_sane(const VsState *s) {
            (s->entry == VS_NIL || s->entry < s->n_nodes) &&
            (s->free_head == VS_NIL || s->free_head < s->n_nodes) &&
            (s->upper_free == VS_NIL || s->upper_free < s->n_upper) &&
-           s->n_seeds <= s->n_nodes && s->n_upper <= VS_MAX_NODES &&
+           s->n_seeds <= s->n_nodes &&
+           s->n_upper <= (uint64_t)s->n_nodes * VS_MAX_LEVEL &&
            s->max_level <= VS_MAX_LEVEL && s->fold_ver <= s->ver && s->ef_search > 0;
 }
 
 VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                          uint64_t stamp, VsStateRow *out) {
     if (len != VS_STATE_SIZE || memcmp(blob, "VSt1", 4) != 0 ||
-        vs_get_u32(blob + 88) != state_crc(blob, ver, stamp)) {
+        vs_get_u32(blob + 108) != state_crc(blob, ver, stamp)) {
         return VS_CORRUPT;
     }
     uint32_t w[STATE_COUNTERS];
     for (int i = 0; i < STATE_COUNTERS; i++) {
         w[i] = vs_get_u32(blob + 28 + 4 * i);
     }
-    VsStateRow row = {.has_edits = vs_get_u32(blob + 76) != 0,
-                      .edits_len = vs_get_u32(blob + 80),
-                      .edits_crc = vs_get_u32(blob + 84)};
+    VsStateRow row = {.has_edits = vs_get_u32(blob + 96) != 0,
+                      .edits_len = vs_get_u32(blob + 100),
+                      .edits_crc = vs_get_u32(blob + 104)};
     row.state = (VsState){.ver = ver,
                           .stamp = stamp,
                           .fold_ver = vs_get_u64(blob + 4),
@@ -79,7 +94,11 @@ VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                           .upper_free = w[8],
                           .n_seeds = w[9],
                           .cursor = w[10],
-                          .ef_search = w[11]};
+                          .ef_search = w[11],
+                          .epoch = w[12],
+                          .fitted = w[13],
+                          .clipped = w[14],
+                          .model = w[15] | (uint64_t)w[16] << 32};
     for (int i = 0; i < VS_PAGE_KINDS; i++) {
         row.state.folded[i] = vs_get_u32(blob + 12 + 4 * i);
     }

@@ -11,7 +11,7 @@
 
 #include "graph.h"
 
-#define VS_STATE_SIZE 92 /* bytes of a stored state */
+#define VS_STATE_SIZE 112 /* bytes of a stored state */
 
 /* The state as the blob of a log row (ver and stamp are columns of the row):
  *
@@ -19,11 +19,12 @@
  *             4  fold_ver u64
  *            12  folded u32, of each kind
  *            28  n_nodes, n_live, n_dead, free_head, next_seq, entry, max_level, n_upper,
- *                upper_free, n_seeds, cursor, ef_search: u32 each
- *            76  has_edits u32
- *            80  length of the edits u32
- *            84  their CRC-32C u32
- *            88  CRC-32C of the bytes before, of ver and of stamp, u32
+ *                upper_free, n_seeds, cursor, ef_search, epoch, fitted, clipped: u32 each
+ *            88  model u64
+ *            96  has_edits u32
+ *           100  length of the edits u32
+ *           104  their CRC-32C u32
+ *           108  CRC-32C of the bytes before, of ver and of stamp, u32
  */
 void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
                      int has_edits, unsigned char *out);

@@ -195,8 +195,7 @@ void vs_table_clear(const VsAlloc *a, VsTable *t) {
     0xFFFFFFu /* VS_NIL in three bytes; also the first link that needs four */
 #define WIDE_LINKS 0x80u
 
-/* A NODE slot is 24 bytes in memory and 22 stored: the last two are padding. Everything
- * else has the same bytes up to the links. */
+/* Up to the links a slot has the same bytes in memory and stored. */
 static size_t links_offset(const VsGeometry *geo) {
     return geo->slot_size - 4 * (size_t)geo->n_links;
 }

@@ -28,11 +28,11 @@
  *
  * all little-endian. Slots of each kind, stored:
  *     NODE   rowid i64, seq u32, upper u32, indeg u16, indeg_old u16, level u8, flags u8,
- *            M0 links (3 or 4 bytes each; all ones: no link)
+ *            error u16, M0 links (3 or 4 bytes each; all ones: no link)
  *     CODE   the code, as the codec defines it
  *     UPPER  next u32, M links
  *     SEED   node u32
- * Three-byte links let 34 nodes of M = 16 share a 4 KiB database page instead of 26.
+ * Three-byte links let 33 nodes of M = 16 share a 4 KiB database page instead of 26.
  */
 #ifndef VS_PAGES_H
 #define VS_PAGES_H

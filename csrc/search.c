@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model.h"
 #include "walk.h"
 
 uint64_t vs_evaluations(const VsGraph *g) {
@@ -34,20 +35,29 @@ void vs_forget_visits(VsScratch *s) {
 /* ---- queries -------------------------------------------------------------------- */
 
 VsStatus vs_query_set(VsGraph *g, const void *v, VsQuery *out) {
-    g->codec->prepare(&g->params.code, v, g->scratch->query[0]);
-    *out = (VsQuery){&g->params.code, vs_kernels(), g->scratch->query[0],
-                     g->codec->scorer(&g->params.code)};
-    return VS_OK;
+    VsStatus st = vs_model_ready(g);
+    if (st == VS_OK) {
+        *out = (VsQuery){.params = &g->params.code,
+                         .model = g->model,
+                         .kernels = vs_kernels(),
+                         .data = g->scratch->query[0]};
+        if (g->codec->fit == NULL || g->model != NULL) {
+            g->codec->prepare(out, v);
+        } /* else there is nothing yet that it could be compared with */
+    }
+    return st;
 }
 
 VsStatus vs_query_of_node(VsGraph *g, uint32_t node, int which, VsQuery *out) {
     const unsigned char *code = NULL;
     VsStatus st = vs_slot(g, VS_CODE, node, &code);
+    st = st == VS_OK ? vs_model_ready(g) : st;
     if (st == VS_OK) {
-        unsigned char *data = g->scratch->query[1 + which];
-        g->codec->prepare_code(&g->params.code, code, data);
-        *out = (VsQuery){&g->params.code, vs_kernels(), data,
-                         g->codec->scorer(&g->params.code)};
+        *out = (VsQuery){.params = &g->params.code,
+                         .model = g->model,
+                         .kernels = vs_kernels(),
+                         .data = g->scratch->query[1 + which]};
+        g->codec->prepare_code(out, code);
     }
     return st;
 }

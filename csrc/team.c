@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "model.h"
 #include "walk.h"
 
 VsStatus vs_load_all(VsGraph *g) {
@@ -58,7 +59,7 @@ static int stopped(void *ctx) {
 
 /* Makes the views what the graph is now, with room for its walks. */
 static VsStatus refresh_views(VsTeam *t, size_t ef) {
-    VsStatus st = VS_OK;
+    VsStatus st = vs_model_ready(t->graph);
     for (unsigned i = 1; st == VS_OK && i < t->n; i++) {
         VsScratch *scratch = t->view[i].scratch;
         t->view[i] = *t->graph;
@@ -69,7 +70,10 @@ static VsStatus refresh_views(VsTeam *t, size_t ef) {
                            &scratch->cap_seeds, (size_t)t->graph->state.n_seeds + 1, 4)
                  : st;
         t->view[i].alloc = (VsAlloc){no_memory, keep, NULL};
-        t->view[i].hooks = (VsHooks){load_nothing, loaded_nothing, stopped, &t->stop};
+        t->view[i].hooks = (VsHooks){.load = load_nothing,
+                                     .load_done = loaded_nothing,
+                                     .interrupted = stopped,
+                                     .ctx = &t->stop};
     }
     return st;
 }

@@ -13,9 +13,9 @@ static int clear_vector(VsxVector *v) {
     const VsxIndex *i = v->index;
     return vsx_exec(i->global->db,
                     "DELETE FROM \"%w\".\"%w_map%d\"; DELETE FROM \"%w\".\"%w_pages%d\";"
-                    "DELETE FROM \"%w\".\"%w_log%d\"",
+                    "DELETE FROM \"%w\".\"%w_log%d\"; DELETE FROM \"%w\".\"%w_model%d\"",
                     i->schema, i->table, v->number, i->schema, i->table, v->number,
-                    i->schema, i->table, v->number);
+                    i->schema, i->table, v->number, i->schema, i->table, v->number);
 }
 
 /* Indexes one stored row of a rebuild. What is no vector of the column stays out: the

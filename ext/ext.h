@@ -102,8 +102,11 @@ typedef enum VsxSql {
     VSX_SQL_VECTOR, /* stored vector of a rowid */
     VSX_SQL_CHECK,  /* every row: rowid, node, vector */
     VSX_SQL_MAP_COUNT,
-    VSX_SQL_POLL,      /* does nothing, but notices an interrupt */
-    VSX_SQL_PER_VECTOR /* how many statements a vector column has */
+    VSX_SQL_POLL,  /* does nothing, but notices an interrupt */
+    VSX_SQL_MODEL, /* the stored model of an epoch */
+    VSX_SQL_MODEL_PUT,
+    VSX_SQL_MODEL_TRIM, /* delete those of other epochs */
+    VSX_SQL_PER_VECTOR  /* how many statements a vector column has */
 } VsxSql;
 
 typedef enum VsxRowSql {

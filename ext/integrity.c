@@ -11,6 +11,7 @@
  */
 #include <string.h>
 
+#include "../csrc/model.h"
 #include "../csrc/validate.h"
 #include "ext.h"
 #include "rowmap.h"
@@ -75,10 +76,10 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
     VsStatus st = vs_node(g, (uint32_t)id, &node);
     st = st == VS_OK ? vs_slot(g, VS_CODE, (uint32_t)id, &stored) : st;
     if (st == VS_OK) {
-        g->codec->encode(&g->params.code, vector.v, code);
+        (void)g->codec->encode(&g->params.code, g->model, vector.v, code, NULL);
         if ((node->flags & VS_STATUS_MASK) != VS_LIVE || node->rowid != rowid) {
             *what = "its node belongs to another row";
-        } else if (memcmp(code, stored, g->geo[VS_CODE].slot_size) != 0) {
+        } else if (memcmp(code, stored, g->geo[VS_CODE].fixed_size) != 0) {
             *what = "its code is not that of its vector";
         }
     }
@@ -101,7 +102,8 @@ static int check_rows(VsxVector *v, VsGraph *g, char **report) {
     sqlite3_stmt *stmt = NULL;
     sqlite3_int64 indexed = 0, mapped = 0;
     unsigned char *code = sqlite3_malloc64(g->geo[VS_CODE].slot_size);
-    int rc = code == NULL ? SQLITE_NOMEM : vsx_stmt(v, VSX_SQL_CHECK, &stmt);
+    int rc = code == NULL ? SQLITE_NOMEM : vsx_code(v->index, vs_model_ready(g));
+    rc = rc == SQLITE_OK ? vsx_stmt(v, VSX_SQL_CHECK, &stmt) : rc;
     while (rc == SQLITE_OK && *report == NULL &&
            (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const char *what = NULL;

@@ -75,6 +75,10 @@ static int token_is(Token t, const char *word) {
            sqlite3_strnicmp(t.text, word, t.len) == 0;
 }
 
+static int token_is_digit(Token t, char digit) {
+    return t.kind == NUMBER && t.len == 1 && *t.text == digit;
+}
+
 static int token_sign(Token t, char sign) {
     return t.kind == SIGN && *t.text == sign;
 }
@@ -111,7 +115,8 @@ static const char *const metric_names[] = {"l2", "cosine",  "dot",
                                            "l1", "hamming", "jaccard"};
 static const char *const element_names[] = {"float", "float16", "int8", "bit"};
 static const char *const kind_names[] = {"hnsw", "flat"};
-static const char *const codec_names[] = {"none"};
+static const char *const codec_names[] = {"none", "sq8"};
+#define CODEC_NOT_GIVEN ((VsCodecId)99)
 
 const char *vsx_metric_name(VsMetric metric) {
     return metric_names[metric];
@@ -153,9 +158,16 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
         chosen = CHOICE(value, kind_names);
         c->params.kind = (VsIndexKind)chosen;
     } else if (token_is(key, "codec")) {
-        expected = "none";
+        expected = "sq8 or none";
         chosen = CHOICE(value, codec_names);
         c->params.code.codec = (VsCodecId)chosen;
+    } else if (token_is(key, "nav_bits")) {
+        expected = "auto, 4 or 8";
+        c->params.code.nav_bits = (VsNavBits)number(value, VS_NAV_4, VS_NAV_8);
+        chosen = token_is(value, "auto") || token_is_digit(value, '4') ||
+                         token_is_digit(value, '8')
+                     ? 0
+                     : -1;
     } else if (token_is(key, "m")) {
         expected = "a whole number from 2 to 128";
         c->params.m = n = number(value, VS_MIN_M, VS_MAX_M);
@@ -221,11 +233,30 @@ static int check_vector(const VsxColumn *c, char **err) {
     return *err == NULL ? SQLITE_OK : SQLITE_ERROR;
 }
 
+/* Floats are coded by sq8 where it can compare them. */
+static int resolve_codec(VsxColumn *c, char **err) {
+    VsCodecParams *p = &c->params.code;
+    if (p->codec == CODEC_NOT_GIVEN) {
+        p->codec = VS_CODEC_NONE;
+    }
+    if (p->codec == VS_CODEC_SQ8 && !vs_codec_sq8_fits(p)) {
+        *err = sqlite3_mprintf("column %s: codec=sq8 is for float and float16 with l2, "
+                               "cosine or dot; use codec=none",
+                               c->name);
+        return SQLITE_ERROR;
+    }
+    if (p->codec != VS_CODEC_SQ8 && p->nav_bits != VS_NAV_AUTO) {
+        *err = sqlite3_mprintf("column %s: nav_bits is for codec=sq8", c->name);
+        return SQLITE_ERROR;
+    }
+    return SQLITE_OK;
+}
+
 /* The type was read and "[" is next. */
 static int parse_vector(VsxColumn *c, Token type, const char *at, char **err) {
     int element = parse_element(type);
     c->role = VSX_VECTOR;
-    c->params = (VsParams){.code = {.metric = VS_L2, .codec = VS_CODEC_NONE},
+    c->params = (VsParams){.code = {.metric = VS_L2, .codec = CODEC_NOT_GIVEN},
                            .kind = VS_HNSW,
                            .m = DEFAULT_M,
                            .ef_construction = DEFAULT_EF_CONSTRUCTION};
@@ -243,16 +274,21 @@ static int parse_vector(VsxColumn *c, Token type, const char *at, char **err) {
     c->params.code.element = (VsElement)element;
     c->params.code.metric = element == VS_BIT ? VS_HAMMING : VS_L2;
     int rc = parse_options(c, at, err);
-    return rc == SQLITE_OK ? check_vector(c, err) : rc;
+    rc = rc == SQLITE_OK ? check_vector(c, err) : rc;
+    return rc == SQLITE_OK ? resolve_codec(c, err) : rc;
 }
 
 char *vsx_params_text(const VsxColumn *c) {
     const VsParams *p = &c->params;
-    return sqlite3_mprintf("%s[%u] distance_metric=%s index=%s codec=%s m=%u "
+    const char *nav = p->code.codec != VS_CODEC_SQ8     ? ""
+                      : p->code.nav_bits == VS_NAV_AUTO ? " nav_bits=auto"
+                      : p->code.nav_bits == VS_NAV_4    ? " nav_bits=4"
+                                                        : " nav_bits=8";
+    return sqlite3_mprintf("%s[%u] distance_metric=%s index=%s codec=%s%s m=%u "
                            "ef_construction=%u ef_search=%u",
                            element_names[p->code.element], p->code.dims,
                            metric_names[p->code.metric], kind_names[p->kind],
-                           codec_names[p->code.codec], p->m, p->ef_construction,
+                           codec_names[p->code.codec], nav, p->m, p->ef_construction,
                            c->params.ef_search);
 }
 

@@ -122,8 +122,9 @@ static int create_vector(sqlite3 *db, const char *schema, const char *table, int
         "CREATE TABLE \"%w\".\"%w_pages%d\"(page INTEGER PRIMARY KEY, ver INTEGER,"
         " data BLOB);"
         "CREATE TABLE \"%w\".\"%w_log%d\"(ver INTEGER PRIMARY KEY, stamp INTEGER,"
-        " state BLOB, edits BLOB)",
-        schema, table, i, schema, table, i, schema, table, i);
+        " state BLOB, edits BLOB);"
+        "CREATE TABLE \"%w\".\"%w_model%d\"(epoch INTEGER PRIMARY KEY, data BLOB)",
+        schema, table, i, schema, table, i, schema, table, i, schema, table, i);
 }
 
 static int write_config(sqlite3 *db, const char *schema, const char *table,
@@ -178,14 +179,15 @@ int vsx_shadow_configure(VsxIndex *index) {
 static int for_each_table(sqlite3 *db, const char *schema, const char *table,
                           const VsxSchema *def, const char *sql, const char *name) {
     static const char *const fixed[] = {"config", "rows"}, *const per[] = {"map", "pages",
-                                                                           "log"};
+                                                                           "log",
+                                                                           "model"};
     int rc = SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < (def->content == NULL ? 2 : 1); i++) {
         rc = vsx_exec(db, sql, schema, table, fixed[i], name, fixed[i]);
     }
-    for (int i = 0; rc == SQLITE_OK && i < 3 * def->n_vectors; i++) {
+    for (int i = 0; rc == SQLITE_OK && i < 4 * def->n_vectors; i++) {
         char suffix[16];
-        sqlite3_snprintf(sizeof suffix, suffix, "%s%d", per[i % 3], i / 3);
+        sqlite3_snprintf(sizeof suffix, suffix, "%s%d", per[i % 4], i / 4);
         rc = vsx_exec(db, sql, schema, table, suffix, name, suffix);
     }
     return rc;
@@ -203,11 +205,11 @@ int vsx_shadow_rename(VsxIndex *index, const char *name) {
 }
 
 int vsx_shadow_name(const char *suffix) {
-    static const char *const numbered[] = {"map", "pages", "log"};
+    static const char *const numbered[] = {"map", "pages", "log", "model"};
     if (sqlite3_stricmp(suffix, "config") == 0 || sqlite3_stricmp(suffix, "rows") == 0) {
         return 1;
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         size_t len = strlen(numbered[i]);
         const char *digits = suffix + len;
         if (sqlite3_strnicmp(suffix, numbered[i], (int)len) == 0 && *digits >= '0' &&
@@ -338,6 +340,9 @@ int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out) {
         [VSX_SQL_MAP_DELETE] = "DELETE FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
         [VSX_SQL_POLL] = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c "
                          "LIMIT 20) SELECT count(*) FROM c",
+        [VSX_SQL_MODEL] = "SELECT data FROM \"%w\".\"%w_model%d\" WHERE epoch = ?1",
+        [VSX_SQL_MODEL_PUT] = "REPLACE INTO \"%w\".\"%w_model%d\" VALUES(?1, ?2)",
+        [VSX_SQL_MODEL_TRIM] = "DELETE FROM \"%w\".\"%w_model%d\" WHERE epoch <> ?1",
         [VSX_SQL_MAP_COUNT] = "SELECT count(*) FROM \"%w\".\"%w_map%d\"",
     };
     int rc = SQLITE_OK;

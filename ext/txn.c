@@ -32,6 +32,9 @@
  * %_map follows the same rhythm: changes wait in a rowmap and are written by the flush.
  * So xUpdate itself writes one row, and nothing is left half done when that fails.
  */
+#include <string.h>
+
+#include "../csrc/model.h"
 #include "ext.h"
 #include "rowmap.h"
 
@@ -61,13 +64,65 @@ static VsStatus load_page(void *ctx, VsPageKind kind, uint32_t page,
     return VS_IO;
 }
 
+static VsStatus load_model(void *ctx, uint32_t epoch, const unsigned char **blob,
+                           size_t *len) {
+    VsxVector *v = ctx;
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_MODEL, &stmt);
+    *blob = NULL; /* if there is no such row: damage */
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)epoch);
+        rc = sqlite3_step(stmt);
+    }
+    if (rc == SQLITE_ROW) {
+        *blob = sqlite3_column_blob(stmt, 0);
+        *len = (size_t)sqlite3_column_bytes(stmt, 0);
+        return VS_OK;
+    }
+    rc = vsx_reset(stmt, rc);
+    v->index->load_rc = rc;
+    return rc == SQLITE_OK ? VS_OK : VS_IO;
+}
+
 static void load_done(void *ctx) {
     VsxVector *v = ctx;
     sqlite3_reset(v->stmt[VSX_SQL_PAGE]);
+    sqlite3_reset(v->stmt[VSX_SQL_MODEL]);
+}
+
+/* What a row holds now. A value that is no vector of the column counts as none. */
+static VsStatus load_vector(void *ctx, int64_t rowid, void *out, int *found) {
+    VsxVector *v = ctx;
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
+    *found = 0;
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, rowid);
+        rc = sqlite3_step(stmt);
+    }
+    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+        VsxVec vector = {0};
+        rc = vsx_stored_vector(v, sqlite3_column_value(stmt, 0), &vector);
+        if (rc == SQLITE_OK) {
+            memcpy(out, vector.v,
+                   vs_element_bytes(v->graph->params.code.element, vector.n));
+            *found = 1;
+        }
+        vsx_vector_free(&vector);
+        rc = rc == SQLITE_CORRUPT_VTAB ? SQLITE_OK : rc;
+    }
+    rc = stmt == NULL ? rc : vsx_reset(stmt, rc);
+    v->index->load_rc = rc;
+    return rc == SQLITE_OK ? VS_OK : VS_IO;
 }
 
 VsHooks vsx_hooks(VsxVector *v) {
-    return (VsHooks){load_page, load_done, vsx_poll, v};
+    return (VsHooks){.load = load_page,
+                     .load_done = load_done,
+                     .load_model = load_model,
+                     .vector = load_vector,
+                     .interrupted = vsx_poll,
+                     .ctx = v};
 }
 
 /* ---- refresh -------------------------------------------------------------------- */
@@ -411,10 +466,37 @@ static size_t fold_limit(const VsxVector *v, int commit) {
     return commit ? limit : limit * 8; /* savepoints may come once per row: fold seldom */
 }
 
+/* A model that was fitted since the last flush; the one before is not needed again. */
+static int write_model(VsxVector *v) {
+    const VsModel *model = vs_model_unsaved(v->graph);
+    sqlite3_stmt *stmt = NULL;
+    if (model == NULL) {
+        return SQLITE_OK;
+    }
+    int rc = vsx_stmt(v, VSX_SQL_MODEL_PUT, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)v->graph->state.epoch);
+        sqlite3_bind_blob64(stmt, 2, model->blob, model->len, SQLITE_STATIC);
+        rc = step_done(stmt);
+    }
+    rc = rc == SQLITE_OK ? vsx_stmt(v, VSX_SQL_MODEL_TRIM, &stmt) : rc;
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_int64(stmt, 1, (sqlite3_int64)v->graph->state.epoch);
+        rc = step_done(stmt);
+    }
+    if (rc == SQLITE_OK) {
+        vs_model_saved(v->graph);
+    }
+    return rc;
+}
+
 static int flush_vector(VsxVector *v, int commit) {
     const unsigned char *edits = NULL;
     size_t len = 0;
-    int rc = SQLITE_OK;
+    int rc = v->graph->changed ? write_model(v) : SQLITE_OK;
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
     if (v->graph->changed && v->graph->redo_overflow) {
         rc = write_pages(v, NULL, 0);
     } else if (v->graph->changed) {

@@ -178,7 +178,7 @@ def test_defensive_mode_protects_every_shadow_table_and_not_the_table(table):
     shadows = [
         r[1] for r in table.execute("PRAGMA table_list").fetchall() if r[1].startswith("docs_")
     ]
-    assert len(shadows) == 5
+    assert len(shadows) == 6
     for name in shadows:
         with pytest.raises(apsw.SQLError, match="may not be modified"):
             table.execute(f"DELETE FROM {name}")

@@ -47,7 +47,7 @@ class Reader:
         self.options = dict(word.split("=") for word in words[1:])
         m = int(self.options["m"]) if self.options["index"] == "hnsw" else 0
         # per kind: stored bytes before the links, links, offset of the links in memory
-        self.kinds = [(22, 2 * m, 24), (4 * self.dims, 0, 4 * self.dims), (4, m, 4), (4, 0, 4)]
+        self.kinds = [(24, 2 * m, 24), (4 * self.dims, 0, 4 * self.dims), (4, m, 4), (4, 0, 4)]
         self.page_bytes = config["page_bytes"]
         self.read_state(db, table, number)
         self.pages = {}
@@ -61,12 +61,12 @@ class Reader:
     def read_state(self, db: sqlite3.Connection, table: str, number: int) -> None:
         sql = f"SELECT ver, stamp, state, edits FROM {table}_log{number} ORDER BY ver DESC LIMIT 1"
         ver, stamp, state, edits = db.execute(sql).fetchone()
-        assert len(state) == 92
+        assert len(state) == 112
         assert state[:4] == b"VSt1"
-        assert struct.unpack_from("<I", state, 88)[0] == crc32c(
-            state[:88] + struct.pack("<qq", ver, stamp)
+        assert struct.unpack_from("<I", state, 108)[0] == crc32c(
+            state[:108] + struct.pack("<qq", ver, stamp)
         )
-        has_edits, length, crc = struct.unpack_from("<III", state, 76)
+        has_edits, length, crc = struct.unpack_from("<III", state, 96)
         if has_edits:
             assert (length, crc) == (len(edits), crc32c(edits))
         counters = struct.unpack_from("<12I", state, 28)

@@ -1,0 +1,47 @@
+/*
+ * Kernels on the codes of sq8: integers only, so every instruction set gives the same
+ * bits.
+ *
+ * A code has `blocks` blocks of 64 dimensions (the last one filled with zeros) in two
+ * planes: first the high nibbles of all blocks, then the low nibbles. Byte j of a block's
+ * 32 bytes holds dimension j in its low half and dimension j + 32 in its high half.
+ *
+ *     plane  high: blocks * 32 bytes | low: blocks * 32 bytes
+ *
+ * Four-bit navigation reads the first plane only: half the cache lines.
+ *
+ * Queries have one element a dimension, in order:
+ *     full_l2   u8   the code of the query                sum (c - q)^2
+ *     full_dot  i16  |q| <= 16639                         sum c * q
+ *     high_l2   u8   the code halved, 0..127              sum (8 h + 4 - q)^2
+ *     high_dot  i8   |q| <= 127                           sum h * q
+ * with c the eight bits of a dimension and h the high four. out[i] is the sum for
+ * codes[i], converted to float once; the dot products with their sign turned (smaller is
+ * nearer) after `bias` was added.
+ */
+#ifndef VS_KERNELS_CODE_H
+#define VS_KERNELS_CODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define VS_BLOCK 64u      /* dimensions of a block */
+#define VS_BLOCK_BYTES 32 /* its bytes in one plane */
+/* Blocks whose dot products fit 32 bits: 4 products of 2 * 255 * 16639 a lane each. */
+#define VS_DOT_BLOCKS 32
+
+typedef void (*VsCodeKernel)(const void *query, const unsigned char *const *codes,
+                             uint32_t n, size_t blocks, int64_t bias, float *out);
+
+typedef struct VsCodeKernels {
+    const char *name;
+    VsCodeKernel full_l2, full_dot, high_l2, high_dot;
+} VsCodeKernels;
+
+extern const VsCodeKernels vs_code_kernels_scalar;
+
+/* The best table for this CPU, and all that it can run (best first, NULL-terminated). */
+const VsCodeKernels *vs_code_kernels(void);
+const VsCodeKernels *const *vs_code_kernels_available(void);
+
+#endif

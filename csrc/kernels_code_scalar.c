@@ -1,0 +1,69 @@
+/* The kernels on codes in plain C: the definition that the others must equal; see
+ * kernels_code.h. */
+#include "code_batch.h"
+
+/* The eight bits of dimension j of a block (j < 32: low halves of the bytes). */
+static inline int full_at(const unsigned char *high, const unsigned char *low, size_t j) {
+    return j < VS_BLOCK_BYTES
+               ? (high[j] & 15) << 4 | (low[j] & 15)
+               : (high[j - VS_BLOCK_BYTES] & 0xF0) | low[j - VS_BLOCK_BYTES] >> 4;
+}
+
+static inline int high_at(const unsigned char *high, size_t j) {
+    return j < VS_BLOCK_BYTES ? high[j] & 15 : high[j - VS_BLOCK_BYTES] >> 4;
+}
+
+static inline uint32_t full_l2(const uint8_t *q, const unsigned char *code,
+                               size_t blocks) {
+    const unsigned char *low = code + blocks * VS_BLOCK_BYTES;
+    uint32_t sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        for (size_t j = 0; j < VS_BLOCK; j++) {
+            int d = full_at(code + b * VS_BLOCK_BYTES, low + b * VS_BLOCK_BYTES, j) -
+                    q[b * VS_BLOCK + j];
+            sum += (uint32_t)(d * d);
+        }
+    }
+    return sum;
+}
+
+static inline int64_t full_dot(const int16_t *q, const unsigned char *code,
+                               size_t blocks) {
+    const unsigned char *low = code + blocks * VS_BLOCK_BYTES;
+    int64_t sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        for (size_t j = 0; j < VS_BLOCK; j++) {
+            sum += full_at(code + b * VS_BLOCK_BYTES, low + b * VS_BLOCK_BYTES, j) *
+                   q[b * VS_BLOCK + j];
+        }
+    }
+    return sum;
+}
+
+static inline uint32_t high_l2(const uint8_t *q, const unsigned char *code,
+                               size_t blocks) {
+    uint32_t sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        for (size_t j = 0; j < VS_BLOCK; j++) {
+            int d = 8 * high_at(code + b * VS_BLOCK_BYTES, j) + 4 - q[b * VS_BLOCK + j];
+            sum += (uint32_t)(d * d);
+        }
+    }
+    return sum;
+}
+
+static inline int64_t high_dot(const int8_t *q, const unsigned char *code,
+                               size_t blocks) {
+    int64_t sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        for (size_t j = 0; j < VS_BLOCK; j++) {
+            sum += high_at(code + b * VS_BLOCK_BYTES, j) * q[b * VS_BLOCK + j];
+        }
+    }
+    return sum;
+}
+
+VS_CODE_BATCHES()
+
+const VsCodeKernels vs_code_kernels_scalar = {"scalar", batch_full_l2, batch_full_dot,
+                                              batch_high_l2, batch_high_dot};

@@ -1,0 +1,285 @@
+/* Fitting, re-coding, and following the state; rules in model.h. */
+#include "model.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+uint16_t vs_error_pack(float error) {
+    union {
+        float value;
+        uint32_t bits;
+    } pun = {error};
+    return (uint16_t)((pun.bits >> 16) + ((pun.bits & 0xFFFF) != 0));
+}
+
+/* ---- models at hand ------------------------------------------------------------- */
+
+/* Reads a stored model into one block of memory. */
+static VsStatus model_new(const VsGraph *g, const unsigned char *blob, size_t len,
+                          VsModel **out) {
+    VsModel *m = vs_alloc_zero(&g->alloc, 1, sizeof *m + len);
+    if (m == NULL) {
+        return VS_NOMEM;
+    }
+    memcpy(m + 1, blob, len);
+    m->blob = (const unsigned char *)(m + 1);
+    m->len = (uint32_t)len;
+    m->hash = vs_hash64(0, blob, len);
+    VsStatus st = g->codec->read_model(&g->params.code, m->blob, len, m);
+    if (st != VS_OK) {
+        vs_free(&g->alloc, m);
+        return st;
+    }
+    *out = m;
+    return VS_OK;
+}
+
+/* The newest first; the oldest goes. A statement makes one at most, and undoing it needs
+ * the one before. */
+static void remember(VsGraph *g, VsModel *m) {
+    vs_free(&g->alloc, g->models[VS_MODELS - 1]);
+    memmove(g->models + 1, g->models, (VS_MODELS - 1) * sizeof *g->models);
+    g->models[0] = m;
+    g->model = m;
+}
+
+void vs_models_free(VsGraph *g) {
+    for (int i = 0; i < VS_MODELS; i++) {
+        vs_free(&g->alloc, g->models[i]);
+        g->models[i] = NULL;
+    }
+    g->model = NULL;
+}
+
+static VsStatus load(VsGraph *g) {
+    const unsigned char *blob = NULL;
+    size_t len = 0;
+    VsModel *m = NULL;
+    if (g->hooks.load_model == NULL) {
+        return VS_CORRUPT;
+    }
+    VsStatus st = g->hooks.load_model(g->hooks.ctx, g->state.epoch, &blob, &len);
+    if (st != VS_OK) {
+        return st;
+    }
+    st = blob == NULL || vs_hash64(0, blob, len) != g->state.model
+             ? VS_CORRUPT
+             : model_new(g, blob, len, &m);
+    g->hooks.load_done(g->hooks.ctx);
+    if (st == VS_OK) {
+        remember(g, m);
+    }
+    return st;
+}
+
+VsStatus vs_model_ready(VsGraph *g) {
+    if (g->codec->fit == NULL || g->state.epoch == 0) {
+        g->model = NULL; /* codes without what explains them are damage */
+        return g->codec->fit == NULL || g->state.n_live == 0 ? VS_OK : VS_CORRUPT;
+    }
+    if (g->model != NULL && g->model->hash == g->state.model) {
+        return VS_OK;
+    }
+    for (int i = 0; i < VS_MODELS; i++) {
+        VsModel *m = g->models[i];
+        if (m != NULL && m->hash == g->state.model) {
+            g->models[i] = g->models[0]; /* in use: the last one to be dropped */
+            g->models[0] = m;
+            g->model = m;
+            return VS_OK;
+        }
+    }
+    return load(g);
+}
+
+const VsModel *vs_model_unsaved(const VsGraph *g) {
+    const VsModel *m = NULL;
+    for (int i = 0; i < VS_MODELS && g->model_unsaved && m == NULL; i++) {
+        if (g->models[i] != NULL && g->models[i]->hash == g->state.model) {
+            m = g->models[i];
+        }
+    }
+    return g->state.epoch > 0 ? m : NULL;
+}
+
+void vs_model_saved(VsGraph *g) {
+    g->model_unsaved = 0;
+}
+
+/* ---- coding --------------------------------------------------------------------- */
+
+uint16_t vs_model_encode(VsGraph *g, const void *v, unsigned char *code) {
+    int clipped = 0;
+    float error = g->codec->encode(&g->params.code, g->model, v, code, &clipped);
+    g->state.clipped += clipped != 0 && g->state.clipped < UINT32_MAX;
+    return vs_error_pack(error);
+}
+
+int vs_model_stale(const VsGraph *g) {
+    return g->codec->fit != NULL && g->state.clipped > g->state.n_live / 16 + 16;
+}
+
+/* ---- fitting -------------------------------------------------------------------- */
+
+static int due(const VsGraph *g) {
+    uint64_t fitted = g->state.fitted;
+    return g->codec->fit != NULL &&
+           (g->state.epoch == 0 || fitted == 0 ||
+            (fitted < VS_FITTED_ROWS && g->state.n_live >= fitted * 4));
+}
+
+/* The vector of a live node as the user gave it, if its row can be read. */
+static VsStatus row_vector(VsGraph *g, const VsNode *n, void *out, int *found) {
+    *found = 0;
+    return (n->flags & VS_STATUS_MASK) == VS_LIVE && g->hooks.vector != NULL
+               ? g->hooks.vector(g->hooks.ctx, n->rowid, out, found)
+               : VS_OK;
+}
+
+/* Up to `want` vectors of live nodes, evenly spread over the node ids, as float32. */
+static VsStatus take_sample(VsGraph *g, size_t want, void *room, float *sample,
+                            size_t *n) {
+    size_t dims = g->params.code.dims, stride = g->state.n_nodes / want + 1;
+    VsStatus st = VS_OK;
+    *n = 0;
+    for (size_t u = 0; st == VS_OK && u < g->state.n_nodes && *n < want; u += stride) {
+        const VsNode *node = NULL;
+        const unsigned char *code = NULL;
+        int found = 0;
+        st = vs_node(g, (uint32_t)u, &node);
+        int live = st == VS_OK && (node->flags & VS_STATUS_MASK) == VS_LIVE;
+        st = live ? row_vector(g, node, room, &found) : st;
+        if (st == VS_OK && found) {
+            vs_element_to_f32(g->params.code.element, room, sample + *n * dims, dims);
+            ++*n;
+        } else if (st == VS_OK && live && g->model != NULL) {
+            st = vs_slot(g, VS_CODE, (uint32_t)u, &code);
+            if (st == VS_OK) {
+                g->codec->decode(&g->params.code, g->model, code, sample + *n * dims);
+                ++*n;
+            }
+        }
+    }
+    return st;
+}
+
+typedef struct Recoding {
+    const VsModel *from, *to;
+    void *vector;        /* of the element type */
+    float *decoded;      /* dims floats */
+    unsigned char *code; /* the new code */
+} Recoding;
+
+static VsStatus recode_node(VsGraph *g, uint32_t node, const Recoding *r) {
+    const VsNode *n = NULL;
+    const unsigned char *old = NULL;
+    VsCodecParams params = g->params.code;
+    int found = 0, clipped = 0;
+    VsStatus st = vs_node(g, node, &n);
+    if (st != VS_OK || (n->flags & VS_STATUS_MASK) == VS_FREE) {
+        return st;
+    }
+    float error = vs_error(n->error);
+    st = row_vector(g, n, r->vector, &found);
+    if (st == VS_OK && found) {
+        error = g->codec->encode(&params, r->to, r->vector, r->code, &clipped);
+    } else if (st == VS_OK) {
+        st = vs_slot(g, VS_CODE, node, &old);
+        if (st == VS_OK) {
+            g->codec->decode(&params, r->from, old, r->decoded);
+            params.element = VS_F32;
+            error += g->codec->encode(&params, r->to, r->decoded, r->code, &clipped);
+            error = nextafterf(error, INFINITY);
+        }
+    }
+    g->state.clipped += clipped != 0;
+    if (st == VS_OK) {
+        st = vs_edit(g, VS_CODE, node, 0, r->code, g->geo[VS_CODE].fixed_size);
+    }
+    if (st == VS_OK) {
+        unsigned char packed[2];
+        vs_put_u16(packed, vs_error_pack(error));
+        st = vs_edit(g, VS_NODE, node, offsetof(VsNode, error), packed, sizeof packed);
+    }
+    return st;
+}
+
+static VsStatus recode_all(VsGraph *g, const Recoding *r) {
+    VsStatus st = VS_OK;
+    g->state.clipped = 0;
+    for (uint32_t u = 0; st == VS_OK && u < g->state.n_nodes; u++) {
+        st = recode_node(g, u, r);
+        if (st == VS_OK && u % 1024 == 1023 && vs_interrupted(g)) {
+            st = VS_INTERRUPT;
+        }
+    }
+    return st;
+}
+
+/* The new model takes the place of the old one, codes included. */
+static VsStatus adopt(VsGraph *g, VsModel *m, Recoding *r) {
+    r->from = g->model;
+    r->to = m;
+    remember(g, m);
+    g->state.epoch++;
+    g->state.model = m->hash;
+    g->model_unsaved = 1;
+    return recode_all(g, r);
+}
+
+static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *sample,
+                    unsigned char *blob) {
+    const VsCodecParams *p = &g->params.code;
+    VsModel *m = NULL;
+    size_t n = 0;
+    VsStatus st = take_sample(g, want, r->vector, sample, &n);
+    if (st == VS_OK && n == 0 && v != NULL) {
+        vs_element_to_f32(p->element, v, sample, p->dims);
+        n = 1;
+    }
+    if (st != VS_OK || n == 0) {
+        return st;
+    }
+    size_t len = g->codec->fit(p, p->nav_bits, sample, n, blob);
+    st = model_new(g, blob, len, &m);
+    if (st != VS_OK) {
+        return st;
+    }
+    g->state.fitted = g->state.n_live > 0 ? g->state.n_live : 1;
+    if (g->model != NULL && g->codec->alike(g->model, m) && !vs_model_stale(g)) {
+        vs_free(&g->alloc, m);
+        return VS_OK;
+    }
+    return adopt(g, m, r);
+}
+
+VsStatus vs_model_refit(VsGraph *g, const void *v) {
+    const VsCodecParams *p = &g->params.code;
+    size_t want = g->codec->sample_size(p);
+    want = g->state.n_live < want ? g->state.n_live : want;
+    want = want == 0 ? 1 : want;
+    VsStatus st = vs_model_ready(g);
+    if (st != VS_OK) {
+        return st;
+    }
+    Recoding r = {.vector = vs_alloc(&g->alloc, p->dims, sizeof(float)),
+                  .decoded = vs_alloc(&g->alloc, p->dims, sizeof(float)),
+                  .code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size)};
+    float *sample = vs_alloc(&g->alloc, want * p->dims, sizeof *sample);
+    unsigned char *blob = vs_alloc(&g->alloc, 1, g->codec->model_size(p));
+    st = r.vector == NULL || r.decoded == NULL || r.code == NULL || sample == NULL ||
+                 blob == NULL
+             ? VS_NOMEM
+             : fit(g, v, want, &r, sample, blob);
+    vs_free(&g->alloc, r.vector);
+    vs_free(&g->alloc, r.decoded);
+    vs_free(&g->alloc, r.code);
+    vs_free(&g->alloc, sample);
+    vs_free(&g->alloc, blob);
+    return st;
+}
+
+VsStatus vs_model_before_insert(VsGraph *g, const void *v) {
+    return due(g) ? vs_model_refit(g, v) : vs_model_ready(g);
+}

@@ -1,0 +1,59 @@
+/*
+ * The model of an index: what its codec learnt from the rows, and when it learns anew.
+ *
+ * The state names the model by (epoch, hash); the stored form lies in %_model under its
+ * epoch. So a model commits, rolls back and reaches other connections like everything
+ * else: when the state names another one than the graph has at hand, it is read anew.
+ *
+ * A codec that learns is fitted when the first row comes, and again each time the number
+ * of live rows has grown fourfold, up to VS_FITTED_ROWS: early ranges come from few rows,
+ * and re-coding few rows costs nothing. If the new range is much like the old one, the
+ * old model stays. Later only `optimize` fits again, when too many rows left the range.
+ *
+ * Fitting is part of the statement that inserts (vs_begin .. vs_done): codes are changed
+ * by vs_edit, so a failure half way is undone with the rest. Rows are read through the
+ * hook `vector`; the code of a dead node, or of a row that cannot be read, is computed
+ * from its old code.
+ */
+#ifndef VS_MODEL_H
+#define VS_MODEL_H
+
+#include "graph.h"
+
+#define VS_FITTED_ROWS 65536u
+
+/* Makes g->model the one that the state names (NULL if the codec learns nothing). Called
+ * before anything is coded or compared. */
+VsStatus vs_model_ready(VsGraph *g);
+
+/* To be called before a row is coded: fits the model if it is due. `v`: the vector that
+ * comes, the first one has no other to learn from. */
+VsStatus vs_model_before_insert(VsGraph *g, const void *v);
+
+/* Writes the code of a vector and returns what the node keeps of its error (vs_error),
+ * counting it if it left the range. The model must be ready. */
+uint16_t vs_model_encode(VsGraph *g, const void *v, unsigned char *code);
+
+/* 1 if so many rows left the range that fitting anew is worth re-coding everything. */
+int vs_model_stale(const VsGraph *g);
+
+/* Fits on a sample of the live rows and codes every node anew. */
+VsStatus vs_model_refit(VsGraph *g, const void *v);
+
+/* The model that the next flush has to store, NULL if there is none. */
+const VsModel *vs_model_unsaved(const VsGraph *g);
+void vs_model_saved(VsGraph *g);
+
+void vs_models_free(VsGraph *g);
+
+/* A bound of an error in 16 bits: the upper half of a float32, rounded up. */
+uint16_t vs_error_pack(float error);
+static inline float vs_error(uint16_t packed) {
+    union {
+        uint32_t bits;
+        float value;
+    } pun = {(uint32_t)packed << 16};
+    return pun.value;
+}
+
+#endif

@@ -1,0 +1,442 @@
+/*
+ * Codec sq8: eight bits a dimension over one range for the whole index, in two planes of
+ * nibbles (kernels_code.h), so that a walk may compare four bits and read half the lines.
+ *
+ * Coordinate x becomes c = round(x / step - zero), clipped to 0..255; c stands for
+ * (c + zero) * step. With one step for all, distances of codes are integers. cosine codes
+ * the normalised vector and compares by l2, which errs less near the query than the inner
+ * product does (the error of a code then counts along v - q, not along q). A zero vector
+ * under cosine is at distance 1 from everything: it is coded as some fixed direction, for
+ * two directions that have nothing to do with each other are about that far apart.
+ *
+ * Fitting chooses the range by the error that it leaves: of a sample's coordinates,
+ * candidates are the quantiles a and 1 - a for a few a, and the best is the one with the
+ * least mean square of (x - what its code stands for), codes cut to the bits that
+ * navigate. So a walk over four bits gets a narrower range than one over eight.
+ *
+ * Everything here is integers, or float64 in a fixed order: the same on every machine.
+ *
+ * Stored model (24 bytes):  0 "VSm1"   4 nav bits u8, 3 zero bytes   8 step f32
+ *                           12 zero i32   16 mean square of what coding loses of a
+ *                           vector f32   20 CRC-32C of bytes 0..19
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+#include "crc32c.h"
+#include "kernels_code.h"
+#include "pages.h"
+#include "vec.h"
+
+#define MODEL_SIZE 24
+#define MODEL_CRC 20
+
+/* Inner products of codes fit 32 bits a lane while |c + zero| stays below this. */
+#define MOST_ZERO_DOT 16384
+#define MOST_ZERO (1 << 30)
+
+/* From here on four bits find as much as eight do with the same beam (algorithms measured
+ * on SIFT-128 and MiniLM-384; docs/benchmarks.md). */
+#define HIGH_FROM 256
+
+#define QUERY_HEAD 64
+#define DOT_PEAK 2047 /* largest element of a query for inner products */
+
+static size_t blocks_of(const VsCodecParams *params) {
+    return (params->dims + VS_BLOCK - 1) / VS_BLOCK;
+}
+
+static uint32_t sq8_code_size(const VsCodecParams *params) {
+    return (uint32_t)blocks_of(params) * 2 * VS_BLOCK_BYTES;
+}
+
+/* Head; full elements (u8, or i16 for dot); elements for four bits (u8 or i8). */
+static size_t sq8_query_size(const VsCodecParams *params) {
+    return QUERY_HEAD + blocks_of(params) * VS_BLOCK * 3;
+}
+
+/* ---- the model ------------------------------------------------------------------ */
+
+static void model_write(const VsCodecParams *params, double low, double high,
+                        uint32_t nav_bits, double typical, unsigned char *blob) {
+    float lost = (float)typical;
+    double most = params->metric == VS_DOT ? MOST_ZERO_DOT - 256 : MOST_ZERO;
+    double peak = fmax(fabs(low), fabs(high));
+    double width = fmax(high - low, peak * 255 / most);
+    float step = (float)(width / 255);
+    if (!(step >= 1e-37f)) {
+        step = 1e-37f;
+    }
+    int32_t zero = (int32_t)floor(low / (double)step + 0.5);
+    memset(blob, 0, MODEL_SIZE);
+    memcpy(blob, "VSm1", 4);
+    blob[4] = (unsigned char)nav_bits;
+    memcpy(blob + 8, &step, 4);
+    memcpy(blob + 12, &zero, 4);
+    memcpy(blob + 16, &lost, 4);
+    vs_put_u32(blob + MODEL_CRC, vs_crc32c(0, blob, MODEL_CRC));
+}
+
+static VsStatus sq8_read_model(const VsCodecParams *params, const unsigned char *blob,
+                               size_t len, VsModel *out) {
+    if (len != MODEL_SIZE || memcmp(blob, "VSm1", 4) != 0 ||
+        vs_get_u32(blob + MODEL_CRC) != vs_crc32c(0, blob, MODEL_CRC)) {
+        return VS_CORRUPT;
+    }
+    out->nav_bits = blob[4];
+    memcpy(&out->step, blob + 8, 4);
+    memcpy(&out->zero, blob + 12, 4);
+    memcpy(&out->typical, blob + 16, 4);
+    int32_t most = params->metric == VS_DOT ? MOST_ZERO_DOT : MOST_ZERO;
+    return (out->nav_bits == VS_NAV_4 || out->nav_bits == VS_NAV_8) && out->step > 0 &&
+                   isfinite(out->step) && out->typical >= 0 && out->zero >= -most &&
+                   out->zero <= most
+               ? VS_OK
+               : VS_CORRUPT;
+}
+
+static int compare_floats(const void *a, const void *b) {
+    float x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+/* Mean square of what coding loses, of coordinates in ascending order. */
+static double range_error(const float *x, size_t n, double low, double high,
+                          uint32_t nav_bits) {
+    double step = (high - low) / 255, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double t = ((double)x[i] - low) / step;
+        t = t < 0 ? 0 : t > 255 ? 255 : t;
+        int c = (int)(t + 0.5);
+        double back = nav_bits == VS_NAV_4 ? (c >> 4) * 16 + 7.5 : c;
+        double e = (double)x[i] - (low + back * step);
+        sum += e * e;
+    }
+    return sum / (double)n;
+}
+
+enum { FITTED = 1 << 17 }; /* coordinates that are looked at */
+
+static size_t sq8_sample_size(const VsCodecParams *params) {
+    return FITTED / params->dims < 1 ? 1 : FITTED / params->dims;
+}
+
+/* Whole vectors, evenly spread, so that every dimension has its weight; they are moved to
+ * the front of the sample and sorted. Returns the number of coordinates. */
+static size_t gather(const VsCodecParams *params, float *sample, size_t n) {
+    size_t d = params->dims, want = sq8_sample_size(params);
+    size_t stride = n > want ? n / want : 1, kept = 0;
+    for (size_t i = 0; i < n && kept < want; i += stride) {
+        float *to = sample + kept++ * d;
+        if (params->metric == VS_COSINE) {
+            vs_vec_normalize(sample + i * d, to, d);
+        } else {
+            memmove(to, sample + i * d, d * sizeof *to);
+        }
+    }
+    qsort(sample, kept * d, sizeof *sample, compare_floats);
+    return kept * d;
+}
+
+static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *sample,
+                      size_t n, unsigned char *blob) {
+    static const uint32_t per_million[] = {0,    100,  200,  500,   1000,
+                                           2000, 4000, 7000, 12000, 20000};
+    uint32_t nav_bits = wanted != VS_NAV_AUTO ? wanted
+                        : params->dims >= HIGH_FROM && params->metric != VS_DOT
+                            ? VS_NAV_4
+                            : VS_NAV_8;
+    size_t m = gather(params, sample, n);
+    double best_low = (double)sample[0], best_high = (double)sample[m - 1], best = -1;
+    for (size_t i = 0; i < sizeof per_million / sizeof *per_million; i++) {
+        size_t cut = (size_t)((uint64_t)m * per_million[i] / 1000000);
+        double low = (double)sample[cut], high = (double)sample[m - 1 - cut];
+        if (high > low) {
+            double error = range_error(sample, m, low, high, nav_bits);
+            if (best < 0 || error < best) {
+                best = error;
+                best_low = low;
+                best_high = high;
+            }
+        }
+    }
+    double typical =
+        best < 0 ? 0
+                 : params->dims * range_error(sample, m, best_low, best_high, VS_NAV_8);
+    model_write(params, best_low, best_high, nav_bits, typical, blob);
+    return MODEL_SIZE;
+}
+
+static size_t sq8_model_size(const VsCodecParams *params) {
+    (void)params;
+    return MODEL_SIZE;
+}
+
+/* The ends of the ranges differ by less than a fiftieth of their width. */
+static int sq8_alike(const VsModel *a, const VsModel *b) {
+    double step = (double)a->step, other = (double)b->step, room = 255 * step / 50;
+    return a->nav_bits == b->nav_bits && fabs(a->zero * step - b->zero * other) < room &&
+           fabs((a->zero + 255) * step - (b->zero + 255) * other) < room;
+}
+
+/* ---- codes ---------------------------------------------------------------------- */
+
+/* Where dimension i lies: byte of its block in a plane, and which half of it. */
+static inline size_t plane_byte(size_t i) {
+    return i / VS_BLOCK * VS_BLOCK_BYTES + i % VS_BLOCK_BYTES;
+}
+
+static inline int plane_shift(size_t i) {
+    return i % VS_BLOCK < VS_BLOCK_BYTES ? 0 : 4;
+}
+
+static inline int code_at(const unsigned char *code, const unsigned char *low, size_t i) {
+    size_t at = plane_byte(i);
+    int shift = plane_shift(i);
+    return (code[at] >> shift & 15) << 4 | (low[at] >> shift & 15);
+}
+
+/* What turns coordinates into codes, and what was lost on the way. */
+typedef struct Quantiser {
+    double factor; /* cosine: 1 / |v| */
+    double step, inverse, zero;
+    double lost; /* sum of squares of x - (c + zero) * step */
+    int is_zero;
+    const VsCodecParams *params;
+} Quantiser;
+
+/* Vectors lie at any address. */
+static inline double element(const VsCodecParams *params, const void *v, size_t i) {
+    float x;
+    uint16_t half;
+    if (params->element == VS_F32) {
+        memcpy(&x, (const unsigned char *)v + i * sizeof x, sizeof x);
+    } else {
+        memcpy(&half, (const unsigned char *)v + i * sizeof half, sizeof half);
+        x = vs_f16_value(half);
+    }
+    return (double)x;
+}
+
+static Quantiser quantiser(const VsCodecParams *params, const VsModel *model,
+                           const void *v) {
+    Quantiser z = {.factor = 1,
+                   .step = (double)model->step,
+                   .inverse = 1 / (double)model->step,
+                   .zero = model->zero,
+                   .params = params};
+    if (params->metric == VS_COSINE) {
+        double square = 0;
+        for (size_t i = 0; i < params->dims; i++) {
+            double x = element(params, v, i);
+            square += x * x;
+        }
+        z.is_zero = square == 0;
+        z.factor = z.is_zero ? 0 : 1 / sqrt(square);
+    }
+    return z;
+}
+
+/* Element i of a direction that is the same for every zero vector. */
+static double fixed_direction(size_t i, size_t dims) {
+    uint64_t x = (i + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    x = (x ^ (x >> 31)) * UINT64_C(0xBF58476D1CE4E5B9);
+    return (x >> 63 ? 1.0 : -1.0) / sqrt((double)dims);
+}
+
+static inline int quantise(Quantiser *z, const void *v, size_t i) {
+    double x = z->is_zero ? fixed_direction(i, z->params->dims)
+                          : element(z->params, v, i) * z->factor;
+    double t = x * z->inverse - z->zero;
+    t = t < 0 ? 0 : t > 255 ? 255 : t;
+    int c = (int)(t + 0.5);
+    double e = x - (c + z->zero) * z->step;
+    z->lost += e * e;
+    return c;
+}
+
+/* Rounded up twice, so that it stays a bound. */
+static float bound_of(const Quantiser *z) {
+    return z->is_zero ? INFINITY
+                      : nextafterf((float)(sqrt(z->lost) * (1 + 1e-9)), INFINITY);
+}
+
+static float sq8_encode(const VsCodecParams *params, const VsModel *model, const void *v,
+                        unsigned char *code, int *clipped) {
+    Quantiser z = quantiser(params, model, v);
+    unsigned char *low = code + blocks_of(params) * VS_BLOCK_BYTES;
+    memset(code, 0, sq8_code_size(params));
+    for (size_t i = 0; i < params->dims; i++) {
+        int c = quantise(&z, v, i), shift = plane_shift(i);
+        size_t at = plane_byte(i);
+        code[at] |= (unsigned char)((c >> 4) << shift);
+        low[at] |= (unsigned char)((c & 15) << shift);
+    }
+    if (clipped != NULL) {
+        double rounding = params->dims * z.step * z.step / 12;
+        *clipped = z.lost > 4 * ((double)model->typical + rounding);
+    }
+    return bound_of(&z);
+}
+
+static void sq8_decode(const VsCodecParams *params, const VsModel *model,
+                       const unsigned char *code, float *v) {
+    const unsigned char *low = code + blocks_of(params) * VS_BLOCK_BYTES;
+    for (size_t i = 0; i < params->dims; i++) {
+        v[i] =
+            (float)((code_at(code, low, i) + (double)model->zero) * (double)model->step);
+    }
+}
+
+/* ---- queries -------------------------------------------------------------------- */
+
+static unsigned char *full_part(const VsQuery *query) {
+    return query->data + QUERY_HEAD;
+}
+
+static unsigned char *high_part(const VsQuery *query) {
+    return query->data + QUERY_HEAD + 2 * VS_BLOCK * blocks_of(query->params);
+}
+
+static int64_t bias_of(const VsQuery *query) {
+    int64_t bias;
+    memcpy(&bias, query->data, sizeof bias);
+    return bias;
+}
+
+static void score_full_l2(const VsQuery *query, const unsigned char *const *codes,
+                          uint32_t n, float *order) {
+    vs_code_kernels()->full_l2(full_part(query), codes, n, blocks_of(query->params), 0,
+                               order);
+}
+
+static void score_high_l2(const VsQuery *query, const unsigned char *const *codes,
+                          uint32_t n, float *order) {
+    vs_code_kernels()->high_l2(high_part(query), codes, n, blocks_of(query->params), 0,
+                               order);
+}
+
+static void score_full_dot(const VsQuery *query, const unsigned char *const *codes,
+                           uint32_t n, float *order) {
+    vs_code_kernels()->full_dot(full_part(query), codes, n, blocks_of(query->params),
+                                bias_of(query), order);
+}
+
+/* The bias is the same for every code: no bias gives the same order. */
+static void score_high_dot(const VsQuery *query, const unsigned char *const *codes,
+                           uint32_t n, float *order) {
+    vs_code_kernels()->high_dot(high_part(query), codes, n, blocks_of(query->params), 0,
+                                order);
+}
+
+static void ready(VsQuery *query, int walks_high) {
+    int dot = query->params->metric == VS_DOT;
+    query->full = dot ? score_full_dot : score_full_l2;
+    query->score = !walks_high ? query->full : dot ? score_high_dot : score_high_l2;
+}
+
+static void prepare_l2(VsQuery *query, const void *v) {
+    const VsCodecParams *params = query->params;
+    Quantiser z = quantiser(params, query->model, v);
+    unsigned char *full = full_part(query), *high = high_part(query);
+    for (size_t i = 0; i < params->dims; i++) {
+        int c = quantise(&z, v, i);
+        full[i] = (unsigned char)c;
+        high[i] = (unsigned char)((c + 1) / 2 < 127 ? (c + 1) / 2 : 127);
+    }
+    for (size_t i = params->dims; i < blocks_of(params) * VS_BLOCK; i++) {
+        full[i] = 0;
+        high[i] = 4; /* what a zero nibble stands for */
+    }
+    query->error = bound_of(&z);
+    query->scale = query->model->step * query->model->step;
+}
+
+/* An inner product knows no range: the query is scaled to its own largest element. */
+static void prepare_dot(VsQuery *query, const void *v) {
+    const VsCodecParams *params = query->params;
+    int16_t *full = (int16_t *)(void *)full_part(query);
+    int8_t *high = (int8_t *)high_part(query);
+    double peak = 0, lost = 0;
+    int64_t sum = 0;
+    for (size_t i = 0; i < params->dims; i++) {
+        peak = fmax(peak, fabs(element(params, v, i)));
+    }
+    double unit = peak > 0 ? peak / DOT_PEAK : 1;
+    memset(full, 0, blocks_of(params) * VS_BLOCK * sizeof *full);
+    memset(high, 0, blocks_of(params) * VS_BLOCK);
+    for (size_t i = 0; i < params->dims; i++) {
+        double x = element(params, v, i);
+        double t = floor(x / unit + 0.5), e = x - t * unit;
+        full[i] = (int16_t)t;
+        high[i] = (int8_t)floor(x / unit * 127 / DOT_PEAK + 0.5);
+        sum += full[i];
+        lost += e * e;
+    }
+    int64_t bias = sum * query->model->zero;
+    memcpy(query->data, &bias, sizeof bias);
+    query->error = nextafterf((float)(sqrt(lost) * (1 + 1e-9)), INFINITY);
+    query->scale = (float)(unit * (double)query->model->step);
+}
+
+static void sq8_prepare(VsQuery *query, const void *v) {
+    if (query->params->metric == VS_DOT) {
+        prepare_dot(query, v);
+    } else {
+        prepare_l2(query, v);
+    }
+    ready(query, query->model->nav_bits == VS_NAV_4);
+}
+
+/* Element by element as kernels_code.h lays them out; compilers make vectors of it. */
+static void unpack_block(const unsigned char *high, const unsigned char *low,
+                         unsigned char *c) {
+    for (size_t j = 0; j < VS_BLOCK_BYTES; j++) {
+        c[j] = (unsigned char)((high[j] & 15) << 4 | (low[j] & 15));
+        c[j + VS_BLOCK_BYTES] = (unsigned char)((high[j] & 0xF0) | low[j] >> 4);
+    }
+}
+
+static void sq8_prepare_code(VsQuery *query, const unsigned char *code) {
+    const VsCodecParams *params = query->params;
+    size_t blocks = blocks_of(params);
+    unsigned char *full = full_part(query), block[VS_BLOCK];
+    int dot = params->metric == VS_DOT;
+    int16_t *wide = (int16_t *)(void *)full;
+    int64_t sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        unpack_block(code + b * VS_BLOCK_BYTES, code + (blocks + b) * VS_BLOCK_BYTES,
+                     dot ? block : full + b * VS_BLOCK);
+        for (size_t j = b * VS_BLOCK; dot && j < (b + 1) * VS_BLOCK; j++) {
+            wide[j] = 0;
+            if (j < params->dims) {
+                wide[j] = (int16_t)(block[j % VS_BLOCK] + query->model->zero);
+                sum += wide[j];
+            }
+        }
+    }
+    int64_t bias = sum * query->model->zero;
+    memcpy(query->data, &bias, sizeof bias);
+    query->error = 0;
+    query->scale = query->model->step * query->model->step;
+    ready(query, 0);
+}
+
+const VsCodec vs_codec_sq8 = {
+    .name = "sq8",
+    .code_size = sq8_code_size,
+    .query_size = sq8_query_size,
+    .fit = sq8_fit,
+    .model_size = sq8_model_size,
+    .sample_size = sq8_sample_size,
+    .alike = sq8_alike,
+    .read_model = sq8_read_model,
+    .encode = sq8_encode,
+    .decode = sq8_decode,
+    .prepare = sq8_prepare,
+    .prepare_code = sq8_prepare_code,
+};

@@ -1,0 +1,257 @@
+/* Risk: codes compare differently on two machines, or a bound does not hold and an exact
+ * answer loses rows. */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/codec.h"
+#include "../../csrc/kernels_code.h"
+#include "../../csrc/model.h"
+#include "check.h"
+#include "graph_fixture.h"
+
+enum { CODES = 13, MOST_BLOCKS = 70 };
+
+static void fill(Random *r, unsigned char *p, size_t n, unsigned mask) {
+    for (size_t i = 0; i < n; i++) {
+        p[i] = (unsigned char)(random_next(r) & mask);
+    }
+}
+
+/* One kernel of every table against the scalar one, extremes included. */
+static void compare_kernels(size_t blocks, unsigned mask, Random *r) {
+    static unsigned char code[CODES][2 * VS_BLOCK_BYTES * MOST_BLOCKS];
+    static uint8_t full[VS_BLOCK * MOST_BLOCKS], high[VS_BLOCK * MOST_BLOCKS];
+    static int16_t wide[VS_BLOCK * MOST_BLOCKS];
+    static int8_t small[VS_BLOCK * MOST_BLOCKS];
+    const unsigned char *codes[CODES];
+    const VsCodeKernels *const *list = vs_code_kernels_available();
+    float want[4][CODES], got[4][CODES];
+    for (int i = 0; i < CODES; i++) {
+        fill(r, code[i], sizeof code[i], mask == 0 ? 255 * (unsigned)(i & 1) : mask);
+        codes[i] = code[i];
+    }
+    for (size_t i = 0; i < blocks * VS_BLOCK; i++) {
+        full[i] = (uint8_t)(mask == 0 ? 0 : random_next(r));
+        high[i] = full[i] / 2;
+        wide[i] = (int16_t)(mask == 0 ? 16639 : (int)(random_next(r) % 33278) - 16639);
+        small[i] = (int8_t)(mask == 0 ? -127 : (int)(random_next(r) % 255) - 127);
+    }
+    for (int t = 0; list[t] != NULL; t++) {
+        const VsCodeKernels *k = list[t];
+        k->full_l2(full, codes, CODES, blocks, 0, got[0]);
+        k->full_dot(wide, codes, CODES, blocks, 12345, got[1]);
+        k->high_l2(high, codes, CODES, blocks, 0, got[2]);
+        k->high_dot(small, codes, CODES, blocks, -7, got[3]);
+        vs_code_kernels_scalar.full_l2(full, codes, CODES, blocks, 0, want[0]);
+        vs_code_kernels_scalar.full_dot(wide, codes, CODES, blocks, 12345, want[1]);
+        vs_code_kernels_scalar.high_l2(high, codes, CODES, blocks, 0, want[2]);
+        vs_code_kernels_scalar.high_dot(small, codes, CODES, blocks, -7, want[3]);
+        CHECK(memcmp(got, want, sizeof got) == 0);
+    }
+}
+
+static void test_kernels_on_codes_have_the_same_bits_everywhere(void) {
+    Random r = {1};
+    for (size_t blocks = 1; blocks <= MOST_BLOCKS; blocks += blocks < 9 ? 1 : 20) {
+        for (int i = 0; i < 20; i++) {
+            compare_kernels(blocks, 255, &r);
+        }
+        compare_kernels(blocks, 0, &r); /* the largest sums */
+    }
+}
+
+/* Decoding by the text of sq8.c, so that both agree on where a dimension lies. */
+static double coordinate(const VsModel *m, const unsigned char *code, size_t dims,
+                         size_t i) {
+    size_t plane = (dims + 63) / 64 * 32, at = i / 64 * 32 + i % 32;
+    int shift = i % 64 < 32 ? 0 : 4;
+    int c = (code[at] >> shift & 15) << 4 | (code[plane + at] >> shift & 15);
+    return (c + (double)m->zero) * (double)m->step;
+}
+
+static VsModel fitted(const VsCodecParams *p, float *sample, size_t n,
+                      unsigned char *blob) {
+    VsModel m = {0};
+    size_t len = vs_codec_sq8.fit(p, p->nav_bits, sample, n, blob);
+    CHECK(vs_codec_sq8.read_model(p, blob, len, &m) == VS_OK);
+    CHECK(vs_codec_sq8.read_model(p, blob, len - 1, &m) == VS_CORRUPT);
+    for (size_t i = 0; i < len; i++) { /* every byte counts */
+        blob[i] ^= 0x40;
+        CHECK(vs_codec_sq8.read_model(p, blob, len, &m) == VS_CORRUPT);
+        blob[i] ^= 0x40;
+    }
+    return m;
+}
+
+/* The error that encode returns bounds what the code loses, clipped or not. */
+static void check_bounds(VsMetric metric, uint32_t dims, float scale, float shift) {
+    enum { N = 60 };
+    VsCodecParams p = {.dims = dims, .metric = metric, .codec = VS_CODEC_SQ8};
+    static float v[N][200], sample[N * 200], back[200];
+    static unsigned char code[1024], blob[64], data[4096];
+    Random r = {dims};
+    for (int i = 0; i < N; i++) {
+        random_vector(&r, v[i], dims);
+        for (uint32_t j = 0; j < dims; j++) {
+            v[i][j] = v[i][j] * scale + shift;
+            sample[(uint32_t)i * dims + j] = v[i][j];
+        }
+    }
+    VsModel m = fitted(&p, sample, N, blob);
+    v[1][0] = 100 * (scale + fabsf(shift)); /* leaves the range */
+    for (int i = 0; i < N; i++) {
+        int clipped = 0;
+        double lost = 0, norm = 0;
+        float bound =
+            vs_error(vs_error_pack(vs_codec_sq8.encode(&p, &m, v[i], code, &clipped)));
+        vs_codec_sq8.decode(&p, &m, code, back);
+        for (uint32_t j = 0; j < dims; j++) {
+            norm += (double)v[i][j] * (double)v[i][j];
+        }
+        norm = metric == VS_COSINE ? sqrt(norm) : 1;
+        for (uint32_t j = 0; j < dims; j++) {
+            double x = (double)v[i][j] / norm, e = x - coordinate(&m, code, dims, j);
+            CHECK(fabs((double)back[j] - coordinate(&m, code, dims, j)) <=
+                  1e-6 * (fabs((double)back[j]) + (double)m.step));
+            lost += e * e;
+        }
+        CHECK(sqrt(lost) <= (double)bound * (1 + 1e-12));
+        CHECK(i != 1 || metric == VS_COSINE || clipped);
+        /* and the query: its order is the distance of what the codes stand for */
+        VsQuery q = {.params = &p, .model = &m, .data = data};
+        const unsigned char *one = code;
+        float order;
+        CHECK(vs_codec_sq8.query_size(&p) <= sizeof data);
+        vs_codec_sq8.prepare(&q, v[(i + 1) % N]);
+        q.full(&q, &one, 1, &order);
+        double want = 0, query_norm = 0;
+        for (uint32_t j = 0; j < dims; j++) {
+            query_norm += (double)v[(i + 1) % N][j] * (double)v[(i + 1) % N][j];
+        }
+        query_norm = metric == VS_COSINE ? sqrt(query_norm) : 1;
+        for (uint32_t j = 0; j < dims; j++) {
+            double x = (double)v[(i + 1) % N][j] / query_norm,
+                   y = coordinate(&m, code, dims, j);
+            want += metric == VS_DOT ? -x * y : (x - y) * (x - y);
+        }
+        double got = (double)order * (double)q.scale;
+        if (metric == VS_DOT) {
+            double size = 0;
+            for (uint32_t j = 0; j < dims; j++) {
+                size += coordinate(&m, code, dims, j) * coordinate(&m, code, dims, j);
+            }
+            CHECK(fabs(got - want) <= (double)q.error * sqrt(size) + 1e-5 * fabs(want));
+        } else {
+            CHECK(fabs(sqrt(got) - sqrt(want)) <= (double)q.error + 1e-5 * sqrt(want));
+        }
+    }
+}
+
+static void test_errors_are_bounded_for_every_metric_and_size(void) {
+    for (uint32_t dims = 1; dims < 200; dims += dims < 5 ? 1 : 31) {
+        for (int metric = VS_L2; metric <= VS_DOT; metric++) {
+            check_bounds((VsMetric)metric, dims, 1, 0);
+            check_bounds((VsMetric)metric, dims, 1e-3f, 0.5f);
+            check_bounds((VsMetric)metric, dims, 1e15f, -3);
+        }
+    }
+}
+
+static void test_a_packed_error_is_never_less(void) {
+    Random r = {9};
+    for (int i = 0; i < 100000; i++) {
+        float x =
+            ldexpf((float)(random_next(&r) >> 40), (int)(random_next(&r) % 60) - 40);
+        float y = vs_error(vs_error_pack(x));
+        CHECK(y >= x && y <= x * 1.01f);
+    }
+    CHECK(vs_error(vs_error_pack(0)) == 0);
+    CHECK(isinf(vs_error(vs_error_pack(INFINITY))));
+}
+
+/* Rows that the graph's hook reads again when it fits. */
+typedef struct Rows {
+    float v[600][24];
+} Rows;
+
+static VsStatus row_of(void *ctx, int64_t rowid, void *out, int *found) {
+    Rows *rows = ctx;
+    memcpy(out, rows->v[rowid], sizeof rows->v[rowid]);
+    *found = 1;
+    return VS_OK;
+}
+
+static VsStatus no_model(void *ctx, uint32_t epoch, const unsigned char **blob,
+                         size_t *len) {
+    (void)ctx;
+    (void)epoch;
+    (void)len;
+    *blob = NULL;
+    return VS_OK;
+}
+
+/* Ranges grow with the data; every code is that of the model in force. */
+static void test_fitting_recodes_every_row_or_nothing(void) {
+    static Rows rows;
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsParams params = test_params(24, 4, VS_HNSW);
+    VsHooks hooks = {.vector = row_of, .load_model = no_model, .ctx = &rows};
+    VsGraph *g = NULL;
+    Random r = {3};
+    uint32_t node = 0, epochs = 0;
+    unsigned char code[64];
+    params.code.codec = VS_CODEC_SQ8;
+    CHECK(vs_graph_open(&a, &params, &hooks, &g) == VS_OK);
+    for (int i = 0; i < 600; i++) {
+        random_vector(&r, rows.v[i], 24);
+        for (int j = 0; j < 24; j++) {
+            rows.v[i][j] *= (float)(1 + i);
+        }
+        for (long fail_at = 0;; fail_at += 1 + fail_at / 4) {
+            VsState before = g->state;
+            vs_begin(g);
+            heap.countdown = fail_at;
+            VsStatus st = vs_insert(g, i, rows.v[i], &node);
+            heap.countdown = -1;
+            if (st == VS_OK) {
+                vs_done(g);
+                break;
+            }
+            CHECK(st == VS_NOMEM);
+            vs_undo(g);
+            CHECK(memcmp(&before, &g->state, sizeof before) == 0);
+            CHECK(vs_model_ready(g) == VS_OK);
+        }
+        if (g->state.epoch != epochs || i == 599) {
+            epochs = g->state.epoch;
+            for (int j = 0; j <= i; j++) {
+                const unsigned char *stored = NULL;
+                CHECK(vs_slot(g, VS_CODE, (uint32_t)j, &stored) == VS_OK);
+                vs_codec_sq8.encode(&params.code, g->model, rows.v[j], code, NULL);
+                CHECK(memcmp(code, stored, sizeof code) == 0);
+            }
+        }
+        vs_forget(g);
+    }
+    CHECK(epochs == 5); /* at 1, 4, 16, 64 and 256 rows */
+    CHECK(vs_model_stale(g));
+    vs_begin(g);
+    CHECK(vs_model_refit(g, NULL) == VS_OK);
+    vs_done(g);
+    CHECK(g->state.epoch == 6 && !vs_model_stale(g));
+    VsFinding finding;
+    CHECK(vs_validate(g, &finding) == VS_OK && finding.flaw == VS_FLAW_NONE);
+    vs_graph_close(g);
+    CHECK(heap.live == 0);
+}
+
+int main(void) {
+    test_kernels_on_codes_have_the_same_bits_everywhere();
+    test_errors_are_bounded_for_every_metric_and_size();
+    test_a_packed_error_is_never_less();
+    test_fitting_recodes_every_row_or_nothing();
+    return check_report();
+}
