@@ -8,6 +8,7 @@ extern const VsCodec vs_codec_none; /* codec_none.c */
 const VsCodec *vs_codec(VsCodecId id) {
     return id == VS_CODEC_NONE  ? &vs_codec_none
            : id == VS_CODEC_SQ8 ? &vs_codec_sq8
+           : id == VS_CODEC_PQ  ? &vs_codec_pq
                                 : NULL;
 }
 
@@ -19,7 +20,9 @@ int vs_codec_fits(const VsCodecParams *params) {
     return params->element <= VS_BIT && params->metric < VS_METRICS &&
            vs_metric_fits(params->metric, params->element) &&
            (params->element != VS_BIT || params->dims % 8 == 0) &&
-           (params->codec == VS_CODEC_NONE || vs_codec_sq8_fits(params));
+           (params->codec == VS_CODEC_NONE ||
+            (params->codec == VS_CODEC_SQ8 ? vs_codec_sq8_fits(params)
+                                           : vs_codec_pq_fits(params)));
 }
 
 int vs_order_tells(const VsCodecParams *params, float order, double *distance) {

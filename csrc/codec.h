@@ -21,7 +21,7 @@
 #include "kernels.h"
 #include "metric.h"
 
-typedef enum VsCodecId { VS_CODEC_NONE = 0, VS_CODEC_SQ8 = 1 } VsCodecId;
+typedef enum VsCodecId { VS_CODEC_NONE = 0, VS_CODEC_SQ8 = 1, VS_CODEC_PQ = 2 } VsCodecId;
 
 /* With sq8: how many bits of a code a walk compares. */
 typedef enum VsNavBits { VS_NAV_AUTO = 0, VS_NAV_4 = 4, VS_NAV_8 = 8 } VsNavBits;
@@ -32,6 +32,7 @@ typedef struct VsCodecParams {
     VsCodecId codec;
     VsElement element;
     VsNavBits nav_bits;
+    uint32_t pq_m; /* of pq: parts of a vector, bytes of a code; 0: dims / 4 */
 } VsCodecParams;
 
 /* What a codec learnt from data. Never changed once made; two models with the same hash
@@ -44,6 +45,8 @@ typedef struct VsModel {
     float step;        /* of sq8: code c stands for (c + zero) * step */
     int32_t zero;
     float typical; /* mean square of what coding loses of a vector, over the sample */
+    void *derived; /* of pq: the codebooks by columns */
+    float reach;   /* of pq: no vector that a code stands for is longer */
 } VsModel;
 
 typedef struct VsQuery VsQuery;
@@ -76,10 +79,13 @@ typedef struct VsCodec {
     size_t (*query_size)(const VsCodecParams *params);
     /* Learns from n sample vectors (n * dims floats, which it may change; n > 0): writes
      * the stored form of a model, of model_size bytes at the most, and returns its length.
-     * NULL: this codec learns nothing. */
+     * It works in fit_scratch bytes. NULL: this codec learns nothing. */
     size_t (*fit)(const VsCodecParams *params, VsNavBits nav_bits, float *sample,
-                  size_t n, unsigned char *blob);
+                  size_t n, void *scratch, unsigned char *blob);
+    size_t (*fit_scratch)(const VsCodecParams *params, size_t n);
     size_t (*model_size)(const VsCodecParams *params);
+    /* Bytes at VsModel.derived, which read_model fills. */
+    size_t (*derived_size)(const VsCodecParams *params);
     /* How many vectors a sample should have. */
     size_t (*sample_size)(const VsCodecParams *params);
     /* 1 if the one is as good as the other: not worth coding everything anew. */
@@ -99,9 +105,15 @@ typedef struct VsCodec {
     void (*prepare)(VsQuery *query, const void *v);
     /* from a code. It is compared by all that a code knows. */
     void (*prepare_code)(VsQuery *query, const unsigned char *code);
+    /* How many rows, best codes first, hold the k nearest vectors: so many are compared by
+     * their stored vectors. */
+    size_t (*candidates)(size_t k);
 } VsCodec;
 
 extern const VsCodec vs_codec_sq8; /* sq8.c */
+extern const VsCodec vs_codec_pq;  /* pq.c */
+
+#define VS_PQ_MAX_PART 64 /* dimensions of a part of pq */
 
 const VsCodec *vs_codec(VsCodecId id);
 /* 1 if the metric is defined on the element type and dims on it. */
@@ -111,5 +123,7 @@ int vs_codec_fits(const VsCodecParams *params);
 int vs_order_tells(const VsCodecParams *params, float order, double *distance);
 /* 1 if sq8 can code them: float32 or float16 under l2, cosine or dot. */
 int vs_codec_sq8_fits(const VsCodecParams *params);
+/* 1 if pq can: the same, in parts of at most VS_PQ_MAX_PART dimensions. */
+int vs_codec_pq_fits(const VsCodecParams *params);
 
 #endif

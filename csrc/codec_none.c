@@ -169,6 +169,10 @@ static void prepare_code(VsQuery *query, const unsigned char *code) {
     ready(query);
 }
 
+static size_t none_candidates(size_t k) {
+    return k;
+}
+
 const VsCodec vs_codec_none = {
     .name = "none",
     .code_size = code_size,
@@ -177,4 +181,5 @@ const VsCodec vs_codec_none = {
     .decode = decode,
     .prepare = prepare,
     .prepare_code = prepare_code,
+    .candidates = none_candidates,
 };

@@ -53,7 +53,7 @@ VsState vs_state_initial(const VsParams *params) {
                         params->m,
                         params->ef_construction,
                         params->page_bytes,
-                        (uint32_t)params->code.nav_bits};
+                        (uint32_t)params->code.nav_bits | params->code.pq_m << 8};
     return (VsState){.stamp = vs_hash64(VS_FORMAT_VERSION, words, sizeof words),
                      .free_head = VS_NIL,
                      .entry = VS_NIL,

@@ -19,9 +19,9 @@ enum {
 
 typedef struct Work {
     const VsKmeans *job;
-    float *columns;   /* the centroids */
-    double *sum;      /* K * d: sums of the points of each cluster */
-    float *nearest;   /* SEEDING: squared distance to the nearest seed so far */
+    float *columns; /* the centroids */
+    double *sum;    /* K * d: sums of the points of each cluster */
+    float *nearest; /* SEEDING: squared distance to the nearest seed so far */
     uint64_t count[K];
 } Work;
 
@@ -50,7 +50,8 @@ static void put_centroid(Work *w, size_t c, const float *x) {
  * repeats itself does no harm. */
 static const float *spread(const VsKmeans *job, size_t n, size_t i) {
     size_t stretch = job->n / n;
-    return point(job, i * stretch + (size_t)(vs_mix64(job->seed ^ ~(uint64_t)i) % stretch));
+    return point(job,
+                 i * stretch + (size_t)(vs_mix64(job->seed ^ ~(uint64_t)i) % stretch));
 }
 
 /* A number below n, drawn with a chance in proportion to the squared
@@ -142,8 +143,7 @@ static void pass(Work *w) {
     }
     for (size_t c = 0; c < K; c++) {
         for (size_t j = 0; j < job->d && w->count[c] > 0; j++) {
-            w->columns[j * K + c] =
-                (float)(w->sum[c * job->d + j] / (double)w->count[c]);
+            w->columns[j * K + c] = (float)(w->sum[c * job->d + j] / (double)w->count[c]);
         }
     }
     for (size_t c = 0; c < K; c++) {

@@ -18,12 +18,14 @@ uint16_t vs_error_pack(float error) {
 /* Reads a stored model into one block of memory. */
 static VsStatus model_new(const VsGraph *g, const unsigned char *blob, size_t len,
                           VsModel **out) {
-    VsModel *m = vs_alloc_zero(&g->alloc, 1, sizeof *m + len);
+    size_t derived = g->codec->derived_size(&g->params.code);
+    VsModel *m = vs_alloc_zero(&g->alloc, 1, sizeof *m + len + derived);
     if (m == NULL) {
         return VS_NOMEM;
     }
-    memcpy(m + 1, blob, len);
-    m->blob = (const unsigned char *)(m + 1);
+    m->derived = m + 1;
+    m->blob = (unsigned char *)(m + 1) + derived;
+    memcpy((unsigned char *)(m + 1) + derived, blob, len);
     m->len = (uint32_t)len;
     m->hash = vs_hash64(0, blob, len);
     VsStatus st = g->codec->read_model(&g->params.code, m->blob, len, m);
@@ -229,7 +231,7 @@ static VsStatus adopt(VsGraph *g, VsModel *m, Recoding *r) {
 }
 
 static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *sample,
-                    unsigned char *blob) {
+                    void *scratch, unsigned char *blob) {
     const VsCodecParams *p = &g->params.code;
     VsModel *m = NULL;
     size_t n = 0;
@@ -241,7 +243,7 @@ static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *
     if (st != VS_OK || n == 0) {
         return st;
     }
-    size_t len = g->codec->fit(p, p->nav_bits, sample, n, blob);
+    size_t len = g->codec->fit(p, p->nav_bits, sample, n, scratch, blob);
     st = model_new(g, blob, len, &m);
     if (st != VS_OK) {
         return st;
@@ -268,15 +270,17 @@ VsStatus vs_model_refit(VsGraph *g, const void *v) {
                   .code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size)};
     float *sample = vs_alloc(&g->alloc, want * p->dims, sizeof *sample);
     unsigned char *blob = vs_alloc(&g->alloc, 1, g->codec->model_size(p));
+    void *scratch = vs_alloc(&g->alloc, 1, g->codec->fit_scratch(p, want) + 1);
     st = r.vector == NULL || r.decoded == NULL || r.code == NULL || sample == NULL ||
-                 blob == NULL
+                 blob == NULL || scratch == NULL
              ? VS_NOMEM
-             : fit(g, v, want, &r, sample, blob);
+             : fit(g, v, want, &r, sample, scratch, blob);
     vs_free(&g->alloc, r.vector);
     vs_free(&g->alloc, r.decoded);
     vs_free(&g->alloc, r.code);
     vs_free(&g->alloc, sample);
     vs_free(&g->alloc, blob);
+    vs_free(&g->alloc, scratch);
     return st;
 }
 

@@ -182,7 +182,8 @@ static double fit_part(const VsCodecParams *params, const float *sample, size_t 
                        size_t m, void *scratch, float *out) {
     Cut cut = cut_of(params);
     void *work = scratch;
-    float *by_columns = (float *)(void *)((char *)scratch + vs_kmeans_scratch(n, cut.part));
+    float *by_columns =
+        (float *)(void *)((char *)scratch + vs_kmeans_scratch(n, cut.part));
     float *points = by_columns + book_floats(&cut);
     for (size_t i = 0; i < n; i++) {
         Source s = {params, (const unsigned char *)(sample + i * params->dims), 1};
@@ -281,8 +282,8 @@ static void pq_decode(const VsCodecParams *params, const VsModel *model,
                       const unsigned char *code, float *v) {
     Cut cut = cut_of(params);
     for (size_t i = 0; i < params->dims; i++) {
-        v[i] = book(model, &cut, i / cut.part)[code[i / cut.part] * cut.part +
-                                              i % cut.part];
+        v[i] =
+            book(model, &cut, i / cut.part)[code[i / cut.part] * cut.part + i % cut.part];
     }
 }
 
@@ -313,8 +314,7 @@ static Parts parts_of(const VsQuery *query, const Cut *cut) {
 
 static size_t pq_query_size(const VsCodecParams *params) {
     Cut cut = cut_of(params);
-    return QUERY_HEAD + cut.m * K +
-           (2 * cut.m * cut.part + cut.m * K) * sizeof(float);
+    return QUERY_HEAD + cut.m * K + (2 * cut.m * cut.part + cut.m * K) * sizeof(float);
 }
 
 /* By the table: integers until the last step. */
@@ -396,8 +396,8 @@ static void pq_prepare(VsQuery *query, const void *v) {
     /* Nothing is lost but what float32 rounds on the way, and no distance is longer than
      * the query and the longest vector that codes stand for. A zero vector has no
      * direction. */
-    query->error = s.factor > 0 ? ROUNDING * ((float)sqrt(square) + query->model->reach)
-                                : INFINITY;
+    query->error =
+        s.factor > 0 ? ROUNDING * ((float)sqrt(square) + query->model->reach) : INFINITY;
 }
 
 static void pq_prepare_code(VsQuery *query, const unsigned char *code) {
@@ -407,6 +407,12 @@ static void pq_prepare_code(VsQuery *query, const unsigned char *code) {
     query->score = query->full = score_decoded;
     query->scale = 1;
     query->error = 0;
+}
+
+/* A code of one byte for four dimensions orders roughly; a row that is read costs as much
+ * as a hundred codes. */
+static size_t pq_candidates(size_t k) {
+    return k < SIZE_MAX / 8 ? 8 * k : k;
 }
 
 const VsCodec vs_codec_pq = {
@@ -424,4 +430,5 @@ const VsCodec vs_codec_pq = {
     .decode = pq_decode,
     .prepare = pq_prepare,
     .prepare_code = pq_prepare_code,
+    .candidates = pq_candidates,
 };

@@ -143,7 +143,8 @@ static size_t gather(const VsCodecParams *params, float *sample, size_t n) {
 }
 
 static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *sample,
-                      size_t n, unsigned char *blob) {
+                      size_t n, void *scratch, unsigned char *blob) {
+    (void)scratch;
     static const uint32_t per_million[] = {0,    100,  200,  500,   1000,
                                            2000, 4000, 7000, 12000, 20000};
     uint32_t nav_bits = wanted != VS_NAV_AUTO ? wanted
@@ -169,6 +170,17 @@ static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *samp
                  : params->dims * range_error(sample, m, best_low, best_high, VS_NAV_8);
     model_write(params, best_low, best_high, nav_bits, typical, blob);
     return MODEL_SIZE;
+}
+
+static size_t sq8_fit_scratch(const VsCodecParams *params, size_t n) {
+    (void)params;
+    (void)n;
+    return 0;
+}
+
+static size_t sq8_derived_size(const VsCodecParams *params) {
+    (void)params;
+    return 0;
 }
 
 static size_t sq8_model_size(const VsCodecParams *params) {
@@ -426,12 +438,19 @@ static void sq8_prepare_code(VsQuery *query, const unsigned char *code) {
     ready(query, 0);
 }
 
+/* Eight bits order all but neighbours of almost the same distance. */
+static size_t sq8_candidates(size_t k) {
+    return k < SIZE_MAX / 2 ? k + k / 2 : k;
+}
+
 const VsCodec vs_codec_sq8 = {
     .name = "sq8",
     .code_size = sq8_code_size,
     .query_size = sq8_query_size,
     .fit = sq8_fit,
+    .fit_scratch = sq8_fit_scratch,
     .model_size = sq8_model_size,
+    .derived_size = sq8_derived_size,
     .sample_size = sq8_sample_size,
     .alike = sq8_alike,
     .read_model = sq8_read_model,
@@ -439,4 +458,5 @@ const VsCodec vs_codec_sq8 = {
     .decode = sq8_decode,
     .prepare = sq8_prepare,
     .prepare_code = sq8_prepare_code,
+    .candidates = sq8_candidates,
 };

@@ -1,12 +1,13 @@
 /*
  * Commands: INSERT INTO t(t) VALUES('rebuild' | 'optimize' | 'warm' | 'integrity-check' |
- * 'ef_search=n' | 'threads=n' | 'progress=function').
+ * 'train' | 'ef_search=n' | 'threads=n' | 'progress=function').
  */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../csrc/hnsw.h"
+#include "../csrc/model.h"
 #include "ext.h"
 
 static int clear_vector(VsxVector *v) {
@@ -95,6 +96,28 @@ static int optimize(VsxTable *t) {
     return rc;
 }
 
+/* Fits the codecs to the rows that are there now, and codes them all anew. */
+static int train(VsxTable *t) {
+    VsxIndex *index = t->index;
+    int rc = SQLITE_OK;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        VsxVector *v = &index->vector[i];
+        VsGraph *g = v->graph;
+        rc = vsx_refresh(v);
+        if (rc == SQLITE_OK && g->codec->fit != NULL && g->state.n_live > 0) {
+            vs_begin(g);
+            VsStatus st = vs_model_refit(g, NULL);
+            if (st == VS_OK) {
+                vs_done(g);
+            } else {
+                vs_undo(g);
+            }
+            rc = vsx_code(index, st);
+        }
+    }
+    return rc;
+}
+
 static int set_ef_search(VsxTable *t, const char *text) {
     VsxIndex *index = t->index;
     char *end = NULL;
@@ -136,6 +159,9 @@ int vsx_command(VsxTable *t, sqlite3_value *value) {
         }
         return rc;
     }
+    if (strcmp(text, "train") == 0) {
+        return train(t);
+    }
     if (strncmp(text, "ef_search=", 10) == 0) {
         return set_ef_search(t, text + 10);
     }
@@ -148,9 +174,8 @@ int vsx_command(VsxTable *t, sqlite3_value *value) {
     if (strcmp(text, "warm") == 0) {
         return vsx_warm(t);
     }
-    return vsx_fail(
-        t, SQLITE_ERROR,
-        "%s: unknown command '%s'; expected rebuild, optimize, warm, integrity-check, "
-        "ef_search=n, threads=n or progress=function",
-        t->index->table, text);
+    return vsx_fail(t, SQLITE_ERROR,
+                    "%s: unknown command '%s'; expected rebuild, optimize, train, warm, "
+                    "integrity-check, ef_search=n, threads=n or progress=function",
+                    t->index->table, text);
 }

@@ -158,7 +158,8 @@ static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
     VsxVector *v = knn->vector;
     VsAdmit admit = {0};
     VsQuery q;
-    size_t n = 0, live = v->graph->state.n_live;
+    size_t n = 0, live = v->graph->state.n_live, wanted = want;
+    want = v->graph->codec->candidates(want);
     int filtered = !vsx_filter_is_empty(&knn->filter);
     int rc = filtered ? vsx_filter_nodes(&knn->filter, v, &admit) : SQLITE_OK;
     want = want < live ? want : live;
@@ -181,6 +182,7 @@ static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
     } else if (rc == SQLITE_OK) {
         rc = take_hits(knn, hits, n);
         *gone = n - knn->n;
+        knn->n = knn->n < wanted ? knn->n : wanted;
     }
     sqlite3_free(hits);
     sqlite3_free((void *)(size_t)admit.words);

@@ -115,7 +115,7 @@ static const char *const metric_names[] = {"l2", "cosine",  "dot",
                                            "l1", "hamming", "jaccard"};
 static const char *const element_names[] = {"float", "float16", "int8", "bit"};
 static const char *const kind_names[] = {"hnsw", "flat"};
-static const char *const codec_names[] = {"none", "sq8"};
+static const char *const codec_names[] = {"none", "sq8", "pq"};
 #define CODEC_NOT_GIVEN ((VsCodecId)99)
 
 const char *vsx_metric_name(VsMetric metric) {
@@ -158,7 +158,7 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
         chosen = CHOICE(value, kind_names);
         c->params.kind = (VsIndexKind)chosen;
     } else if (token_is(key, "codec")) {
-        expected = "sq8 or none";
+        expected = "sq8, pq or none";
         chosen = CHOICE(value, codec_names);
         c->params.code.codec = (VsCodecId)chosen;
     } else if (token_is(key, "nav_bits")) {
@@ -168,6 +168,9 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
                          token_is_digit(value, '8')
                      ? 0
                      : -1;
+    } else if (token_is(key, "pq_m")) {
+        expected = "a whole number from 1 to 65536";
+        c->params.code.pq_m = n = number(value, 1, VS_MAX_DIMS);
     } else if (token_is(key, "m")) {
         expected = "a whole number from 2 to 128";
         c->params.m = n = number(value, VS_MIN_M, VS_MAX_M);
@@ -245,8 +248,19 @@ static int resolve_codec(VsxColumn *c, char **err) {
                                c->name);
         return SQLITE_ERROR;
     }
+    if (p->codec == VS_CODEC_PQ && !vs_codec_pq_fits(p)) {
+        *err = sqlite3_mprintf(
+            "column %s: codec=pq is for float and float16 with l2, cosine or dot, and "
+            "pq_m from a %dth of the dimensions to as many",
+            c->name, VS_PQ_MAX_PART);
+        return SQLITE_ERROR;
+    }
     if (p->codec != VS_CODEC_SQ8 && p->nav_bits != VS_NAV_AUTO) {
         *err = sqlite3_mprintf("column %s: nav_bits is for codec=sq8", c->name);
+        return SQLITE_ERROR;
+    }
+    if (p->codec != VS_CODEC_PQ && p->pq_m != 0) {
+        *err = sqlite3_mprintf("column %s: pq_m is for codec=pq", c->name);
         return SQLITE_ERROR;
     }
     return SQLITE_OK;
@@ -284,12 +298,16 @@ char *vsx_params_text(const VsxColumn *c) {
                       : p->code.nav_bits == VS_NAV_AUTO ? " nav_bits=auto"
                       : p->code.nav_bits == VS_NAV_4    ? " nav_bits=4"
                                                         : " nav_bits=8";
-    return sqlite3_mprintf("%s[%u] distance_metric=%s index=%s codec=%s%s m=%u "
+    char parts[24] = "";
+    if (p->code.pq_m > 0) {
+        sqlite3_snprintf(sizeof parts, parts, " pq_m=%u", p->code.pq_m);
+    }
+    return sqlite3_mprintf("%s[%u] distance_metric=%s index=%s codec=%s%s%s m=%u "
                            "ef_construction=%u ef_search=%u",
                            element_names[p->code.element], p->code.dims,
                            metric_names[p->code.metric], kind_names[p->kind],
-                           codec_names[p->code.codec], nav, p->m, p->ef_construction,
-                           c->params.ef_search);
+                           codec_names[p->code.codec], nav, parts, p->m,
+                           p->ef_construction, c->params.ef_search);
 }
 
 int vsx_params_parse(const char *text, VsxColumn *column) {

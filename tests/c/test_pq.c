@@ -186,8 +186,7 @@ static void test_the_table_agrees_with_the_decoded_codes(void) {
     float *base = vectors(N, DIMS);
     const VsCodec *codec = vs_codec(VS_CODEC_PQ);
     for (size_t i = 0; i < 3; i++) {
-        VsCodecParams params = {
-            .dims = DIMS, .metric = metrics[i], .codec = VS_CODEC_PQ};
+        VsCodecParams params = {.dims = DIMS, .metric = metrics[i], .codec = VS_CODEC_PQ};
         Fixture f;
         fit(&f, &params, base, N - 1);
         VsQuery q = {&f.params, &f.model, vs_kernels(), f.data, NULL, NULL, 0, 0};
