@@ -27,6 +27,7 @@
 
 typedef enum VsxRole {
     VSX_KEY,      /* id INTEGER PRIMARY KEY: the rowid under another name */
+    VSX_TEXT_KEY, /* id TEXT PRIMARY KEY: a unique column; the rowid is ours to choose */
     VSX_VECTOR,   /* embedding FLOAT[n] ... */
     VSX_METADATA, /* filterable */
     VSX_AUXILIARY /* +body TEXT */
@@ -49,7 +50,8 @@ typedef struct VsxColumn {
 typedef struct VsxSchema {
     VsxColumn *column;
     int n_columns;
-    int key; /* column number of the key, -1 if none */
+    int key;      /* column number of the INTEGER key, -1 if none */
+    int text_key; /* the same of a TEXT key */
     int vector[VSX_MAX_VECTORS];
     int n_vectors;
     int n_stored;        /* columns of the row table that we know, the rowid included */
@@ -112,6 +114,7 @@ typedef enum VsxSql {
 typedef enum VsxRowSql {
     VSX_ROW_GET,     /* all columns of a rowid */
     VSX_ROW_LAST,    /* highest rowid */
+    VSX_ROW_FIND,    /* rowid of a TEXT key */
     VSX_ROW_REPLACE, /* write a row, new or in the place of another */
     VSX_ROW_UPDATE,  /* change some columns, the rowid too */
     VSX_ROW_DELETE,

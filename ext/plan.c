@@ -51,6 +51,7 @@ typedef struct Plan {
     int k_given;
     int match;    /* constraint number, -1 if none */
     int by_rowid; /* a rowid = is part of the plan */
+    int by_key;   /* a TEXT key = */
 } Plan;
 
 static void use(Plan *p, int constraint, int omit) {
@@ -139,6 +140,10 @@ static void use_filter(Plan *p, int i, int *indexed) {
     if (values && sqlite3_stricmp(collation, "BINARY") != 0) {
         sqlite3_str_appendf(p->text, "@%s", collation);
     }
+    p->by_key |=
+        column->role == VSX_TEXT_KEY && strcmp(word, "=") == 0 &&
+        sqlite3_stricmp(collation,
+                        column->collation == NULL ? "BINARY" : column->collation) == 0;
     *indexed |= column->indexed && c->op != SQLITE_INDEX_CONSTRAINT_NE;
 }
 
@@ -270,8 +275,12 @@ static void plan_rows(Plan *p) {
         filters += p->n_args - before;
     }
     /* nothing is known of the table: a million rows, of which an index finds 1 % */
-    info->estimatedRows = indexed ? 10000 : filters > 0 ? 100000 : 1000000;
-    info->estimatedCost = indexed ? 3e4 : 3e6;
+    info->estimatedRows = p->by_key     ? 1
+                          : indexed     ? 10000
+                          : filters > 0 ? 100000
+                                        : 1000000;
+    info->estimatedCost = p->by_key ? 10 : indexed ? 3e4 : 3e6;
+    info->idxFlags = p->by_key ? SQLITE_INDEX_SCAN_UNIQUE : 0;
     info->orderByConsumed = by_rowid;
 }
 

@@ -6,8 +6,8 @@
 
 static int same_params(const VsxSchema *a, const VsxSchema *b) {
     if (a->n_columns != b->n_columns || a->n_vectors != b->n_vectors ||
-        a->key != b->key || a->content_lost != b->content_lost ||
-        a->config_lost != b->config_lost ||
+        a->key != b->key || a->text_key != b->text_key ||
+        a->content_lost != b->content_lost || a->config_lost != b->config_lost ||
         sqlite3_stricmp(a->content, b->content) != 0) {
         return 0;
     }

@@ -3,6 +3,7 @@
  *
  *     definition := name type "[" dims "]" option*          vector column
  *                 | name INTEGER PRIMARY KEY                the rowid
+ *                 | name TEXT [COLLATE name] PRIMARY KEY    a unique name for the row
  *                 | name [type] [COLLATE name] [PARTITION KEY | INDEXED]    metadata
  *                 | "+" name [type]                         auxiliary
  *                 | "content" "=" table | "content_rowid" "=" name
@@ -364,7 +365,9 @@ static int parse_scalar(VsxColumn *c, const char *at, char **err) {
                                        t.len, t.text);
                 return SQLITE_ERROR;
             }
-            c->role = token_is(t, "primary") ? VSX_KEY : c->role;
+            if (token_is(t, "primary")) {
+                c->role = VSX_KEY; /* which of the two, the type says below */
+            }
             c->indexed |= token_is(t, "partition");
         } else if (token_is(t, "collate")) {
             int rc = parse_collation(c, next_token(&at), err);
@@ -387,10 +390,16 @@ static int parse_scalar(VsxColumn *c, const char *at, char **err) {
     if (c->type == NULL) {
         return SQLITE_NOMEM;
     }
-    if (c->role == VSX_KEY && sqlite3_stricmp(c->type, "integer") != 0) {
-        *err = sqlite3_mprintf("column %s: a PRIMARY KEY must be INTEGER, not '%s'",
-                               c->name, c->type);
+    int key = c->role == VSX_KEY, text = sqlite3_stricmp(c->type, "text") == 0;
+    if (key && !text && sqlite3_stricmp(c->type, "integer") != 0) {
+        *err =
+            sqlite3_mprintf("column %s: a PRIMARY KEY must be INTEGER or TEXT, not '%s'",
+                            c->name, c->type);
         return SQLITE_ERROR;
+    }
+    if (key && text) {
+        c->role = VSX_TEXT_KEY;
+        c->indexed = 1;
     }
     return SQLITE_OK;
 }
@@ -475,16 +484,20 @@ static int check_name(const char *table, const VsxSchema *s, int i, char **err) 
  * never reads past a vector. */
 int vsx_schema_place(VsxSchema *s, char **err) {
     int n = 1;
-    s->key = -1;
+    s->key = s->text_key = -1;
     for (int i = 0; i < s->n_columns; i++) {
         VsxColumn *c = &s->column[i];
-        if (c->role == VSX_KEY && s->key >= 0) {
+        int *key = c->role == VSX_KEY        ? &s->key
+                   : c->role == VSX_TEXT_KEY ? &s->text_key
+                                             : NULL;
+        if (key != NULL && (s->key >= 0 || s->text_key >= 0)) {
             *err = sqlite3_mprintf("column %s: there is a PRIMARY KEY already", c->name);
             return SQLITE_ERROR;
         }
-        if (c->role == VSX_KEY) {
-            s->key = i;
-        } else if (c->role != VSX_VECTOR) {
+        if (key != NULL) {
+            *key = i;
+        }
+        if (c->role != VSX_KEY && c->role != VSX_VECTOR) {
             c->stored = n++;
         }
     }

@@ -66,14 +66,16 @@ static int name_taken(sqlite3 *db, const char *schema, const char *name, int *ta
 
 /* Nobody uses the name of such an index, and ALTER TABLE RENAME leaves it behind under
  * the old one: so the first that is free will do. */
-static int create_index(sqlite3 *db, const char *schema, const char *table, int stored) {
+static int create_index(sqlite3 *db, const char *schema, const char *table,
+                        const VsxColumn *c) {
     int rc = SQLITE_OK, taken = 1;
     for (int i = 0; rc == SQLITE_OK && taken; i++) {
-        char *name = sqlite3_mprintf("%s_rows_c%d_%d", table, stored, i);
+        char *name = sqlite3_mprintf("%s_rows_c%d_%d", table, c->stored, i);
         rc = name == NULL ? SQLITE_NOMEM : name_taken(db, schema, name, &taken);
         if (rc == SQLITE_OK && !taken) {
-            rc = vsx_exec(db, "CREATE INDEX \"%w\".\"%w\" ON \"%w_rows\"(c%d)", schema,
-                          name, table, stored);
+            rc = vsx_exec(db, "CREATE%s INDEX \"%w\".\"%w\" ON \"%w_rows\"(c%d)",
+                          c->role == VSX_TEXT_KEY ? " UNIQUE" : "", schema, name, table,
+                          c->stored);
         }
         sqlite3_free(name);
     }
@@ -85,7 +87,7 @@ static int create_indexes(sqlite3 *db, const char *schema, const char *table,
     int rc = SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
         if (def->column[i].indexed) {
-            rc = create_index(db, schema, table, def->column[i].stored);
+            rc = create_index(db, schema, table, &def->column[i]);
         }
     }
     return rc;
@@ -427,6 +429,9 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
         return row_get_sql(index);
     case VSX_ROW_LAST:
         return row_last_sql(index);
+    case VSX_ROW_FIND:
+        return sqlite3_mprintf("SELECT rowid FROM %s WHERE %s = ?1", rows,
+                               index->def->column[index->def->text_key].source);
     case VSX_ROW_REPLACE:
         return row_replace_sql(index);
     case VSX_ROW_UPDATE:

@@ -29,6 +29,7 @@ typedef struct Change {
     VsxTable *t;
     int has_old, has_new, replaces;
     sqlite3_int64 old_rowid, new_rowid;
+    sqlite3_int64 victim; /* the row that is replaced */
     sqlite3_value **argv; /* declared columns, NULL for DELETE */
     VectorChange vector[VSX_MAX_VECTORS];
 } Change;
@@ -168,7 +169,85 @@ static int check_conflict(Change *c) {
                                     def->key >= 0 ? def->column[def->key].name : "rowid");
     }
     c->replaces = 1;
+    c->victim = c->new_rowid;
     return SQLITE_OK;
+}
+
+static int find_key(VsxIndex *index, sqlite3_value *key, int *found,
+                    sqlite3_int64 *rowid) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_row_stmt(index, VSX_ROW_FIND, &stmt);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_value(stmt, 1, key);
+        rc = sqlite3_step(stmt);
+        *found = rc == SQLITE_ROW;
+        *rowid = *found ? sqlite3_column_int64(stmt, 0) : 0;
+        rc = vsx_reset(stmt, rc);
+        sqlite3_clear_bindings(stmt);
+    }
+    return rc;
+}
+
+/* A row with that TEXT key is another row: replace it if the statement says so. Its rowid
+ * is not ours, so it is a row of its own that goes (by the unique index of %_rows). */
+static int check_text_key(Change *c, sqlite3_value *rowid) {
+    VsxIndex *index = c->t->index;
+    const VsxColumn *column = &index->def->column[index->def->text_key];
+    sqlite3_value *key = c->argv[index->def->text_key];
+    sqlite3_int64 other = 0;
+    int found = 0;
+    if (c->has_old ? c->new_rowid != c->old_rowid
+                   : sqlite3_value_type(rowid) != SQLITE_NULL) {
+        return vsx_fail(c->t, SQLITE_MISMATCH,
+                        "%s.rowid: a table with a TEXT key chooses its rowids itself",
+                        index->table);
+    }
+    if (sqlite3_value_nochange(key)) {
+        return SQLITE_OK;
+    }
+    if (sqlite3_value_type(key) != SQLITE_TEXT) {
+        return vsx_fail(c->t, SQLITE_MISMATCH, "%s.%s: expected a TEXT key, got %s",
+                        index->table, column->name,
+                        vsx_type_name(sqlite3_value_type(key)));
+    }
+    int rc = find_key(index, key, &found, &other);
+    if (rc != SQLITE_OK || !found || (c->has_old && other == c->old_rowid)) {
+        return rc;
+    }
+    if (sqlite3_vtab_on_conflict(index->global->db) != SQLITE_REPLACE) {
+        return index->def->vec0
+                   ? vsx_vec0_conflict(c->t)
+                   : vsx_fail(c->t, SQLITE_CONSTRAINT, "UNIQUE constraint failed: %s.%s",
+                              index->table, column->name);
+    }
+    c->replaces = 1;
+    c->victim = other;
+    return SQLITE_OK;
+}
+
+/* Whether the row to change is still there: an UPDATE OR REPLACE may have replaced it
+ * since the statement chose its rows. */
+static int check_old(const Change *c, int *gone) {
+    int exists = 1, rc = SQLITE_OK;
+    if (c->has_old && c->t->index->def->text_key >= 0) {
+        rc = row_exists(c->t->index, c->old_rowid, &exists);
+    }
+    *gone = !exists;
+    return rc;
+}
+
+static int check_change(Change *c, sqlite3_value *rowid) {
+    const VsxSchema *def = c->t->index->def;
+    int rc = check_values(c);
+    rc = rc == SQLITE_OK ? choose_rowid(c, rowid) : rc;
+    if (rc == SQLITE_OK && def->text_key >= 0) {
+        rc = check_text_key(c, rowid);
+    } else if (rc == SQLITE_OK) {
+        rc = check_conflict(c);
+    }
+    return rc == SQLITE_OK && def->vec0 && !c->has_old
+               ? vsx_vec0_check_row(c->t, c->argv, 1)
+               : rc;
 }
 
 /* ---- changing ------------------------------------------------------------------- */
@@ -206,7 +285,7 @@ static int find_nodes(Change *c, int i) {
         rc = vsx_node_of(v, c->old_rowid, &change->old_node);
     }
     if (rc == SQLITE_OK && c->replaces) {
-        rc = vsx_node_of(v, c->new_rowid, &change->victim_node);
+        rc = vsx_node_of(v, c->victim, &change->victim_node);
     }
     return rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 3) : rc;
 }
@@ -232,7 +311,7 @@ static void change_map(const Change *c, const VectorChange *change, VsxRowmap *m
         vsx_rowmap_put(map, c->old_rowid, VS_NIL);
     }
     if (change->victim_node != VS_NIL) {
-        vsx_rowmap_put(map, c->new_rowid, VS_NIL);
+        vsx_rowmap_put(map, c->victim, VS_NIL);
     }
     if (change->new_node != VS_NIL) {
         vsx_rowmap_put(map, c->new_rowid, change->new_node);
@@ -332,7 +411,7 @@ int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
                 .has_old = sqlite3_value_type(argv[0]) != SQLITE_NULL,
                 .has_new = argc > 1,
                 .old_rowid = sqlite3_value_int64(argv[0])};
-    int rc = SQLITE_OK, taken = 0;
+    int rc = SQLITE_OK, taken = 0, gone = 0;
     if (t->index->linking) {
         return vsx_fail(t, SQLITE_LOCKED, "%s: a progress function cannot change it",
                         t->index->table);
@@ -348,17 +427,13 @@ int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
                         "%s is an index over %s: change %s, and it follows",
                         t->index->table, def->content, def->content);
     }
-    if (c.has_new) {
+    rc = check_old(&c, &gone);
+    if (rc == SQLITE_OK && !gone && c.has_new) {
         c.argv = argv + 2;
-        rc = check_values(&c);
-        rc = rc == SQLITE_OK ? choose_rowid(&c, argv[1]) : rc;
-        rc = rc == SQLITE_OK ? check_conflict(&c) : rc;
-        if (rc == SQLITE_OK && def->vec0 && !c.has_old) {
-            rc = vsx_vec0_check_row(t, c.argv, 1);
-        }
+        rc = check_change(&c, argv[1]);
     }
     t->index->writing++;
-    rc = rc == SQLITE_OK ? make_change(&c) : rc;
+    rc = rc == SQLITE_OK && !gone ? make_change(&c) : rc;
     t->index->writing--;
     if (rc == SQLITE_OK && c.has_new) {
         *rowid = c.new_rowid;

@@ -59,7 +59,7 @@ static int fail(char **err, char *message) {
     return SQLITE_ERROR;
 }
 
-static const char *type_name(int type) {
+const char *vsx_type_name(int type) {
     switch (type) {
     case SQLITE_INTEGER:
         return "INTEGER";
@@ -264,7 +264,7 @@ int vsx_vector_borrow(sqlite3_value *value, VsxVec *out, char **err) {
                : fail(err,
                       sqlite3_mprintf("Input must have type BLOB (compact format) or "
                                       "TEXT (JSON), found %s",
-                                      type_name(type)));
+                                      vsx_type_name(type)));
 }
 
 int vsx_vector_make(sqlite3_value *value, VsElement element, VsxVec *out, char **err) {
@@ -389,7 +389,7 @@ int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec 
     } else {
         rc = fail(err, sqlite3_mprintf("expected a vector, %s[%u], found %s",
                                        vs_element_name(element), column->dims,
-                                       type_name(type)));
+                                       vsx_type_name(type)));
     }
     return rc == SQLITE_OK ? vsx_vector_settle(&vec, column, out, err) : rc;
 }

@@ -62,6 +62,8 @@ int vsx_vector_settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, cha
 /* Frees the elements; leaves an empty vector, which may be freed again. */
 void vsx_vector_free(VsxVec *vec);
 
+/* "INTEGER", "FLOAT", "TEXT", "BLOB", "NULL". */
+const char *vsx_type_name(int type);
 /* The subtype that marks a type. */
 unsigned vsx_subtype(VsElement element);
 

@@ -53,7 +53,8 @@ static int find_terms(Terms *p) {
             p->match = i;
         } else if (equal && c->iColumn == p->def->n_columns + VSX_K) {
             p->k = i;
-        } else if (equal && column != NULL && column->role == VSX_KEY &&
+        } else if (equal && column != NULL &&
+                   (column->role == VSX_KEY || column->role == VSX_TEXT_KEY) &&
                    sqlite3_vtab_in(p->info, i, -1)) {
             if (p->rowid_in >= 0) {
                 return refuse(p, "only 1 'rowid in (..)' operator is allowed in a single "

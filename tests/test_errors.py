@@ -108,7 +108,7 @@ def test_a_wrong_statement_says_what_is_wrong(table, sql, message):
         ("e FLOAT[3], e FLOAT[3]", "there are two of that name"),
         ("e FLOAT[3], k INTEGER", "taken by a hidden column"),
         ("e FLOAT[3], t INTEGER", "taken by a hidden column"),
-        ("e FLOAT[3], id TEXT PRIMARY KEY", "must be INTEGER"),
+        ("e FLOAT[3], id REAL PRIMARY KEY", "must be INTEGER or TEXT"),
         ("e FLOAT[3], a INTEGER PRIMARY KEY, b INTEGER PRIMARY KEY", "PRIMARY KEY already"),
         ("e FLOAT[3], content=nope", "content table main.nope"),
         ("e FLOAT[3], depth=3", "unknown table option 'depth=3'"),
