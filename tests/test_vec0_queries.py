@@ -262,3 +262,11 @@ def test_difference_a_zero_vector_has_cosine_distance_1(pair):
     a, b = pair.differ("SELECT rowid, distance FROM zero WHERE e MATCH '[1, 1]' AND k = 5")
     assert a.rows[1] == (1, 1.0)
     assert (1, None) in b.rows
+
+
+def test_difference_texts_of_twelve_bytes_can_be_compared(pair):
+    pair.same("CREATE VIRTUAL TABLE twelve USING vec0(e float[2], l text)")
+    pair.same("INSERT INTO twelve(e, l) VALUES ('[1, 2]', 'twelve bytes')")
+    a, b = pair.differ("SELECT rowid FROM twelve WHERE e MATCH '[1, 2]' AND k = 5 AND l > 'a'")
+    assert a.rows == ((1,),)
+    assert "Could not filter metadata fields" in b.error
