@@ -71,6 +71,12 @@ struct VsQuery {
     float error;  /* bound of the distance from the vector to what `data` stands for */
 };
 
+/* What a codec has to fit with. */
+typedef struct VsFitting {
+    void *scratch;    /* fit_scratch bytes */
+    unsigned threads; /* changes nothing but time */
+} VsFitting;
+
 typedef struct VsCodec {
     const char *name;
     /* Bytes of a code. */
@@ -79,10 +85,11 @@ typedef struct VsCodec {
     size_t (*query_size)(const VsCodecParams *params);
     /* Learns from n sample vectors (n * dims floats, which it may change; n > 0): writes
      * the stored form of a model, of model_size bytes at the most, and returns its length.
-     * It works in fit_scratch bytes. NULL: this codec learns nothing. */
+     * NULL: this codec learns nothing. */
     size_t (*fit)(const VsCodecParams *params, VsNavBits nav_bits, float *sample,
-                  size_t n, void *scratch, unsigned char *blob);
-    size_t (*fit_scratch)(const VsCodecParams *params, size_t n);
+                  size_t n, const VsFitting *with, unsigned char *blob);
+    /* Bytes that it works in. */
+    size_t (*fit_scratch)(const VsCodecParams *params, size_t n, unsigned threads);
     size_t (*model_size)(const VsCodecParams *params);
     /* Bytes at VsModel.derived, which read_model fills. */
     size_t (*derived_size)(const VsCodecParams *params);

@@ -118,7 +118,8 @@ typedef struct VsHooks {
     /* Writes the vector of a row as it is stored (of the element type); *found 0: there
      * is none that could be one. May be NULL. */
     VsStatus (*vector)(void *ctx, int64_t rowid, void *out, int *found);
-    int (*interrupted)(void *ctx); /* polled during long work; may be NULL */
+    int (*interrupted)(void *ctx);  /* polled during long work; may be NULL */
+    unsigned (*threads)(void *ctx); /* how many may work; NULL: one */
     void *ctx;
 } VsHooks;
 

@@ -231,7 +231,7 @@ static VsStatus adopt(VsGraph *g, VsModel *m, Recoding *r) {
 }
 
 static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *sample,
-                    void *scratch, unsigned char *blob) {
+                    const VsFitting *with, unsigned char *blob) {
     const VsCodecParams *p = &g->params.code;
     VsModel *m = NULL;
     size_t n = 0;
@@ -243,7 +243,7 @@ static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *
     if (st != VS_OK || n == 0) {
         return st;
     }
-    size_t len = g->codec->fit(p, p->nav_bits, sample, n, scratch, blob);
+    size_t len = g->codec->fit(p, p->nav_bits, sample, n, with, blob);
     st = model_new(g, blob, len, &m);
     if (st != VS_OK) {
         return st;
@@ -270,17 +270,20 @@ VsStatus vs_model_refit(VsGraph *g, const void *v) {
                   .code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size)};
     float *sample = vs_alloc(&g->alloc, want * p->dims, sizeof *sample);
     unsigned char *blob = vs_alloc(&g->alloc, 1, g->codec->model_size(p));
-    void *scratch = vs_alloc(&g->alloc, 1, g->codec->fit_scratch(p, want) + 1);
+    VsFitting with = {.threads =
+                          g->hooks.threads == NULL ? 1 : g->hooks.threads(g->hooks.ctx)};
+    with.scratch =
+        vs_alloc(&g->alloc, 1, g->codec->fit_scratch(p, want, with.threads) + 1);
     st = r.vector == NULL || r.decoded == NULL || r.code == NULL || sample == NULL ||
-                 blob == NULL || scratch == NULL
+                 blob == NULL || with.scratch == NULL
              ? VS_NOMEM
-             : fit(g, v, want, &r, sample, scratch, blob);
+             : fit(g, v, want, &r, sample, &with, blob);
     vs_free(&g->alloc, r.vector);
     vs_free(&g->alloc, r.decoded);
     vs_free(&g->alloc, r.code);
     vs_free(&g->alloc, sample);
     vs_free(&g->alloc, blob);
-    vs_free(&g->alloc, scratch);
+    vs_free(&g->alloc, with.scratch);
     return st;
 }
 

@@ -25,6 +25,7 @@
 #include "graph.h"
 #include "kmeans.h"
 #include "pages.h"
+#include "threads.h"
 #include "vec.h"
 
 #define K VS_KMEANS_K
@@ -170,63 +171,93 @@ static size_t pq_sample_size(const VsCodecParams *params) {
     return (size_t)K * 64;
 }
 
-/* The points of one part, its codebook by columns, and what k-means works in. */
-static size_t pq_fit_scratch(const VsCodecParams *params, size_t n) {
+/* What one thread trains in: the points of one part, its codebook by columns, and the
+ * bytes of k-means. */
+static size_t thread_scratch(const VsCodecParams *params, size_t n) {
     Cut cut = cut_of(params);
-    return (n * cut.part + book_floats(&cut)) * sizeof(float) +
-           vs_kmeans_scratch(n, cut.part);
+    size_t bytes = (n * cut.part + book_floats(&cut)) * sizeof(float) +
+                   vs_kmeans_scratch(n, cut.part);
+    return (bytes + 63) / 64 * 64;
 }
 
-/* Trains the codebook of part m; returns the sum of squares that coding loses. */
-static double fit_part(const VsCodecParams *params, const float *sample, size_t n,
-                       size_t m, void *scratch, float *out) {
-    Cut cut = cut_of(params);
-    void *work = scratch;
-    float *by_columns =
-        (float *)(void *)((char *)scratch + vs_kmeans_scratch(n, cut.part));
-    float *points = by_columns + book_floats(&cut);
-    for (size_t i = 0; i < n; i++) {
-        Source s = {params, (const unsigned char *)(sample + i * params->dims), 1};
-        take_part(&s, &cut, m, points + i * cut.part);
+/* That for each, and what each part loses. */
+static size_t pq_fit_scratch(const VsCodecParams *params, size_t n, unsigned threads) {
+    return thread_scratch(params, n) * threads + cut_of(params).m * sizeof(double);
+}
+
+typedef struct Training {
+    VsCodecParams params; /* of the sample: floats */
+    Cut cut;
+    const float *sample;
+    size_t n;
+    unsigned char *scratch;
+    double *lost; /* m of them */
+    float *books;
+    VsShared next;
+} Training;
+
+/* Trains the codebook of one part. */
+static void fit_part(Training *t, size_t m, unsigned char *scratch) {
+    size_t part = t->cut.part;
+    float *by_columns = (float *)(void *)(scratch + vs_kmeans_scratch(t->n, part));
+    float *points = by_columns + book_floats(&t->cut);
+    float *out = t->books + m * book_floats(&t->cut);
+    for (size_t i = 0; i < t->n; i++) {
+        const float *v = t->sample + i * t->params.dims;
+        Source s = {&t->params, (const unsigned char *)v, 1};
+        take_part(&s, &t->cut, m, points + i * part);
     }
-    VsKmeans job = {points, n, cut.part, vs_mix64(m)};
-    vs_kmeans(&job, work, by_columns);
+    VsKmeans job = {points, t->n, part, vs_mix64(m)};
+    vs_kmeans(&job, scratch, by_columns);
     for (size_t c = 0; c < K; c++) {
-        for (size_t j = 0; j < cut.part; j++) {
-            out[c * cut.part + j] = by_columns[j * K + c];
+        for (size_t j = 0; j < part; j++) {
+            out[c * part + j] = by_columns[j * K + c];
         }
     }
-    double lost = 0;
-    for (size_t i = 0; i < n; i++) {
-        const float *x = points + i * cut.part;
-        uint32_t c = vs_columns()->nearest(x, by_columns, cut.part, K);
-        for (size_t j = 0; j < cut.part; j++) {
-            double e = (double)x[j] - (double)out[c * cut.part + j];
-            lost += e * e;
+    t->lost[m] = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const float *x = points + i * part;
+        uint32_t c = vs_columns()->nearest(x, by_columns, part, K);
+        for (size_t j = 0; j < part; j++) {
+            double e = (double)x[j] - (double)out[c * part + j];
+            t->lost[m] += e * e;
         }
     }
-    return lost;
+}
+
+static void fit_parts(void *ctx, unsigned worker) {
+    Training *t = ctx;
+    unsigned char *scratch = t->scratch + worker * thread_scratch(&t->params, t->n);
+    for (size_t m = (size_t)vs_take(&t->next, 1); m < t->cut.m;
+         m = (size_t)vs_take(&t->next, 1)) {
+        fit_part(t, m, scratch);
+    }
 }
 
 static size_t pq_fit(const VsCodecParams *params, VsNavBits nav_bits, float *sample,
-                     size_t n, void *scratch, unsigned char *blob) {
-    Cut cut = cut_of(params);
-    VsCodecParams as_float = *params;
+                     size_t n, const VsFitting *with, unsigned char *blob) {
+    Training t = {.params = *params,
+                  .cut = cut_of(params),
+                  .sample = sample,
+                  .n = n,
+                  .scratch = with->scratch,
+                  .books = (float *)(void *)(blob + HEAD)};
     double lost = 0;
     (void)nav_bits;
-    as_float.element = VS_F32; /* what a sample is made of */
+    t.params.element = VS_F32;
+    t.lost = (double *)(void *)(t.scratch + with->threads * thread_scratch(params, n));
     for (size_t i = 0; i < n && params->metric == VS_COSINE; i++) {
-        vs_vec_normalize(sample + i * params->dims, sample + i * params->dims,
-                         params->dims);
+        float *v = sample + i * params->dims;
+        vs_vec_normalize(v, v, params->dims);
     }
-    for (size_t m = 0; m < cut.m; m++) {
-        float *out = (float *)(void *)(blob + HEAD) + m * book_floats(&cut);
-        lost += fit_part(&as_float, sample, n, m, scratch, out);
+    vs_parallel(with->threads, fit_parts, &t);
+    for (size_t m = 0; m < t.cut.m; m++) {
+        lost += t.lost[m];
     }
     float typical = (float)(lost / (double)n);
     size_t len = pq_model_size(params);
     memcpy(blob, "VSm2", 4);
-    vs_put_u32(blob + 4, (uint32_t)cut.m);
+    vs_put_u32(blob + 4, (uint32_t)t.cut.m);
     memcpy(blob + 8, &typical, sizeof typical);
     vs_put_u32(blob + 12, vs_crc32c(vs_crc32c(0, blob, 12), blob + HEAD, len - HEAD));
     return len;

@@ -143,8 +143,8 @@ static size_t gather(const VsCodecParams *params, float *sample, size_t n) {
 }
 
 static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *sample,
-                      size_t n, void *scratch, unsigned char *blob) {
-    (void)scratch;
+                      size_t n, const VsFitting *with, unsigned char *blob) {
+    (void)with;
     static const uint32_t per_million[] = {0,    100,  200,  500,   1000,
                                            2000, 4000, 7000, 12000, 20000};
     uint32_t nav_bits = wanted != VS_NAV_AUTO ? wanted
@@ -172,9 +172,10 @@ static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *samp
     return MODEL_SIZE;
 }
 
-static size_t sq8_fit_scratch(const VsCodecParams *params, size_t n) {
+static size_t sq8_fit_scratch(const VsCodecParams *params, size_t n, unsigned threads) {
     (void)params;
     (void)n;
+    (void)threads;
     return 0;
 }
 

@@ -116,12 +116,17 @@ static VsStatus load_vector(void *ctx, int64_t rowid, void *out, int *found) {
     return rc == SQLITE_OK ? VS_OK : VS_IO;
 }
 
+static unsigned hook_threads(void *ctx) {
+    return ((const VsxVector *)ctx)->index->global->threads;
+}
+
 VsHooks vsx_hooks(VsxVector *v) {
     return (VsHooks){.load = load_page,
                      .load_done = load_done,
                      .load_model = load_model,
                      .vector = load_vector,
                      .interrupted = vsx_poll,
+                     .threads = hook_threads,
                      .ctx = v};
 }
 

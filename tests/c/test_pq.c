@@ -128,22 +128,23 @@ typedef struct Fixture {
     size_t len;
 } Fixture;
 
-static void fit(Fixture *f, const VsCodecParams *params, const float *base, size_t n) {
+static void fit(Fixture *f, const VsCodecParams *params, const float *base, size_t n,
+                unsigned threads) {
     const VsCodec *codec = vs_codec(VS_CODEC_PQ);
     float *sample = malloc(n * params->dims * sizeof *sample);
-    void *scratch = malloc(codec->fit_scratch(params, n));
+    VsFitting with = {malloc(codec->fit_scratch(params, n, threads)), threads};
     memset(f, 0, sizeof *f);
     memcpy(sample, base, n * params->dims * sizeof *sample);
     f->params = *params;
     f->blob = malloc(codec->model_size(params));
     f->derived = malloc(codec->derived_size(params));
     f->data = malloc(codec->query_size(params));
-    f->len = codec->fit(params, VS_NAV_AUTO, sample, n, scratch, f->blob);
+    f->len = codec->fit(params, VS_NAV_AUTO, sample, n, &with, f->blob);
     f->model.blob = f->blob;
     f->model.derived = f->derived;
     CHECK(codec->read_model(params, f->blob, f->len, &f->model) == VS_OK);
     free(sample);
-    free(scratch);
+    free(with.scratch);
 }
 
 static void fixture_free(Fixture *f) {
@@ -168,7 +169,7 @@ static void test_what_coding_loses_is_within_its_bound(void) {
         float *base = vectors(2000, dims[i]), back[67];
         unsigned char code[67];
         Fixture f;
-        fit(&f, &params, base, 2000);
+        fit(&f, &params, base, 2000, 1);
         for (size_t n = 0; n < 500; n++) {
             const float *v = base + n * dims[i];
             float bound = codec->encode(&params, &f.model, v, code, NULL);
@@ -188,7 +189,7 @@ static void test_the_table_agrees_with_the_decoded_codes(void) {
     for (size_t i = 0; i < 3; i++) {
         VsCodecParams params = {.dims = DIMS, .metric = metrics[i], .codec = VS_CODEC_PQ};
         Fixture f;
-        fit(&f, &params, base, N - 1);
+        fit(&f, &params, base, N - 1, 1);
         VsQuery q = {&f.params, &f.model, vs_kernels(), f.data, NULL, NULL, 0, 0};
         codec->prepare(&q, base + (N - 1) * DIMS);
         for (size_t n = 0; n < 300; n++) {
@@ -208,13 +209,26 @@ static void test_the_table_agrees_with_the_decoded_codes(void) {
     free(base);
 }
 
+static void test_threads_change_nothing_but_time(void) {
+    enum { DIMS = 40, N = 2000 };
+    float *base = vectors(N, DIMS);
+    VsCodecParams params = {.dims = DIMS, .metric = VS_COSINE, .codec = VS_CODEC_PQ};
+    Fixture one, three;
+    fit(&one, &params, base, N, 1);
+    fit(&three, &params, base, N, 3);
+    CHECK(one.len == three.len && memcmp(one.blob, three.blob, one.len) == 0);
+    fixture_free(&one);
+    fixture_free(&three);
+    free(base);
+}
+
 static void test_any_flipped_bit_of_a_model_is_found(void) {
     enum { DIMS = 8, N = 300 };
     float *base = vectors(N, DIMS);
     VsCodecParams params = {.dims = DIMS, .metric = VS_L2, .codec = VS_CODEC_PQ};
     Fixture f;
     VsModel out;
-    fit(&f, &params, base, N);
+    fit(&f, &params, base, N, 1);
     for (size_t i = 0; i < f.len; i += i < 64 ? 1 : 97) {
         f.blob[i] ^= 4;
         out = f.model;
@@ -238,6 +252,7 @@ int main(void) {
     test_training_again_gives_the_same_bits();
     test_what_coding_loses_is_within_its_bound();
     test_the_table_agrees_with_the_decoded_codes();
+    test_threads_change_nothing_but_time();
     test_any_flipped_bit_of_a_model_is_found();
     return check_report();
 }

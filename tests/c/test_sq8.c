@@ -74,7 +74,8 @@ static double coordinate(const VsModel *m, const unsigned char *code, size_t dim
 static VsModel fitted(const VsCodecParams *p, float *sample, size_t n,
                       unsigned char *blob) {
     VsModel m = {0};
-    size_t len = vs_codec_sq8.fit(p, p->nav_bits, sample, n, NULL, blob);
+    VsFitting with = {NULL, 1};
+    size_t len = vs_codec_sq8.fit(p, p->nav_bits, sample, n, &with, blob);
     CHECK(vs_codec_sq8.read_model(p, blob, len, &m) == VS_OK);
     CHECK(vs_codec_sq8.read_model(p, blob, len - 1, &m) == VS_CORRUPT);
     for (size_t i = 0; i < len; i++) { /* every byte counts */
