@@ -35,8 +35,8 @@ extern const char *const setup[];
 /* What became of a case. Bit i of a mask is its statement i. */
 typedef struct Run {
     unsigned kept;   /* succeeded, and no rollback took them back */
-    unsigned doubt;  /* failed as one unit, for the last time: with an error of the disk
-                        they may still have come true */
+    unsigned doubt;  /* failed as one unit, for the last time: with an error of the disk,
+                        or an interrupt, they may still have come true */
     unsigned open;   /* the transaction that no ROLLBACK could end, for want of memory */
     int rc;          /* the first error */
     char error[256]; /* its message */
@@ -91,9 +91,9 @@ const Expected *replay(const FsImage *image, const Case *c, unsigned mask);
 void replay_reset(void);
 
 /* 0 if the run led to what it may have led to, on its own connection (which is closed
- * then) and on a new one; else a message is printed. `disk`: the failure was the disk's,
- * so the last unit in doubt may have come true. */
+ * then) and on a new one; else a message is printed. `doubt`: the last unit that
+ * failed may have come true. */
 int judge(const char *where, const FsImage *image, const Case *c, Run *run, sqlite3 *db,
-          int disk);
+          int doubt);
 
 #endif
