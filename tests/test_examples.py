@@ -14,26 +14,11 @@ import vecsql
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
+PACKAGE = Path(vecsql.__file__).parent
 MODULES = [
-    "vecsql",
-    "vecsql._bind",
-    "vecsql._bulk",
-    "vecsql._catalog",
-    "vecsql._chunk",
-    "vecsql._convert",
-    "vecsql._embed",
-    "vecsql._load",
-    "vecsql._metrics",
-    "vecsql._evaluate",
-    "vecsql._fulltext",
-    "vecsql._fusion",
-    "vecsql._search",
-    "vecsql._ingest",
-    "vecsql._context",
-    "vecsql._registry",
-    "vecsql._schema",
-    "vecsql._sync",
-    "vecsql._rows",
+    ".".join(("vecsql", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import apsw
 import numpy as np
 import pytest
+
 from tests.oracle import command, connect
 
 DIMS, ROWS, K = 64, 6000, 10

@@ -29,6 +29,7 @@ from vecsql._dbapi import (
     paramstyle,
     threadsafety,
 )
+from vecsql._drift import Drift, drift
 from vecsql._embed import Embedder, StaticEmbedder
 from vecsql._errors import (
     ConversionError,
@@ -55,6 +56,7 @@ from vecsql._ingest import Ingested, forget, ingest
 from vecsql._load import connect, load, loadable_path
 from vecsql._metrics import Comparison, Scores, compare, score
 from vecsql._minilm import MiniLM
+from vecsql._reembed import reembed, reembed_discard
 from vecsql._registry import register_embedder
 from vecsql._rows import delete, insert, update, upsert
 from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
@@ -76,6 +78,7 @@ __all__ = [
     "DatabaseError",
     "Date",
     "DateFromTicks",
+    "Drift",
     "Embedder",
     "EmbedderError",
     "Error",
@@ -115,6 +118,7 @@ __all__ = [
     "create_index",
     "create_table",
     "delete",
+    "drift",
     "drop_index",
     "evaluate",
     "f32",
@@ -129,6 +133,8 @@ __all__ = [
     "read_beir",
     "read_qrels",
     "read_run",
+    "reembed",
+    "reembed_discard",
     "register_embedder",
     "score",
     "search",

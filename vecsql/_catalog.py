@@ -8,8 +8,11 @@
                    fts,        the FTS5 table over the same text, or NULL
                    dim, metric, model, checksum, mode)
 
-It is written in the same transaction as the DDL that it speaks of. Virtual tables that were made
-by plain SQL have no row; what is known of them is read from their declaration.
+vecsql_standby has the same columns: the second space of an index while, and after, `reembed` moves
+it to another model. Its virtual table is <name>_standby, its mode "sync".
+
+Both are written in the same transaction as the DDL that they speak of. Virtual tables that were
+made by plain SQL have no row; what is known of them is read from their declaration.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ from vecsql._errors import SchemaError
 
 Mode = Literal["trigger", "sync", "none"]
 
+INDEXES, STANDBY = "vecsql_indexes", "vecsql_standby"
+
 _DDL = """
-CREATE TABLE IF NOT EXISTS vecsql_indexes(
+CREATE TABLE IF NOT EXISTS {}(
   tbl TEXT NOT NULL COLLATE NOCASE, col TEXT NOT NULL COLLATE NOCASE,
   name TEXT NOT NULL UNIQUE COLLATE NOCASE, key TEXT NOT NULL, source TEXT NOT NULL,
   text TEXT NOT NULL, fts TEXT, dim INTEGER NOT NULL, metric TEXT NOT NULL,
@@ -93,26 +98,41 @@ def columns(db: Db, table: str) -> list[str]:
 
 def registered(conn: Any) -> list[IndexInfo]:
     """The indexes that create_index made, in the order of their names."""
-    db = driver_of(conn)
-    if not has_table(db, "vecsql_indexes"):
+    return _listed(driver_of(conn), INDEXES)
+
+
+def standby_of(db: Db, info: IndexInfo) -> IndexInfo | None:
+    """The second space of an index, if it has one."""
+    found = [s for s in _listed(db, STANDBY) if (s.table, s.column) == (info.table, info.column)]
+    return found[0] if found else None
+
+
+def vector_columns(db: Db, table: str) -> set[str]:
+    """The columns of a table that hold vectors, in lower case."""
+    spaces = indexes(db, table) + _listed(db, STANDBY)
+    return {i.source.lower() for i in spaces if i.table.lower() == table.lower()}
+
+
+def _listed(db: Db, catalog: str) -> list[IndexInfo]:
+    if not has_table(db, catalog):
         return []
-    sql = f"SELECT {_COLUMNS} FROM main.vecsql_indexes ORDER BY tbl, col"
+    sql = f"SELECT {_COLUMNS} FROM main.{catalog} ORDER BY tbl, col"
     return [_from_row(row) for row in db.rows(sql)]
 
 
-def save(db: Db, info: IndexInfo) -> None:
+def save(db: Db, info: IndexInfo, catalog: str = INDEXES) -> None:
     """Writes an index into the catalog, in the caller's transaction."""
-    db.run(_DDL)
+    db.run(_DDL.format(catalog))
     marks = ", ".join("?" * 12)
     i = info
     names = (i.table, i.column, i.index, i.key, i.source, json.dumps(i.text), i.fts)
     row = (*names, i.dim, i.metric, i.model_id, i.checksum, i.mode)
-    db.run(f"REPLACE INTO main.vecsql_indexes({_COLUMNS}) VALUES({marks})", row)
+    db.run(f"REPLACE INTO main.{catalog}({_COLUMNS}) VALUES({marks})", row)
 
 
-def remove(db: Db, info: IndexInfo) -> None:
+def remove(db: Db, info: IndexInfo, catalog: str = INDEXES) -> None:
     """Removes an index from the catalog, in the caller's transaction."""
-    db.run("DELETE FROM main.vecsql_indexes WHERE tbl = ? AND col = ?", (info.table, info.column))
+    db.run(f"DELETE FROM main.{catalog} WHERE tbl = ? AND col = ?", (info.table, info.column))
 
 
 def indexes(conn: Any, table: str | None = None) -> list[IndexInfo]:
@@ -129,7 +149,7 @@ def indexes(conn: Any, table: str | None = None) -> list[IndexInfo]:
     """
     db = driver_of(conn)
     known = registered(db)
-    names = {i.index.lower() for i in known}
+    names = {i.index.lower() for i in known + _listed(db, STANDBY)}
     known += [i for i in _declared(db) if i.index.lower() not in names]
     if table is not None:
         wanted = table.lower()

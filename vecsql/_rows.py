@@ -165,7 +165,11 @@ def known_columns(db: Db, table: str) -> dict[str, str]:
     names = columns(db, table)
     if not names:
         raise SchemaError(f"there is no table {table} in the main database")
-    return {name.lower(): name for name in names}
+    known = {name.lower(): name for name in names}
+    for info in registered(db):
+        if info.table.lower() == table.lower():  # after reembed the vectors are in another column
+            known[info.column.lower()] = info.source
+    return known
 
 
 def named_row(table: str, known: Mapping[str, str], row: Record) -> dict[str, Any]:

@@ -10,7 +10,18 @@ from typing import Any
 
 from vecsql import _fts, _triggers
 from vecsql._cache import encode_texts
-from vecsql._catalog import IndexInfo, Mode, columns, has_table, index_of, registered, remove, save
+from vecsql._catalog import (
+    STANDBY,
+    IndexInfo,
+    Mode,
+    columns,
+    has_table,
+    index_of,
+    registered,
+    remove,
+    save,
+    standby_of,
+)
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import Embedder, as_embedder
 from vecsql._errors import SchemaError
@@ -154,6 +165,7 @@ def drop_index(
     db = driver_of(conn)
     with db.transaction():
         info = index_of(db, table, column)
+        drop_standby(db, info, drop_column=drop_column)
         _triggers.drop(db, info)
         if info.fts is not None:
             _fts.drop(db, info)
@@ -204,6 +216,17 @@ def create_virtual_table(db: Db, info: IndexInfo, options: str = "") -> None:
         f"content={quote(info.table)}, content_rowid={quote(info.key)}, "
         f"{quote(info.column)} FLOAT[{info.dim}] distance_metric={info.metric}{source} {options})"
     )
+
+
+def drop_standby(db: Db, info: IndexInfo, *, drop_column: bool = True) -> None:
+    """Drops the second space that `reembed` made, if there is one, in the caller's transaction."""
+    standby = standby_of(db, info)
+    if standby is not None:
+        _triggers.drop(db, standby)
+        db.run(f"DROP TABLE main.{quote(standby.index)}")
+        remove(db, standby, STANDBY)
+        if drop_column:
+            db.run(f"ALTER TABLE main.{quote(info.table)} DROP COLUMN {quote(standby.source)}")
 
 
 def fill(db: Db, info: IndexInfo, embedder: Embedder) -> int:

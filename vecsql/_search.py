@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from vecsql._catalog import IndexInfo, columns, index_of, indexes
+from vecsql._catalog import IndexInfo, columns, index_of, vector_columns
 from vecsql._convert import as_float32
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import Embedder, encode_checked
@@ -227,7 +227,7 @@ class Searcher:
     # --- rows ---
 
     def _visible(self) -> list[str]:
-        hidden = {i.source.lower() for i in indexes(self.db, self.info.table)}
+        hidden = vector_columns(self.db, self.info.table)
         return [c for c in columns(self.db, self.info.table) if c.lower() not in hidden]
 
     def rows(self, keys: Sequence[Any], wanted: Sequence[str]) -> dict[Any, dict[str, Any]]:

@@ -43,7 +43,7 @@ def sync(
     done = 0
     for info in _chosen(db, table, column):
         if info.mode == "sync":
-            done += _work_off(db, info, batch, progress)
+            done += work_off(db, info, batch, progress)
         elif info.mode == "trigger":
             done += _fill(db, info, batch, progress)
     return done
@@ -68,7 +68,7 @@ def _chosen(db: Db, table: str | None, column: str | None) -> list[IndexInfo]:
 # --- mode "sync" ---------------------------------------------------------------------------------
 
 
-def _work_off(db: Db, info: IndexInfo, batch: int, progress: bool | Callable[[int], None]) -> int:
+def work_off(db: Db, info: IndexInfo, batch: int, progress: bool | Callable[[int], None]) -> int:
     queue = "FROM main.vecsql_queue WHERE idx = ?"
     total = db.value(f"SELECT count(*) {queue}", (info.index,))
     done = 0
@@ -80,13 +80,13 @@ def _work_off(db: Db, info: IndexInfo, batch: int, progress: bool | Callable[[in
             if not due:
                 return done
             # A row that changed while it was embedded stays queued for the next call.
-            settled = _settle(db, info, due)
+            settled = settle(db, info, due)
             done += settled
             advance(settled)
             last = due[-1][0] + 1
 
 
-def _settle(db: Db, info: IndexInfo, due: list[tuple[Any, ...]]) -> int:
+def settle(db: Db, info: IndexInfo, due: list[tuple[Any, ...]]) -> int:
     """Brings rows of the queue up to date; returns how many."""
     embedded = _embed(db, info, [row for row, embed in due if embed])
     settled = 0

@@ -33,17 +33,22 @@ def create(db: Db, info: IndexInfo) -> None:
     if info.mode == "trigger":
         _create_embedding(db, info)
     elif info.mode == "sync":
-        _drop_own(db, info)
+        detach_own(db, info)
         _create_queueing(db, info)
 
 
 def drop(db: Db, info: IndexInfo) -> None:
     """Drops what `create` created, and what is queued."""
+    drop_triggers(db, info)
+    if info.mode == "sync":
+        db.run("DELETE FROM main.vecsql_queue WHERE idx = ?", (info.index,))
+
+
+def drop_triggers(db: Db, info: IndexInfo) -> None:
+    """Drops what `create` created."""
     for event in _EVENTS:
         for kind in ("embed", "queue"):
             db.run(f"DROP TRIGGER IF EXISTS main.{quote(f'{info.index}_{kind}_{event}')}")
-    if info.mode == "sync":
-        db.run("DELETE FROM main.vecsql_queue WHERE idx = ?", (info.index,))
 
 
 def queue_missing(db: Db, info: IndexInfo) -> None:
@@ -81,9 +86,35 @@ def _create_embedding(db: Db, info: IndexInfo) -> None:
     )
 
 
-def _drop_own(db: Db, info: IndexInfo) -> None:
+def _created_as(db: Db, info: IndexInfo) -> str:
+    config = quote(f"{info.index}_config")
+    return str(db.value(f"SELECT value FROM main.{config} WHERE key = 'triggers'"))
+
+
+def attach_own(db: Db, info: IndexInfo) -> None:
+    """Creates the index's own triggers again, as ext/content.c makes them.
+
+    Their names begin with the name that the virtual table was created under, which it keeps in
+    its configuration to find them when it is dropped.
+    """
+    name = _created_as(db, info)
+    key, table, index = quote(info.key), quote(info.table), quote(info.index)
+    added = f"INSERT INTO {index}(vecsql_sync) VALUES(new.{key});"
+    removed = f"INSERT INTO {index}(vecsql_sync) VALUES(old.{key});"
+    for event, of, body in (
+        ("insert", "", added),
+        ("delete", "", removed),
+        ("update", f" OF {key}, {quote(info.source)}", removed + added),
+    ):
+        trigger = quote(f"{name}_vecsql_{event}")
+        db.run(f"CREATE TRIGGER main.{trigger} AFTER {event}{of} ON {table} BEGIN {body} END")
+
+
+def detach_own(db: Db, info: IndexInfo) -> None:
+    """Drops the index's own triggers."""
+    name = _created_as(db, info)
     for event in _EVENTS:
-        db.run(f"DROP TRIGGER IF EXISTS main.{quote(f'{info.index}_vecsql_{event}')}")
+        db.run(f"DROP TRIGGER IF EXISTS main.{quote(f'{name}_vecsql_{event}')}")
 
 
 def _create_queueing(db: Db, info: IndexInfo) -> None:
