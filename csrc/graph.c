@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "stream.h"
 
 uint64_t vs_mix64(uint64_t x) {
     x += 0x9E3779B97F4A7C15u;
@@ -106,6 +107,7 @@ void vs_graph_close(VsGraph *g) {
     if (g == NULL) {
         return;
     }
+    vs_streams_forget(g);
     VsAlloc a = g->alloc;
     for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
         vs_table_clear(&a, &g->table[kind]);
@@ -120,6 +122,7 @@ void vs_graph_close(VsGraph *g) {
 }
 
 void vs_forget(VsGraph *g) {
+    vs_streams_pin(g);
     g->redo.len = g->undo.len = 0;
     g->redo_overflow = g->changed = 0;
     g->n_dirty = 0;
@@ -239,9 +242,24 @@ static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
     return st;
 }
 
+/* A page of a snapshot. While snapshot and graph share the leaf no edit has touched its
+ * pages, and one that the graph loads is there for both. */
+static VsStatus touch_shared(VsGraph *g, VsPageKind kind, uint32_t page) {
+    uint32_t leaf = page >> VS_LEAF_BITS;
+    const VsTable *mine = &g->table[kind], *theirs = &g->base->table[kind];
+    if (leaf >= mine->n_leaves || leaf >= theirs->n_leaves || mine->leaf[leaf] == NULL ||
+        mine->leaf[leaf] != theirs->leaf[leaf]) {
+        return VS_MOVED;
+    }
+    return vs_page_touch(g->base, kind, page);
+}
+
 VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
     if (vs_table_get(&g->table[kind], page) != NULL) {
         return VS_OK;
+    }
+    if (g->base != NULL) {
+        return touch_shared(g, kind, page);
     }
     if (page >= g->table[kind].n_leaves * VS_LEAF_PAGES) {
         return VS_CORRUPT;
@@ -409,6 +427,7 @@ VsStatus vs_edit(VsGraph *g, VsPageKind kind, uint32_t slot, uint32_t offset,
 }
 
 void vs_begin(VsGraph *g) {
+    vs_streams_pin(g);
     g->undo.len = 0;
     g->undo_state = g->state;
     g->undo_redo_len = g->redo.len;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "stream.h"
 
 /* ---- the stored state ----------------------------------------------------------- */
 
@@ -253,6 +254,7 @@ static VsStatus replay_edit(VsGraph *g, const VsEdit *e) {
 
 VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
                    size_t len) {
+    vs_streams_pin(g);
     VsStatus st = vs_overlay_add(g->overlay, state->ver, edits, len);
     for (size_t at = 0; st == VS_OK && at < len;) {
         VsEdit e;

@@ -261,7 +261,7 @@ void vs_hits_sort(VsHit *hits, size_t n) {
     qsort(hits, n, sizeof *hits, compare_hits);
 }
 
-static VsStatus is_live(VsGraph *g, uint32_t node, int *live) {
+VsStatus vs_is_live(VsGraph *g, uint32_t node, int *live) {
     const VsNode *n = NULL;
     VsStatus st = vs_node(g, node, &n);
     if (st == VS_OK) {
@@ -270,8 +270,7 @@ static VsStatus is_live(VsGraph *g, uint32_t node, int *live) {
     return st;
 }
 
-/* Next admitted node at or after `node`, skipping whole words of zeros. */
-static uint32_t next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes) {
+uint32_t vs_next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes) {
     if (admit == NULL) {
         return node;
     }
@@ -311,10 +310,10 @@ static VsStatus scan_nodes(VsGraph *g, const VsQuery *q, const VsAdmit *admit,
     VsFront front;
     front.n = 0;
     uint32_t n_nodes = g->state.n_nodes, polled = 0;
-    for (uint32_t u = next_admitted(admit, 0, n_nodes); u < n_nodes;
-         u = next_admitted(admit, u + 1, n_nodes)) {
+    for (uint32_t u = vs_next_admitted(admit, 0, n_nodes); u < n_nodes;
+         u = vs_next_admitted(admit, u + 1, n_nodes)) {
         int live;
-        VsStatus st = is_live(g, u, &live);
+        VsStatus st = vs_is_live(g, u, &live);
         if (st == VS_OK && live) {
             st = vs_slot(g, VS_CODE, u, &front.code[front.n]);
             front.node[front.n++] = u;
@@ -367,7 +366,7 @@ static VsStatus keep_results(VsGraph *g, VsPool *pool, size_t k, const VsAdmit *
     for (size_t i = 0; i < pool->n && kept < k; i++) {
         int live = 0;
         VsStatus st = vs_admitted(admit, pool->at[i].node)
-                          ? is_live(g, pool->at[i].node, &live)
+                          ? vs_is_live(g, pool->at[i].node, &live)
                           : VS_OK;
         if (st != VS_OK) {
             return st;

@@ -26,6 +26,10 @@ static inline int vs_admitted(const VsAdmit *admit, uint32_t node) {
            (node < admit->n_nodes && (admit->words[node >> 6] >> (node & 63) & 1) != 0);
 }
 
+/* Next admitted node at or after `node`, skipping whole words of zeros; n_nodes if there
+ * is none. NULL admits all. */
+uint32_t vs_next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes);
+
 /* Sorts hits nearest first, equal ones newer node first. */
 void vs_hits_sort(VsHit *hits, size_t n);
 

@@ -9,7 +9,7 @@ static void free_tables(VsGraph *g, VsTable *table) {
     }
 }
 
-static VsStatus clone_tables(VsGraph *g, const VsTable *from, VsTable *to) {
+VsStatus vs_tables_clone(VsGraph *g, const VsTable *from, VsTable *to) {
     memset(to, 0, VS_PAGE_KINDS * sizeof *to);
     for (int k = 0; k < VS_PAGE_KINDS; k++) {
         VsStatus st = vs_table_clone(&g->alloc, &from[k], &to[k]);
@@ -38,7 +38,7 @@ void vs_history_push(VsGraph *g, VsHistory *h) {
         drop_oldest(g, h, 1);
     }
     VsSnapshot *s = &h->at[h->n];
-    if (clone_tables(g, g->table, s->table) == VS_OK) {
+    if (vs_tables_clone(g, g->table, s->table) == VS_OK) {
         s->state = g->state;
         h->n++;
     } else {
@@ -56,7 +56,7 @@ int vs_history_return(VsGraph *g, VsHistory *h, const VsState *state) {
     while (i > 0 && !same_state(&h->at[i - 1].state, state)) {
         i--;
     }
-    if (i == 0 || clone_tables(g, h->at[i - 1].table, table) != VS_OK) {
+    if (i == 0 || vs_tables_clone(g, h->at[i - 1].table, table) != VS_OK) {
         return 0;
     }
     vs_forget(g);

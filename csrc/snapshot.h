@@ -23,6 +23,9 @@ typedef struct VsHistory {
     int n;
 } VsHistory;
 
+/* Clones the four page tables. On failure nothing is left. */
+VsStatus vs_tables_clone(VsGraph *g, const VsTable *from, VsTable *to);
+
 /* Remembers the graph as it is; it must have no unflushed edits. When memory is short, or
  * the history is full, older states are forgotten: that costs a reload later, never an
  * answer. */

@@ -31,6 +31,10 @@ static inline int vs_visit(VsScratch *s, uint32_t node) {
     return seen;
 }
 
+static inline int vs_is_visited(const VsScratch *s, uint32_t node) {
+    return (s->visited[node >> 6] >> (node & 63) & 1) != 0;
+}
+
 /* Ends a walk: nothing is seen. Clearing by the list of touched words costs ~1,300 stores
  * instead of a 125 KB memset (1 M nodes). */
 void vs_forget_visits(VsScratch *s);
@@ -58,6 +62,9 @@ static inline void vs_front_score(VsGraph *g, const VsQuery *q, VsFront *front) 
     q->score(q, front->code, front->n, front->order);
     g->scratch->evaluations += front->n;
 }
+
+/* Whether a node may be returned at all. */
+VsStatus vs_is_live(VsGraph *g, uint32_t node, int *live);
 
 /* ---- the pool ------------------------------------------------------------------- */
 
