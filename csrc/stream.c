@@ -76,11 +76,14 @@ VsStatus vs_stream_open(VsGraph *g, const void *v, size_t ef, VsStream **out) {
         return VS_NOMEM;
     }
     s->graph = g;
-    s->ef = ef;
+    /* tombstones take places in the window */
+    s->ef = (size_t)((double)ef * (g->state.n_live + (double)g->state.n_dead) /
+                     (g->state.n_live + 1.0)) +
+            1;
     s->next = g->streams;
     g->streams = s;
-    VsStatus st = vs_scratch_new(&g->alloc, g->codec->query_size(&g->params.code),
-                                 &s->scratch);
+    VsStatus st =
+        vs_scratch_new(&g->alloc, g->codec->query_size(&g->params.code), &s->scratch);
     if (st == VS_OK) {
         st = look(s);
     }

@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "ext.h"
+#include "knn.h"
 #include "vec0.h"
 
 /* A scan reads its rowids ahead, in batches that grow: a filter whose rows a b-tree gives
@@ -177,6 +177,26 @@ static void take_hint(Cursor *c, sqlite3_value *value) {
     }
 }
 
+/* A bound of the distance. SQLite compares it again, so what is no number may be left
+ * out. */
+static void take_bound(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
+    VsxBounds *b = &c->knn.bounds;
+    double d = sqlite3_value_double(value);
+    int type = sqlite3_value_type(value), strict = len == 2 && word[1] != '=';
+    c->knn.nothing |= type == SQLITE_NULL;
+    if (type != SQLITE_INTEGER && type != SQLITE_FLOAT) {
+        return;
+    }
+    if (word[1] != '<' && (d > b->low || (d == b->low && strict))) {
+        b->low = d;
+        b->above = strict;
+    }
+    if (word[1] != '>' && (d < b->high || (d == b->high && strict))) {
+        b->high = d;
+        b->below = strict;
+    }
+}
+
 /* One word of the plan with its argument. */
 static int take_word(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
     if (word_is(word, len, "match")) {
@@ -191,7 +211,8 @@ static int take_word(Cursor *c, const char *word, size_t len, sqlite3_value *val
         return SQLITE_OK;
     }
     if (*word == 'd') {
-        return SQLITE_OK; /* a bound of the distance: SQLite compares it */
+        take_bound(c, word, len, value);
+        return SQLITE_OK;
     }
     c->knn.exact |= word_is(word, len, "rowid=");
     return vsx_filter_add(&c->knn.filter, word, len, value);
@@ -221,7 +242,6 @@ static int start_knn(Cursor *c, const char *plan, int argc, sqlite3_value **argv
     c->knn.vector = &t->index->vector[number];
     c->knn.k = -1;
     int rc = each_word(c, word, argc, argv, take_word);
-    c->knn.batch = c->knn.batch > 0 ? c->knn.batch : 16;
     return rc == SQLITE_OK ? vsx_knn_more(&c->knn) : rc;
 }
 
@@ -252,13 +272,21 @@ static int start_point(Cursor *c, sqlite3_value *rowid) {
     return rc;
 }
 
+/* Rows are found some time before they are given: one that we have deleted since is left
+ * out. */
 static int knn_next(Cursor *c) {
-    int rc = SQLITE_OK;
-    if (c->knn.at == c->knn.n) {
-        rc = vsx_knn_more(&c->knn);
+    int rc = SQLITE_OK, gone = 1;
+    VsxKnn *knn = &c->knn;
+    while (rc == SQLITE_OK && gone) {
+        double distance;
+        gone = 0;
+        rc = knn->at == knn->n ? vsx_knn_more(knn) : SQLITE_OK;
+        c->eof = rc != SQLITE_OK || knn->at == knn->n;
+        c->rowid = c->eof ? 0 : knn->result[knn->at++].rowid;
+        if (!c->eof && vsx_knn_moved(knn)) {
+            rc = vsx_stored_distance(knn, c->rowid, &distance, &gone);
+        }
     }
-    c->eof = rc != SQLITE_OK || c->knn.at == c->knn.n;
-    c->rowid = c->eof ? 0 : c->knn.result[c->knn.at++].rowid;
     return rc;
 }
 

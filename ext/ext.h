@@ -123,6 +123,15 @@ typedef enum VsxRowSql {
 
 typedef struct VsxIndex VsxIndex;
 
+/* What the last query did (vecsql_stats). */
+typedef struct VsxFigures {
+    const char *plan;       /* walk, exact scan, filtered walk, stream, range, rows */
+    sqlite3_int64 admitted; /* rows that pass its filter, -1 if nobody counted them */
+    uint64_t evaluations;   /* distances of codes */
+    uint64_t batches;       /* of a stream */
+    uint64_t probes;        /* rows that SQLite was asked about one by one */
+} VsxFigures;
+
 typedef struct VsxVector {
     VsxIndex *index;
     int number;
@@ -134,6 +143,9 @@ typedef struct VsxVector {
     int stale; /* the graph holds edits that were rolled back */
     int known; /* the graph stands for some state of the database */
     sqlite3_stmt *stmt[VSX_SQL_PER_VECTOR];
+    struct VsxShape *shape; /* of the last filter: prepared statements (admit.c) */
+    struct VsxNodes *nodes; /* rows of the last filter (admit.c) */
+    VsxFigures last_query;
 } VsxVector;
 
 typedef struct VsxGlobal {
@@ -306,8 +318,10 @@ int vsx_affinity_matters(const VsxColumn *column);
 int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *arg);
 void vsx_filter_clear(VsxFilter *f);
 int vsx_filter_is_empty(const VsxFilter *f);
-/* Bitmap of the admitted nodes of a vector column; the caller frees admit->words. */
-int vsx_filter_nodes(const VsxFilter *f, VsxVector *v, VsAdmit *admit);
+/* The terms as SQL on the row table `r`, " AND (r.c1 = ?3) ", parameters from ?first on;
+ * NULL: no memory. vsx_filter_bind binds their values. */
+char *vsx_filter_terms(const VsxFilter *f, const VsxIndex *index, int first);
+int vsx_filter_bind(const VsxFilter *f, sqlite3_stmt *stmt, int first);
 /* A statement that gives (rowid, vector) of every admitted row with a vector. rowid-in is
  * not part of it: ask vsx_filter_has. The caller finalises it. */
 int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out);
@@ -317,31 +331,10 @@ int vsx_filter_has(const VsxFilter *f, sqlite3_int64 rowid);
 int vsx_filter_scan(const VsxFilter *f, VsxIndex *index, int down, sqlite3_int64 from,
                     int limit, sqlite3_stmt **out);
 
-/* ---- knn.c: searching for a cursor ---------------------------------------------- */
+/* ---- admit.c -------------------------------------------------------------------- */
 
-typedef struct VsxResult {
-    double distance;
-    sqlite3_int64 rowid;
-} VsxResult;
-
-/* One search, and what it has given. k < 0: a stream of all rows in order of distance. */
-typedef struct VsxKnn {
-    VsxVector *vector;
-    void *query; /* of the column's element type */
-    sqlite3_int64 k;
-    size_t ef, batch; /* batch: size of the next one of a stream */
-    int exact;
-    VsxFilter filter;
-    VsxResult *result; /* the current batch, in order */
-    size_t n, at;
-    VsxRowmap *given; /* rowids that a stream has given */
-    VsxResult last;   /* the last one given */
-    int complete;     /* no batch can follow */
-} VsxKnn;
-
-/* Fills the first batch / the next. When `n` is 0 afterwards the search is over. */
-int vsx_knn_more(VsxKnn *knn);
-void vsx_knn_clear(VsxKnn *knn);
+/* Drops what is kept of the last filter of a vector column. */
+void vsx_admit_forget(VsxVector *v);
 
 /* ---- vector.c ------------------------------------------------------------------------
  */

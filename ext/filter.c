@@ -3,7 +3,7 @@
  *
  * The words are those of plan.c. A predicate on column I becomes the same predicate on
  * that column of the row table, where SQLite's own b-trees, affinities and operators
- * decide; the result is a bitmap of nodes for the walk, or a statement for the scan.
+ * decide. What a query makes of that is in admit.c.
  *
  * `column = value` depends on the affinity of the expression that the value came from: in
  * a plain table '05' = 5 is false if the 5 is a literal (it becomes '5') and true if it
@@ -351,34 +351,44 @@ static void append_term(TermSql *s) {
     }
 }
 
+char *vsx_filter_terms(const VsxFilter *f, const VsxIndex *index, int first) {
+    TermSql s = {.sql = sqlite3_str_new(index->global->db), .bound = first - 1};
+    sqlite3_str_appendall(s.sql, " ");
+    for (int i = 0; i < f->n_terms; i++) {
+        s.term = &f->term[i];
+        s.column = term_column(index->def, s.term);
+        s.name = s.column == NULL ? vsx_rowid_name(index->def) : s.column->source;
+        sqlite3_str_appendall(s.sql, "AND ");
+        append_term(&s);
+        sqlite3_str_appendall(s.sql, " ");
+    }
+    return sqlite3_str_finish(s.sql);
+}
+
+int vsx_filter_bind(const VsxFilter *f, sqlite3_stmt *stmt, int first) {
+    int rc = SQLITE_OK;
+    for (int i = 0; i < f->n_terms; i++) {
+        const VsxTerm *t = &f->term[i];
+        for (int j = 0; rc == SQLITE_OK && takes_value(t) && j < t->n_values; j++) {
+            rc = sqlite3_bind_value(stmt, first++, t->value[j]);
+        }
+    }
+    return rc;
+}
+
 /* Prepares `head` (a SELECT ... WHERE ..., taken over) with the terms added and bound,
  * and `tail` after them. */
 static int prepare_terms(const VsxFilter *f, VsxIndex *index, char *head,
                          const char *tail, sqlite3_stmt **out) {
-    int rc = SQLITE_NOMEM, at = 0;
-    TermSql s = {.sql = sqlite3_str_new(index->global->db)};
-    sqlite3_str_appendall(s.sql, head == NULL ? "" : head);
-    for (int i = 0; head != NULL && i < f->n_terms; i++) {
-        s.term = &f->term[i];
-        s.column = term_column(index->def, s.term);
-        s.name = s.column == NULL ? vsx_rowid_name(index->def) : s.column->source;
-        sqlite3_str_appendall(s.sql, " AND ");
-        append_term(&s);
-    }
-    sqlite3_str_appendall(s.sql, tail);
-    char *text = sqlite3_str_finish(s.sql);
-    if (head == NULL) {
-        sqlite3_free(text);
-        text = NULL;
+    int rc = SQLITE_NOMEM;
+    char *terms = vsx_filter_terms(f, index, 1);
+    *out = NULL;
+    if (head != NULL && terms != NULL) {
+        *out = vsx_prepare(index, &rc, sqlite3_mprintf("%s%s%s", head, terms, tail));
     }
     sqlite3_free(head);
-    *out = vsx_prepare(index, &rc, text);
-    for (int i = 0; rc == SQLITE_OK && i < f->n_terms; i++) {
-        const VsxTerm *t = &f->term[i];
-        for (int j = 0; rc == SQLITE_OK && takes_value(t) && j < t->n_values; j++) {
-            rc = sqlite3_bind_value(*out, ++at, t->value[j]);
-        }
-    }
+    sqlite3_free(terms);
+    rc = rc == SQLITE_OK ? vsx_filter_bind(f, *out, 1) : rc;
     if (rc != SQLITE_OK) {
         sqlite3_finalize(*out);
         *out = NULL;
@@ -406,67 +416,4 @@ int vsx_filter_rows(const VsxFilter *f, VsxVector *v, sqlite3_stmt **out) {
         sqlite3_mprintf("SELECT r.%s, r.%s FROM %s r WHERE r.%s IS NOT NULL",
                         vsx_rowid_name(i->def), column, i->rows, column),
         "", out);
-}
-
-/* ---- nodes ---------------------------------------------------------------------- */
-
-static void admit_node(VsAdmit *admit, uint64_t *words, uint32_t node) {
-    uint64_t bit = (uint64_t)1 << (node & 63);
-    if (node < admit->n_nodes && (words[node >> 6] & bit) == 0) {
-        words[node >> 6] |= bit;
-        admit->count++;
-    }
-}
-
-static int admit_by_rowid(const VsxFilter *f, VsxVector *v, VsAdmit *admit,
-                          uint64_t *words) {
-    size_t n = vsx_rowmap_count(f->rowids);
-    VsxRowmapEntry *rowids = vsx_rowmap_sorted(f->rowids);
-    int rc = rowids == NULL ? SQLITE_NOMEM : SQLITE_OK;
-    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
-        uint32_t node = VS_NIL;
-        rc = vsx_node_of(v, rowids[i].rowid, &node);
-        admit_node(admit, words, node);
-    }
-    sqlite3_free(rowids);
-    return rc;
-}
-
-static int admit_by_terms(const VsxFilter *f, VsxVector *v, VsAdmit *admit,
-                          uint64_t *words) {
-    sqlite3_stmt *stmt = NULL;
-    const VsxIndex *i = v->index;
-    const char *key = vsx_rowid_name(i->def);
-    int rc =
-        prepare_terms(f, v->index,
-                      sqlite3_mprintf("SELECT r.%s, m.node FROM %s r LEFT JOIN "
-                                      "\"%w\".\"%w_map%d\" m ON m.rowid = r.%s WHERE 1",
-                                      key, i->rows, i->schema, i->table, v->number, key),
-                      "", &stmt);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        sqlite3_int64 rowid = sqlite3_column_int64(stmt, 0);
-        uint32_t node = VS_NIL;
-        rc = vsx_filter_has(f, rowid) ? vsx_map_entry(v, rowid, stmt, 1, &node)
-                                      : SQLITE_OK;
-        admit_node(admit, words, node);
-    }
-    int final = sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? final : rc;
-}
-
-int vsx_filter_nodes(const VsxFilter *f, VsxVector *v, VsAdmit *admit) {
-    uint32_t n = v->graph->state.n_nodes;
-    uint64_t *words = sqlite3_malloc64(((size_t)n / 64 + 1) * sizeof *words);
-    if (words == NULL) {
-        return SQLITE_NOMEM;
-    }
-    memset(words, 0, ((size_t)n / 64 + 1) * sizeof *words);
-    *admit = (VsAdmit){words, n, 0};
-    int rc = f->n_terms == 0 ? admit_by_rowid(f, v, admit, words)
-                             : admit_by_terms(f, v, admit, words);
-    if (rc != SQLITE_OK) {
-        sqlite3_free(words);
-        admit->words = NULL;
-    }
-    return rc;
 }

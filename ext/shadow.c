@@ -457,6 +457,7 @@ int vsx_reset(sqlite3_stmt *stmt, int rc) {
 
 void vsx_stmts_free(VsxIndex *index) {
     for (int i = 0; i < index->def->n_vectors; i++) {
+        vsx_admit_forget(&index->vector[i]);
         for (int j = 0; j < VSX_SQL_PER_VECTOR; j++) {
             sqlite3_finalize(index->vector[i].stmt[j]);
             index->vector[i].stmt[j] = NULL;

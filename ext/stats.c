@@ -9,7 +9,7 @@
 
 #include "ext.h"
 
-enum { FIGURES = 24 };
+enum { FIGURES = 8 + 24 };
 
 typedef struct Figure {
     const char *name;
@@ -184,6 +184,12 @@ static int collect(StatsCursor *c) {
     add(c, "code_bytes_per_row", g->geo[VS_CODE].slot_size, NULL);
     add(c, "resident_pages", resident(g, &bytes), NULL);
     add(c, "resident_bytes", bytes, NULL);
+    const VsxFigures *last = &v->last_query;
+    add(c, "last_query_plan", 0, last->plan != NULL ? last->plan : "none");
+    add(c, "last_query_admitted", last->admitted, NULL);
+    add(c, "last_query_evaluations", (sqlite3_int64)last->evaluations, NULL);
+    add(c, "last_query_batches", (sqlite3_int64)last->batches, NULL);
+    add(c, "last_query_probes", (sqlite3_int64)last->probes, NULL);
     return SQLITE_OK;
 }
 

@@ -531,6 +531,28 @@ def test_distance_bounds_admit_exactly_the_rows_within(both, where, keep, m):
         assert len(both.sql(sql + " AND exact = 1", (Q,))) == len(want)
 
 
+@pytest.mark.parametrize(("where", "keep"), BOUNDS[:6])
+def test_k_counts_the_rows_within_the_bounds(both, where, keep):
+    want = [(i, d) for i, d in both.nearest("cat = 'a'") if keep(d, 7.5)]
+    for setting in ("", " AND exact = 1"):
+        sql = f"{KNN} AND {where.format(m=7.5)} AND cat = 'a' AND k = 5"
+        same(both.sql(sql + setting, (Q,)), want, 5)
+
+
+def test_paging_by_distance_and_k_visits_every_row(both):
+    seen: list[float] = []
+    last = -1.0
+    while True:
+        got = both.sql(
+            "SELECT distance FROM t WHERE e MATCH ? AND distance > ? AND k = 40", (Q, last)
+        )
+        if not got:
+            break
+        seen += [d for (d,) in got]
+        last = seen[-1]
+    assert sorted(set(seen)) == pytest.approx(sorted({d for _, d in both.nearest()}))
+
+
 # --- the plan in words ----------------------------------------------------------------------------
 
 

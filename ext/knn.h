@@ -1,0 +1,132 @@
+/*
+ * The search behind a cursor.
+ *
+ *     cursor.c    the arguments of the plan
+ *     knn.c       which search it is; exact scan, one-shot walk, distances of stored rows
+ *     nearest.c   the others: rows in order of distance from a stream of candidates
+ *     admit.c     which rows a filter admits, asked in the cheapest way that will do
+ */
+#ifndef VSX_KNN_H
+#define VSX_KNN_H
+
+#include "../csrc/stream.h"
+#include "ext.h"
+
+typedef struct VsxResult {
+    double distance;
+    sqlite3_int64 rowid;
+} VsxResult;
+
+typedef struct VsxResults {
+    VsxResult *at;
+    size_t n, cap;
+} VsxResults;
+
+typedef struct VsxBounds {
+    double low, high;
+    int above, below; /* strictly */
+} VsxBounds;
+
+/* ---- admit.c --------------------------------------------------------------------- */
+
+typedef enum VsxGate {
+    VSX_GATE_OPEN,  /* no filter */
+    VSX_GATE_SET,   /* rowid-in alone: the set is there */
+    VSX_GATE_PROBE, /* SQLite is asked about each candidate */
+    VSX_GATE_NODES  /* the filter was resolved to a bitmap of nodes */
+} VsxGate;
+
+/* A filter without its values: what SQLite was asked to prepare for it. */
+typedef struct VsxShape {
+    char *terms;
+    int searched;          /* a b-tree finds the rows */
+    sqlite3_stmt *probe;   /* (rowid ?1, values) -> the vector, if the row passes */
+    sqlite3_stmt *resolve; /* (values from ?2) -> rowid, node of every row that passes */
+} VsxShape;
+
+/* The nodes that a filter admits, and what must be as it was for that to be true. */
+typedef struct VsxNodes {
+    int refs;
+    VsAdmit admit;
+    unsigned char *key; /* terms and values; NULL: not to be reused */
+    size_t n_key;
+    uint64_t ver, stamp;
+    int changes;
+    unsigned data_version;
+} VsxNodes;
+
+typedef struct VsxAdmission {
+    VsxGate gate;
+    VsxShape *shape;
+    VsxNodes *nodes;
+    uint64_t probes;
+} VsxAdmission;
+
+/* ---- knn.c ----------------------------------------------------------------------- */
+
+/* One search, and what it has given. k < 0: a stream of all rows in order of distance. */
+typedef struct VsxKnn {
+    VsxVector *vector;
+    void *query; /* of the column's element type */
+    sqlite3_int64 k;
+    size_t ef;
+    size_t batch; /* how many rows the reader is expected to take next; 0: unknown */
+    int exact, nothing; /* nothing: a bound is NULL */
+    VsxFilter filter;
+    VsxBounds bounds;
+    VsxResult *result; /* the current batch, in order */
+    size_t n, at;
+    int complete; /* no batch can follow */
+
+    /* a stream (nearest.c) */
+    VsStream *stream;
+    VsxAdmission admission;
+    int rested, ended;
+    VsxResults held;  /* candidates with their distances, not given */
+    VsxResults late;  /* found when something farther was already given */
+    VsxResults taken; /* everything that was ever held, to begin anew */
+    VsxRowmap *skip;  /* those, after beginning anew */
+    VsxResult last;   /* the last one given */
+    int begun;
+    VsxFigures figures;
+} VsxKnn;
+
+/* Fills the first batch / the next. When `n` is 0 afterwards the search is over. */
+int vsx_knn_more(VsxKnn *knn);
+void vsx_knn_clear(VsxKnn *knn);
+
+void vsx_results_sort(VsxResult *r, size_t n);
+int vsx_within(const VsxBounds *b, double distance);
+/* Distance to the vector that a statement gave. */
+int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out);
+/* 1 if the table was changed since the stream began. */
+int vsx_knn_moved(const VsxKnn *knn);
+/* Distance to the stored vector of a row. *gone: there is none. */
+int vsx_stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone);
+/* The same of a hit, whose order may tell it. */
+int vsx_hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
+                     double *out, int *gone);
+/* 1 for an order that left float32: the index cannot say how far the row is. */
+int vsx_leaves_float32(float order);
+/* Every admitted row within the bounds by its stored vector, in order, into `out`. */
+int vsx_scan_rows(VsxKnn *knn, VsxResults *out);
+int vsx_results_add(VsxResults *list, VsxResult r);
+
+/* ---- nearest.c ------------------------------------------------------------------- */
+
+int vsx_nearest_more(VsxKnn *knn);
+
+/* ---- admit.c --------------------------------------------------------------------- */
+
+/* Chooses the gate. `enough`: so many admitted rows are too few to be worth a walk. */
+int vsx_admit_open(VsxKnn *knn, size_t enough);
+void vsx_admit_close(VsxKnn *knn);
+/* Resolves the filter to nodes of the graph as it is now. */
+int vsx_admit_resolve(VsxKnn *knn);
+/* Whether a row passes; *known: its distance was found on the way. */
+int vsx_admit_row(VsxKnn *knn, uint32_t node, sqlite3_int64 rowid, int *passes,
+                  int *known, double *distance);
+/* Probes after which resolving costs no more than going on. */
+uint64_t vsx_admit_patience(const VsxKnn *knn);
+
+#endif
