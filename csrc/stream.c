@@ -12,6 +12,7 @@ struct VsStream {
     VsGraph view;   /* what is read: a copy of *graph, or of what it was (pinned) */
     int pinned, lost;
     int still; /* no more expansions: everything is seen */
+    int begun; /* the first batch was asked for */
     VsScratch *scratch;
     VsQuery query;
     size_t ef;
@@ -297,8 +298,11 @@ static VsStatus give(VsStream *s, size_t want, VsHit *hits, size_t *n) {
 VsStatus vs_stream_next(VsStream *s, size_t want, VsHit *hits, size_t *n) {
     VsStatus st = look(s);
     *n = 0;
+    /* what comes later is harder to find than what comes first: look ef further */
+    size_t size = s->begun ? s->ef + want : s->ef > want ? s->ef : want;
+    s->begun = 1;
     while (st == VS_OK && *n < want) {
-        st = widen(s, s->ef > want ? s->ef : want);
+        st = widen(s, size);
         if (st == VS_OK) {
             st = expand(s);
         }
