@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "model.h"
 #include "snapshot.h"
 #include "walk.h"
 
@@ -63,6 +64,12 @@ void vs_streams_forget(VsGraph *g) {
     g->streams = NULL;
 }
 
+void vs_streams_lose(VsGraph *g, const VsModel *model) {
+    for (VsStream *s = g->streams; s != NULL; s = s->next) {
+        s->lost |= model != NULL && s->query.model == model;
+    }
+}
+
 int vs_stream_moved(const VsStream *s) {
     return s->pinned || s->lost;
 }
@@ -85,6 +92,9 @@ VsStatus vs_stream_open(VsGraph *g, const void *v, size_t ef, VsStream **out) {
     g->streams = s;
     VsStatus st =
         vs_scratch_new(&g->alloc, g->codec->query_size(&g->params.code), &s->scratch);
+    if (st == VS_OK) {
+        st = vs_model_ready(g); /* not in the view, which keeps nothing */
+    }
     if (st == VS_OK) {
         st = look(s);
     }
@@ -275,23 +285,62 @@ static VsStatus expand(VsStream *s) {
     return VS_OK;
 }
 
-/* Moves up to `want` of the window to hits, leaving out what is not live. */
-static VsStatus give(VsStream *s, size_t want, VsHit *hits, size_t *n) {
-    size_t taken = 0;
+/* The live ones among the first n of the window, by all that their codes know, nearest
+ * first: hits whose `node` is the place in the window. The dead leave it. */
+static VsStatus refine(VsStream *s, size_t n, VsHit *out, size_t *n_out) {
+    VsPool *w = &s->window;
     VsStatus st = VS_OK;
-    while (st == VS_OK && *n < want && taken < s->window.n) {
-        VsHit hit = s->window.at[taken];
+    int same = s->query.full == s->query.score;
+    *n_out = 0;
+    for (size_t i = 0; st == VS_OK && i < n; i++) {
+        const unsigned char *code = NULL;
+        VsHit hit = {w->at[i].order, (uint32_t)i};
+        uint32_t node = w->at[i].node & ~VS_CHECKED;
         int live = 0;
-        hit.node &= ~VS_CHECKED;
-        st = vs_is_live(&s->view, hit.node, &live);
-        if (st == VS_OK) {
-            taken++;
-            hits[*n] = hit;
-            *n += (size_t)live;
+        st = vs_is_live(&s->view, node, &live);
+        if (st == VS_OK && live && !same) {
+            st = vs_slot(&s->view, VS_CODE, node, &code);
+        }
+        if (st == VS_OK && code != NULL) {
+            s->query.full(&s->query, &code, 1, &hit.order);
+        }
+        if (st == VS_OK && live) {
+            out[(*n_out)++] = hit;
+        } else if (st == VS_OK) {
+            w->at[i].node = VS_NIL;
         }
     }
-    s->window.n -= taken;
-    memmove(s->window.at, s->window.at + taken, s->window.n * sizeof *s->window.at);
+    if (st == VS_OK && !same) {
+        vs_hits_sort(out, *n_out);
+    }
+    return st;
+}
+
+/* Moves up to `want` from the window to hits. Where walking uses less than the codes know,
+ * they are the best of somewhat more. */
+static VsStatus give(VsStream *s, size_t want, VsHit *hits, size_t *n) {
+    enum { MORE = 24 };
+    VsPool *w = &s->window;
+    VsScratch *scratch = s->scratch;
+    size_t missing = want - *n, found = 0, kept = 0,
+           look_at = missing + (s->query.full == s->query.score ? 0 : MORE);
+    look_at = look_at < w->n ? look_at : w->n;
+    VsStatus st = vs_grow(&s->view.alloc, (void **)&scratch->pool, &scratch->cap_pool,
+                          look_at, sizeof *scratch->pool);
+    if (st == VS_OK) {
+        st = refine(s, look_at, scratch->pool, &found);
+    }
+    for (size_t i = 0; st == VS_OK && i < found && i < missing; i++) {
+        VsHit *at = &w->at[scratch->pool[i].node];
+        hits[(*n)++] = (VsHit){scratch->pool[i].order, at->node & ~VS_CHECKED};
+        at->node = VS_NIL;
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->at[i].node != VS_NIL) {
+            w->at[kept++] = w->at[i];
+        }
+    }
+    w->n = kept;
     return st;
 }
 

@@ -52,6 +52,10 @@ int vs_stream_moved(const VsStream *s);
  * cannot, for want of memory, will report VS_MOVED. */
 void vs_streams_pin(VsGraph *g);
 
+/* Called before a model of the graph is freed: streams that compare by it report
+ * VS_MOVED. */
+void vs_streams_lose(VsGraph *g, const VsModel *model);
+
 /* Called when a graph is closed. */
 void vs_streams_forget(VsGraph *g);
 

@@ -427,7 +427,8 @@ static void match_function(sqlite3_context *ctx, int argc, sqlite3_value **argv)
     if (argc == 2 && sqlite3_value_subtype(argv[1]) == MATCHED) {
         sqlite3_result_int(ctx, 1);
     } else {
-        sqlite3_result_error(ctx, "unable to use function MATCH in the requested context", -1);
+        sqlite3_result_error(ctx, "unable to use function MATCH in the requested context",
+                             -1);
     }
 }
 

@@ -18,6 +18,7 @@
  * strict order (algorithm: Lucene's PR 656, "visited more than the filter admits"). So
  * never more than twice the scan, and never fewer rows than pass.
  */
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,9 +31,12 @@
 #define FEW_ROWS 1000
 #define UNHINTED_BATCH 16
 #define LARGEST_BATCH 256
+#define LEAST_MARGIN 8
 
-static size_t margin_of(const VsxKnn *knn) {
-    return knn->vector->graph->params.code.codec == VS_CODEC_NONE ? 8 : 32;
+/* As many as a codec wants to be looked at beyond a batch. */
+static size_t margin_of(const VsxKnn *knn, size_t batch) {
+    size_t more = knn->vector->graph->codec->candidates(batch) - batch;
+    return more < LEAST_MARGIN ? LEAST_MARGIN : more;
 }
 
 static int add_taken(VsxKnn *knn, VsxResult r) {
@@ -308,11 +312,9 @@ static void note(VsxKnn *knn) {
 
 /* k, or everything within a bound, at once. */
 static int more_at_once(VsxKnn *knn) {
-    size_t margin = margin_of(knn);
-    size_t need = knn->k < 0 || (sqlite3_uint64)knn->k > SIZE_MAX - margin
-                      ? SIZE_MAX
-                      : (size_t)knn->k + margin;
-    int rc = gather(knn, need);
+    int everything = knn->k < 0 || (sqlite3_uint64)knn->k > INT_MAX;
+    size_t k = everything ? 0 : (size_t)knn->k;
+    int rc = gather(knn, everything ? SIZE_MAX : k + margin_of(knn, k));
     knn->complete = 1;
     rc = rc == SQLITE_OK ? give(knn, knn->held.n) : rc;
     if (knn->k >= 0 && knn->n > (sqlite3_uint64)knn->k) {
@@ -322,9 +324,9 @@ static int more_at_once(VsxKnn *knn) {
 }
 
 static int more_of_stream(VsxKnn *knn) {
-    size_t margin = margin_of(knn);
     int rc = SQLITE_OK;
     knn->batch = knn->batch > 0 ? knn->batch : UNHINTED_BATCH;
+    size_t margin = margin_of(knn, UNHINTED_BATCH);
     while (rc == SQLITE_OK && knn->n == 0 && !knn->complete) {
         rc = gather(knn, knn->batch + margin);
         knn->complete = knn->ended;
