@@ -81,3 +81,42 @@ def test_what_is_no_vector_is_refused_with_the_reason(value, message):
 def test_result_binds_in_every_driver(db):
     (back,) = db.execute("SELECT ?", (vecsql.f32([1, -2.5, 3]),)).fetchone()
     assert bytes(back) == EXPECTED
+
+
+# ---- the other element types -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "convert", "value", "text"),
+    [
+        ("float16[2]", vecsql.f16, [0.5, -2], "[0.5,-2]"),
+        ("float16[2]", vecsql.f16, np.array([0.5, -2], "<f2"), "[0.5,-2]"),
+        ("int8[3]", vecsql.int8, [1, -128, 127], "[1,-128,127]"),
+        ("int8[3]", vecsql.int8, np.array([1, -128, 127], np.int64), "[1,-128,127]"),
+        ("bit[8]", vecsql.bit, [1, 0, 0, 0, 0, 0, 1, 1], "[1,0,0,0,0,0,1,1]"),
+        ("bit[8]", vecsql.bit, np.arange(8) > 5, "[0,0,0,0,0,0,1,1]"),
+    ],
+)
+def test_what_a_converter_gives_is_a_vector_of_the_column(column, convert, value, text):
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e {column})")
+    db.execute("INSERT INTO t(e) VALUES (?)", (convert(value),))
+    assert db.execute("SELECT vec_to_json(e) FROM t").fetchall() == [(text,)]
+
+
+@pytest.mark.parametrize(
+    ("convert", "value", "message"),
+    [
+        (vecsql.f16, [1, 70000], "element 1 does not fit in float16: 70000"),
+        (vecsql.f16, [1, float("nan")], "element 1 is not a finite number"),
+        (vecsql.int8, [1, 128], "element 1 is no whole number from -128 to 127: 128"),
+        (vecsql.int8, [0.5], "element 0 is no whole number"),
+        (vecsql.int8, [-129], "element 0 is no whole number"),
+        (vecsql.bit, [1] * 7, "a multiple of 8 elements, got 7"),
+        (vecsql.bit, [0, 1, 2, 0, 0, 0, 0, 0], "element 2 is neither 0 nor 1: 2"),
+        (vecsql.bit, [[True] * 8], "expected one vector, got shape"),
+    ],
+)
+def test_what_an_element_type_cannot_hold_is_refused(convert, value, message):
+    with pytest.raises(vecsql.ConversionError, match=message):
+        convert(value)

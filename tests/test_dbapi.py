@@ -329,7 +329,7 @@ def test_bytes_of_int8_and_bit_vectors_stay_bytes(db):
         (np.zeros((2, 3)), "a batch, convert each row"),
         ([1.0, float("nan")], "element 1 is not a finite number"),
         (["a"], "expected real numbers"),
-        (np.array([True]), "packbits"),
+        (np.array([True]), r"vecsql\.bit"),
         (np.datetime64("2026-01-01"), r"bind \.item\(\)"),
     ],
 )

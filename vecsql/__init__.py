@@ -16,7 +16,7 @@ from vecsql._catalog import IndexInfo, indexes
 from vecsql._chunk import Chunk, chunk
 from vecsql._collections import Collection, read_beir, read_qrels, read_run, write_run
 from vecsql._context import Citation, Context, context
-from vecsql._convert import f32
+from vecsql._convert import bit, f16, f32, int8
 from vecsql._dbapi import (
     Binary,
     Date,
@@ -110,6 +110,7 @@ __all__ = [
     "add_full_text",
     "add_metadata_index",
     "apilevel",
+    "bit",
     "bulk_insert",
     "chunk",
     "compare",
@@ -121,12 +122,14 @@ __all__ = [
     "drift",
     "drop_index",
     "evaluate",
+    "f16",
     "f32",
     "forget",
     "fts_query",
     "indexes",
     "ingest",
     "insert",
+    "int8",
     "load",
     "loadable_path",
     "paramstyle",

@@ -51,7 +51,7 @@ def bound(value: Any, adapters: Mapping[Any, Any] | None = None, protocol: Any =
             if dtype == numpy.int8 or dtype == numpy.uint8:
                 return value.tobytes()
             if dtype == numpy.bool_:
-                raise ConversionError("a bool array: numpy.packbits(x) makes a bit vector of it")
+                raise ConversionError("a bool array: vecsql.bit(x) makes a bit vector of it")
         return f32(value)
     return value
 

@@ -1,4 +1,4 @@
-"""Vectors from Python values, as the float32 blob that SQLite stores."""
+"""Vectors from Python values, as the blobs that SQLite stores: one function per element type."""
 
 from __future__ import annotations
 
@@ -27,6 +27,67 @@ def f32(x: Any) -> bytes:
     '0000803f0000003f'
     """
     return as_float32(x).astype("<f4", copy=False).tobytes()
+
+
+def f16(x: Any) -> bytes:
+    """Returns one vector as little-endian float16 bytes, for a ``float16[n]`` column.
+
+    Takes what `f32` takes (bytes are float32 values) and rounds to the nearest float16. Raises
+    `ConversionError` for what `f32` refuses and for values beyond 65504.
+
+    >>> f16([1, 0.5]).hex()
+    '003c0038'
+    """
+    import numpy as np
+
+    wide = as_float32(x)
+    with np.errstate(over="ignore"):
+        out = wide.astype("<f2")
+    _refuse_first(~np.isfinite(out), wide, "does not fit in float16")
+    return out.tobytes()
+
+
+def int8(x: Any) -> bytes:
+    """Returns one vector as int8 bytes, for an ``int8[n]`` column and for ``vec_int8()``.
+
+    Takes what `f32` takes. Raises `ConversionError` unless every element is a whole number from
+    -128 to 127.
+
+    >>> int8([1, -2]).hex()
+    '01fe'
+    """
+    import numpy as np
+
+    wide = as_float32(x)
+    bad = (wide < -128) | (wide > 127) | (wide != np.trunc(wide))
+    _refuse_first(bad, wide, "is no whole number from -128 to 127")
+    return wide.astype("i1").tobytes()
+
+
+def bit(x: Any) -> bytes:
+    """Returns one vector of truth values as packed bits, for a ``bit[n]`` column and ``vec_bit()``.
+
+    ``x`` is a one-dimensional array or list of bools, or of zeros and ones; its length is a
+    multiple of 8. The first element is the lowest bit of the first byte, as ``vec_to_json`` and
+    ``vec_quantize_binary`` have it (numpy.packbits has it the other way round by default).
+
+    >>> bit([True, False, False, False, False, False, False, False]).hex()
+    '01'
+    """
+    import numpy as np
+
+    array = np.asarray(x)
+    wide = as_float32(array.astype(np.uint8) if array.dtype == np.bool_ else x)
+    _refuse_first((wide != 0) & (wide != 1), wide, "is neither 0 nor 1")
+    if wide.size % 8:
+        raise ConversionError(f"a bit vector has a multiple of 8 elements, got {wide.size}")
+    return np.packbits(wide.astype(np.uint8), bitorder="little").tobytes()
+
+
+def _refuse_first(bad: NDArray[np.bool_], values: NDArray[np.float32], what: str) -> None:
+    if bad.any():
+        i = int(bad.argmax())
+        raise ConversionError(f"element {i} {what}: {values[i]}")
 
 
 def as_float32(x: Any) -> NDArray[np.float32]:
