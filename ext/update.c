@@ -211,7 +211,11 @@ static int check_text_key(Change *c, sqlite3_value *rowid) {
                         vsx_type_name(sqlite3_value_type(key)));
     }
     int rc = find_key(index, key, &found, &other);
-    if (rc != SQLITE_OK || !found || (c->has_old && other == c->old_rowid)) {
+    int same = found && c->has_old && other == c->old_rowid;
+    if (rc == SQLITE_OK && index->def->vec0 && c->has_old && !same) {
+        return vsx_vec0_fixed_key(c->t);
+    }
+    if (rc != SQLITE_OK || !found || same) {
         return rc;
     }
     if (sqlite3_vtab_on_conflict(index->global->db) != SQLITE_REPLACE) {

@@ -62,6 +62,8 @@ int vsx_vec0_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
 int vsx_vec0_check_row(VsxTable *t, sqlite3_value **value, int insert);
 /* Another row has the key already. */
 int vsx_vec0_conflict(VsxTable *t);
+/* An UPDATE changes a TEXT key. */
+int vsx_vec0_fixed_key(VsxTable *t);
 
 /* ---- vec0_value.c --------------------------------------------------------------- */
 

@@ -154,3 +154,8 @@ int vsx_vec0_conflict(VsxTable *t) {
     return vsx_fail(t, plain ? SQLITE_ERROR : SQLITE_CONSTRAINT,
                     "UNIQUE constraint failed on %s primary key", t->index->table);
 }
+
+int vsx_vec0_fixed_key(VsxTable *t) {
+    return vsx_fail(t, SQLITE_ERROR,
+                    "UPDATEs on vec0 primary key values are not allowed.");
+}

@@ -270,3 +270,13 @@ def test_difference_texts_of_twelve_bytes_can_be_compared(pair):
     a, b = pair.differ("SELECT rowid FROM twelve WHERE e MATCH '[1, 2]' AND k = 5 AND l > 'a'")
     assert a.rows == ((1,),)
     assert "Could not filter metadata fields" in b.error
+
+
+def test_difference_a_long_text_is_less_than_what_goes_on_from_it(pair):
+    pair.same("CREATE VIRTUAL TABLE long USING vec0(e float[2], l text)")
+    pair.same("INSERT INTO long(e, l) VALUES ('[1, 2]', 'the beginning of another text')")
+    a, b = pair.differ(
+        "SELECT rowid FROM long WHERE e MATCH '[1, 2]' AND k = 5 "
+        "AND l < 'the beginning of another text, and its end'"
+    )
+    assert (a.rows, b.rows) == (((1,),), ())

@@ -209,6 +209,76 @@ def test_transactions_and_savepoints(pair):
         pair.same("SELECT id, distance FROM i WHERE e MATCH '[0.4, 0.6]' AND k = 5")
 
 
+# --- TEXT keys -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def texts(pair):
+    pair.same(
+        "CREATE VIRTUAL TABLE t USING vec0(e float[2], m integer, id text primary key, +x blob)"
+    )
+    for n, key in enumerate(["a", "B", "b", "", "é", "10", "a long key of more than twelve bytes"]):
+        pair.same("INSERT INTO t(id, e, m) VALUES (?, ?, ?)", (key, f"[{n}, {n}]", n))
+    return pair
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO t(id, e, m) VALUES ('a', '[1, 1]', 1)",
+        "INSERT INTO t(id, e, m) VALUES (5, '[1, 1]', 1)",
+        "INSERT INTO t(id, e, m) VALUES (NULL, '[1, 1]', 1)",
+        "INSERT INTO t(id, e, m) VALUES (x'61', '[1, 1]', 1)",
+        "INSERT INTO t(e, m) VALUES ('[1, 1]', 1)",
+        "UPDATE t SET id = 'z' WHERE id = 'a'",
+        "UPDATE t SET id = 'b' WHERE id = 'a'",
+        "UPDATE t SET e = '[1]' WHERE id = 'a'",
+    ],
+)
+def test_text_keys_are_refused_in_the_same_words(texts, sql):
+    texts.fails(sql)
+    texts.same("SELECT * FROM t")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO t(id, e, m) VALUES ('new', '[1, 1]', 1)",
+        "INSERT INTO t(id, e, m) VALUES ('A', '[1, 1]', 1)",
+        "UPDATE t SET e = '[0.5, 0.5]', m = 9 WHERE id = 'a'",
+        "UPDATE t SET m = m + 1",
+        "UPDATE t SET id = id, m = 3",
+        "UPDATE t SET m = 1 WHERE id = 'nobody'",
+        "DELETE FROM t WHERE id = 'b'",
+        "DELETE FROM t WHERE id = 'nobody'",
+        "DELETE FROM t WHERE m > 2",
+        "DELETE FROM t",
+    ],
+)
+def test_changes_by_text_keys_have_the_same_outcome(texts, sql):
+    texts.same(sql)
+    for query in (
+        "SELECT * FROM t",
+        "SELECT id, m FROM t WHERE id = 'a'",
+        "SELECT id FROM t WHERE id = 'nobody'",
+        "SELECT id FROM t WHERE id IN ('a', 'b', 'nobody')",
+        "SELECT id FROM t WHERE id > 'a'",
+        "SELECT id, distance FROM t WHERE e MATCH '[2.2, 2.1]' AND k = 3",
+        "SELECT * FROM t WHERE e MATCH '[2.2, 2.1]' AND k = 3 AND m > 2",
+        "SELECT id FROM t ORDER BY id",
+        "SELECT count(*) FROM t",
+    ):
+        texts.same(query)
+
+
+def test_difference_a_missing_text_key_is_no_obstacle(texts):
+    a, b = texts.differ(
+        "SELECT id FROM t WHERE e MATCH '[0, 0]' AND k = 3 AND id IN ('a', 'é', 'nobody')"
+    )
+    assert a.rows == (("a",), ("é",))
+    assert b.rows == ()
+
+
 # --- differences ---------------------------------------------------------------------------------
 
 

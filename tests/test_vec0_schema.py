@@ -175,3 +175,17 @@ def test_a_table_goes_on_after_reopening_renaming_and_vacuum(tmp_path):
         (5, "a"),
     ]
     db.close()
+
+
+def test_difference_a_bit_vector_has_whole_bytes(pair):
+    a, b = pair.differ("CREATE VIRTUAL TABLE t USING vec0(e bit[7])")
+    assert "expected bit[n] with n a multiple of 8, not 7" in a.error
+    assert not b.error
+
+
+def test_difference_float16_has_two_bytes_an_element(pair):
+    pair.same("CREATE VIRTUAL TABLE t USING vec0(e float16[2])")
+    pair.same("INSERT INTO t(e) VALUES ('[1, 2]'), (vec_f32('[3, 4]'))")
+    a, b = pair.differ("SELECT length(e) FROM t")
+    assert (a.rows, b.rows) == (((4,), (4,)), ((8,), (8,)))
+    pair.same("SELECT rowid, distance, vec_to_json(e) FROM t WHERE e MATCH '[1, 1]' AND k = 2")

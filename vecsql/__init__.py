@@ -61,6 +61,7 @@ from vecsql._registry import register_embedder
 from vecsql._rows import delete, insert, update, upsert
 from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
 from vecsql._search import Hit, search
+from vecsql._sqlite_vec import import_sqlite_vec
 from vecsql._sync import sync
 
 __version__ = "0.1.0"
@@ -126,6 +127,7 @@ __all__ = [
     "f32",
     "forget",
     "fts_query",
+    "import_sqlite_vec",
     "indexes",
     "ingest",
     "insert",

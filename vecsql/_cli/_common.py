@@ -103,7 +103,7 @@ def opened(path: str, *, new: bool = False) -> Iterator[apsw.Connection]:
 
     with reported():
         missing = new and not Path(path).exists()
-        conn = connect(path, driver="apsw")
+        conn = connect(path, driver="apsw", vec0=True)  # tables of either module
         try:
             conn.set_busy_timeout(10_000)
             if missing:

@@ -77,6 +77,10 @@ def demo(path: str, limit: int | None) -> None:
     help="Records in a transaction.",
 )
 @click.option("--again", is_flag=True, help="Import a file that was imported before, as new rows.")
+@click.option(
+    "--from", "original", metavar="NAME", help="The table in a sqlite-vec database, if not TABLE."
+)
+@click.option("--vec0", is_flag=True, help="From sqlite-vec: make TABLE a vec0 table, as it was.")
 def import_(
     db: str,
     table: str,
@@ -92,13 +96,22 @@ def import_(
     options: str,
     batch: int,
     again: bool,
+    original: str | None,
+    vec0: bool,
 ) -> None:
     """Import FILE (- is standard input) into TABLE of DB, making both if they are missing.
 
     Texts are embedded by the bundled model, or by that of TABLE's index. What is imported is
     committed batch by batch; after an interruption the same command goes on where it stopped, and
     no record comes twice. With an id column, rows that are there are updated instead.
+
+    FILE may be a database whose table TABLE was made by sqlite-vec: all of its columns come along.
     """
+    if _is_database(file):
+        _import_sqlite_vec(db, table, file, original or table, vec0, options, batch)
+        return
+    if original is not None or vec0:
+        raise click.UsageError(f"--from and --vec0 are for databases of sqlite-vec, not for {file}")
     from vecsql._import import import_records
     from vecsql._read import open_source
     from vecsql._render import meter
@@ -150,6 +163,58 @@ def import_(
     click.echo(
         f"{table}: {done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged"
         f"{resumed}; {seconds:.1f} s, {done.records / seconds:,.0f} records/s, {size:,} bytes"
+    )
+
+
+def _is_database(file: str) -> bool:
+    if file == "-" or not Path(file).is_file():
+        return False
+    with Path(file).open("rb") as f:
+        return f.read(16) == b"SQLite format 3\0"
+
+
+def _import_sqlite_vec(
+    db: str, table: str, file: str, source: str, vec0: bool, options: str, batch: int
+) -> None:
+    import apsw
+
+    from vecsql._render import meter
+    from vecsql._sqlite_vec import Reader, import_sqlite_vec
+
+    started = time.perf_counter()
+    seen = 0
+    with opened(db, new=True) as conn:
+        here = Path(db).samefile(file)
+        other = conn if here else apsw.Connection(file, flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            with meter(f"Importing into {table}", len(Reader(other, source))) as update:
+
+                def progress(done: int, total: int) -> None:
+                    nonlocal seen
+                    update(done - seen, done)
+                    seen = done
+
+                rows = import_sqlite_vec(
+                    conn,
+                    source,
+                    source=None if here else other,
+                    into=table,
+                    module="vec0" if vec0 else "vecsql",
+                    options=options,
+                    batch=batch,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            raise interrupted(
+                f"interrupted: {seen:,} records are in {table}; the same command goes on"
+            ) from None
+        finally:
+            if not here:
+                other.close()
+    seconds = max(time.perf_counter() - started, 1e-9)
+    click.echo(
+        f"{table}: {rows:,} rows of {source} in {file}, each compared with what was written; "
+        f"{seconds:.1f} s, {Path(db).stat().st_size:,} bytes"
     )
 
 
