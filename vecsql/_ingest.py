@@ -10,7 +10,6 @@ stopped. Of a document that changed, chunks whose text is the same keep their ro
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import defaultdict
@@ -224,6 +223,8 @@ class _Run:
         return new, kept
 
     def _hash(self, d: _Document) -> str:
+        import hashlib
+
         parts = (self._settings, d.meta or "", d.text)
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,0 +1,59 @@
+"""Risk: docs/python.md shows what does not run, shows another result, or leaves a name out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import vecsql
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "python.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+SHOWN = re.compile(r"^(.*?)\s+# -> (.*)$")
+
+
+def statements(block: str) -> list[tuple[str, str | None]]:
+    """The statements of a block, each with the result that its comment shows."""
+    found: list[tuple[str, str | None]] = []
+    pending: list[str] = []
+    for line in block.splitlines():
+        shown = SHOWN.match(line)
+        pending.append(shown[1] if shown else line)
+        if shown:
+            # the expression began at the last line that is not indented
+            start = max(i for i, text in enumerate(pending) if text and not text[0].isspace())
+            found += [("\n".join(pending[:start]), None), ("\n".join(pending[start:]), shown[2])]
+            pending = []
+    return [*found, ("\n".join(pending), None)]
+
+
+def test_every_block_runs_and_gives_what_it_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "example"}
+    checked = 0
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        for code, expected in statements(block):
+            if expected is None:
+                exec(code, names)
+            else:
+                assert repr(eval(code, names)) == expected, code
+                checked += 1
+    assert checked > 30
+    printed = capsys.readouterr().out
+    for line in re.findall(r"print\(.*#\s+(.*)$", TEXT, re.MULTILINE):
+        assert line in printed
+
+
+def test_every_public_name_is_on_the_page():
+    words = set(re.findall(r"\w+", TEXT))
+    assert [name for name in vecsql.__all__ if name not in words] == []
+
+
+def test_every_link_of_the_page_leads_somewhere():
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    }
+    targets = re.findall(r"\]\(#([^)]*)\)", TEXT)
+    assert targets
+    assert set(targets) <= anchors
