@@ -119,6 +119,9 @@ static void work(void *ctx, unsigned worker) {
         for (size_t i = from; st == VS_OK && i < t->n_items && i < from + CHUNK; i++) {
             st = t->item(t->ctx, g, worker, i);
         }
+        if (st == VS_OK && worker == 0 && t->attend != NULL) {
+            st = t->attend(t->ctx);
+        }
         if (st == VS_OK && worker == 0 && vs_interrupted(g)) {
             st = VS_INTERRUPT;
         }

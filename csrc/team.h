@@ -23,6 +23,9 @@ typedef struct VsTeam {
     VsShared next, stop;
     VsStatus status[VS_MAX_THREADS];
     VsItem item;
+    /* Work for the caller's thread alone, done between two items of its own; may be NULL.
+     * It is called with ctx, and not again at the end. */
+    VsStatus (*attend)(void *ctx);
     void *ctx;
     size_t n_items;
 } VsTeam;

@@ -15,6 +15,7 @@ SQLITE_EXTENSION_INIT1
 
 #include "ext.h"
 #include "functions.h"
+#include "search_many.h"
 #include "vec0.h"
 
 #if defined(_WIN32)
@@ -363,6 +364,8 @@ static int register_all(sqlite3 *db, Dialect dialect) {
     int rc = vsx_register_functions(db, dialect == VEC0 ? VSX_VEC0 : VSX_NATIVE);
     rc = rc == SQLITE_OK ? register_module(global, "vecsql", VECSQL) : rc;
     rc = rc == SQLITE_OK ? vsx_register_stats(global) : rc;
+    rc = rc == SQLITE_OK ? vsx_register_search(global) : rc;
+    rc = rc == SQLITE_OK ? vsx_register_recall(global) : rc;
     if (dialect == VEC0) {
         rc = rc == SQLITE_OK ? vsx_vec0_functions(db) : rc;
         rc = rc == SQLITE_OK ? register_module(global, "vec0", VEC0) : rc;
