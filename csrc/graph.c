@@ -22,7 +22,9 @@ uint64_t vs_hash64(uint64_t seed, const void *data, size_t n) {
         h = vs_mix64(h ^ word);
     }
     word = 0;
-    memcpy(&word, p, n);
+    if (n > 0) {
+        memcpy(&word, p, n);
+    }
     return vs_mix64(h ^ word);
 }
 
