@@ -273,16 +273,15 @@ def grid(engine: Filtered, measure: Measure) -> list[dict[str, Any]]:
                     continue
                 cell = {"engine": engine.name, "form": form, "nearness": nearness, "share": share}
                 try:
-                    cell |= measure(
-                        engine.db, engine.statement(form, predicate, measure.k), passing
-                    )
-                    sql = engine.exact(form, predicate, measure.k)
-                    if sql is not None:
-                        cell["exact_ms"] = measure(engine.db, sql, passing)["ms"]
+                    sql = engine.statement(form, predicate, measure.k)
+                    cell |= measure(engine.db, sql, passing)
+                    if engine.name == "vecsql":
+                        cell["plan"] = last_query(engine.db)
+                    scan = engine.exact(form, predicate, measure.k)
+                    if scan is not None:
+                        cell["exact_ms"] = measure(engine.db, scan, passing)["ms"]
                 except Exception as e:
                     cell["error"] = str(e)
-                if engine.name == "vecsql":
-                    cell["plan"] = last_query(engine.db)
                 out.append(cell)
     return out
 

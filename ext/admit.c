@@ -7,7 +7,8 @@
  * order:
  *
  *   a set of rowids that is small is resolved, row by row; a large one is asked as it is;
- *   a filter that a b-tree serves is resolved if that ends within `enough` rows;
+ *   a filter that a b-tree serves is resolved if it admits at most `enough` rows, which
+ *   are counted first (a tenth of the price where the b-tree alone tells it);
  *   otherwise each candidate is probed: "does row 17 pass?", which gives its vector too;
  *   when so many probes did not suffice the filter is resolved after all.
  *
@@ -37,6 +38,7 @@ uint64_t vsx_admit_patience(const VsxKnn *knn) {
 static void shape_free(VsxShape *s) {
     if (s != NULL) {
         sqlite3_finalize(s->probe);
+        sqlite3_finalize(s->count);
         sqlite3_finalize(s->resolve);
         sqlite3_free(s->terms);
         sqlite3_free(s);
@@ -75,6 +77,12 @@ static int shape_new(VsxVector *v, char *terms, VsxShape **out) {
                                                column, i->rows, key, terms));
     }
     if (rc == SQLITE_OK) {
+        s->count = vsx_prepare(v->index, &rc,
+                               sqlite3_mprintf("SELECT count(*) FROM (SELECT 1 FROM %s r "
+                                               "WHERE 1%sLIMIT ?1)",
+                                               i->rows, terms));
+    }
+    if (rc == SQLITE_OK) {
         s->resolve = vsx_prepare(
             v->index, &rc,
             sqlite3_mprintf("SELECT r.%s, m.node FROM %s r LEFT JOIN "
@@ -104,6 +112,7 @@ static int take_shape(VsxKnn *knn) {
     }
     VsxShape *s = knn->admission.shape;
     rc = rc == SQLITE_OK ? vsx_filter_bind(&knn->filter, s->probe, 2) : rc;
+    rc = rc == SQLITE_OK ? vsx_filter_bind(&knn->filter, s->count, 2) : rc;
     return rc == SQLITE_OK ? vsx_filter_bind(&knn->filter, s->resolve, 2) : rc;
 }
 
@@ -112,6 +121,7 @@ static void give_back(VsxVector *v, VsxShape *s) {
         sqlite3_reset(s->probe);
         sqlite3_reset(s->resolve);
         sqlite3_clear_bindings(s->probe);
+        sqlite3_clear_bindings(s->count);
         sqlite3_clear_bindings(s->resolve);
         shape_free(v->shape);
         v->shape = s;
@@ -164,11 +174,10 @@ static int resolve_rowids(VsxKnn *knn, VsxNodes *nodes) {
     return rc;
 }
 
-/* At most `most` rows: *whole says whether that was all. */
-static int resolve_terms(VsxKnn *knn, VsxNodes *nodes, size_t most, int *whole) {
+static int resolve_terms(VsxKnn *knn, VsxNodes *nodes) {
     sqlite3_stmt *stmt = knn->admission.shape->resolve;
-    int rc = SQLITE_ROW;
-    for (size_t n = 0; n <= most && (rc = sqlite3_step(stmt)) == SQLITE_ROW; n++) {
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         sqlite3_int64 rowid = sqlite3_column_int64(stmt, 0);
         uint32_t node = VS_NIL;
         if (vsx_filter_has(&knn->filter, rowid)) {
@@ -179,7 +188,15 @@ static int resolve_terms(VsxKnn *knn, VsxNodes *nodes, size_t most, int *whole) 
             admit_node(nodes, node);
         }
     }
-    *whole = rc == SQLITE_DONE;
+    return vsx_reset(stmt, rc);
+}
+
+/* Whether at most `most` rows pass the terms; a b-tree alone may tell it. */
+static int are_few(VsxKnn *knn, size_t most, int *few) {
+    sqlite3_stmt *stmt = knn->admission.shape->count;
+    sqlite3_bind_int64(stmt, 1, (sqlite3_int64)most + 1);
+    int rc = sqlite3_step(stmt);
+    *few = rc == SQLITE_ROW && sqlite3_column_int64(stmt, 0) <= (sqlite3_int64)most;
     return vsx_reset(stmt, rc);
 }
 
@@ -278,19 +295,14 @@ static int keep(VsxKnn *knn, VsxNodes *nodes) {
 
 /* ---- the gate -------------------------------------------------------------------- */
 
-/* Tries to resolve the filter with at most `most` rows. */
-static int resolve(VsxKnn *knn, size_t most) {
+int vsx_admit_resolve(VsxKnn *knn) {
     VsxAdmission *a = &knn->admission;
     VsxNodes *nodes = nodes_new(knn->vector);
-    int whole = 1, rc = nodes == NULL ? SQLITE_NOMEM : SQLITE_OK;
-    if (rc == SQLITE_OK) {
-        rc = knn->filter.n_terms == 0 ? resolve_rowids(knn, nodes)
-                                      : resolve_terms(knn, nodes, most, &whole);
-    }
-    if (rc == SQLITE_OK && whole && a->shape != NULL) {
-        rc = keep(knn, nodes);
-    }
-    if (rc != SQLITE_OK || !whole) {
+    int rc = nodes == NULL              ? SQLITE_NOMEM
+             : knn->filter.n_terms == 0 ? resolve_rowids(knn, nodes)
+                                        : resolve_terms(knn, nodes);
+    rc = rc == SQLITE_OK && a->shape != NULL ? keep(knn, nodes) : rc;
+    if (rc != SQLITE_OK) {
         nodes_release(nodes);
         return rc;
     }
@@ -300,25 +312,22 @@ static int resolve(VsxKnn *knn, size_t most) {
     return SQLITE_OK;
 }
 
-int vsx_admit_resolve(VsxKnn *knn) {
-    return resolve(knn, SIZE_MAX - 1);
-}
-
 int vsx_admit_open(VsxKnn *knn, size_t enough) {
     VsxAdmission *a = &knn->admission;
     const VsxFilter *f = &knn->filter;
-    int rc = SQLITE_OK;
+    int rc = SQLITE_OK, few = 0;
     if (vsx_filter_is_empty(f)) {
         a->gate = VSX_GATE_OPEN;
     } else if (f->n_terms == 0) {
         a->gate = VSX_GATE_SET;
-        rc = vsx_rowmap_count(f->rowids) <= enough ? resolve(knn, enough) : SQLITE_OK;
+        rc = vsx_rowmap_count(f->rowids) <= enough ? vsx_admit_resolve(knn) : SQLITE_OK;
     } else {
         a->gate = VSX_GATE_PROBE;
         rc = take_shape(knn);
         rc = rc == SQLITE_OK ? reuse(knn) : rc;
         if (rc == SQLITE_OK && a->gate == VSX_GATE_PROBE && a->shape->searched) {
-            rc = resolve(knn, enough);
+            rc = are_few(knn, enough, &few);
+            rc = rc == SQLITE_OK && few ? vsx_admit_resolve(knn) : rc;
         }
     }
     return rc;

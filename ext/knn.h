@@ -39,8 +39,10 @@ typedef enum VsxGate {
 /* A filter without its values: what SQLite was asked to prepare for it. */
 typedef struct VsxShape {
     char *terms;
-    int searched;          /* a b-tree finds the rows */
-    sqlite3_stmt *probe;   /* (rowid ?1, values) -> the vector, if the row passes */
+    int searched;        /* a b-tree finds the rows */
+    sqlite3_stmt *probe; /* (rowid ?1, values from ?2) -> the vector, if the row passes */
+    sqlite3_stmt
+        *count; /* (limit ?1, values from ?2) -> rows that pass, ?1 at the most */
     sqlite3_stmt *resolve; /* (values from ?2) -> rowid, node of every row that passes */
 } VsxShape;
 
@@ -82,6 +84,7 @@ typedef struct VsxKnn {
     VsStream *stream;
     VsxAdmission admission;
     int rested, ended;
+    size_t pulled;    /* candidates so far */
     VsxResults held;  /* candidates with their distances, not given */
     VsxResults late;  /* found when something farther was already given */
     VsxResults taken; /* everything that was ever held, to begin anew */
