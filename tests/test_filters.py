@@ -152,7 +152,7 @@ def test_plans_can_be_told_apart(large):
         assert large.figures()["plan"] == plan, sql
 
 
-# --- a resolved filter is used again only while nothing can have changed ---------------------------
+# --- a resolved filter is used again only while nothing can have changed --------------------------
 
 
 def resolved_again(large: Large, where: str = "u >= 7990") -> tuple[list[int], bool]:
@@ -210,7 +210,7 @@ def test_a_resolved_filter_of_a_transaction_ends_with_it(small_file):
     assert resolved_again(small_file)[0] == before
 
 
-# --- ranges ----------------------------------------------------------------------------------------
+# --- ranges ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("extra", ["1", '"any" < 4000', "u % 2 = 0"])
@@ -243,7 +243,7 @@ def test_a_page_begins_behind_the_last_distance(large):
     assert len({i for i, _ in second} & {i for i, _ in page[20:]}) >= 17
 
 
-# --- streams ---------------------------------------------------------------------------------------
+# --- streams --------------------------------------------------------------------------------------
 
 
 def test_a_join_of_which_few_rows_pass_walks_a_part_of_the_graph(large):
