@@ -36,7 +36,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 embedder_option = click.option(
     "--embedder",
     metavar="NAME",
-    help="The model for texts, where the index does not know it: static (bundled).",
+    help="The model: static (bundled), minilm, minilm:FOLDER, or URL#MODEL of an endpoint.",
 )
 
 
@@ -142,15 +142,38 @@ def index_for(conn: apsw.Connection, table: str, column: str | None) -> tuple[In
     return info, info.table
 
 
-def chosen_embedder(name: str | None, info: IndexInfo) -> Embedder | None:
-    """The embedder for an index whose model is not known; None where it is known."""
+def embedder_named(name: str) -> Embedder:
+    """The embedder that --embedder names."""
     from vecsql._embed import bundled_embedder
+    from vecsql._http import HTTPEmbedder
+    from vecsql._minilm import MiniLM
 
-    if info.model_id is not None and name is None:
-        return None
-    if name in (None, "static"):
+    kind, _, folder = name.partition(":")
+    if name == "static":
         return bundled_embedder()
-    raise click.BadParameter(f"{name!r} is no embedder; known: static", param_hint="--embedder")
+    if name.startswith(("http://", "https://")) and "#" in name:
+        url, _, model = name.rpartition("#")
+        return HTTPEmbedder(url, model)
+    if kind == "minilm":
+        return MiniLM(folder, model_id=Path(folder).name) if folder else MiniLM()
+    raise click.BadParameter(
+        f"{name!r}: expected static, minilm, minilm:FOLDER or URL#MODEL", param_hint="--embedder"
+    )
+
+
+def chosen_embedder(conn: apsw.Connection, name: str | None, info: IndexInfo) -> Embedder | None:
+    """The embedder for the texts of a command; None where the index finds its own.
+
+    An index whose model is not known takes the bundled one by default.
+    """
+    from vecsql._embed import bundled_embedder
+    from vecsql._registry import register_embedder
+
+    if name is None:
+        return bundled_embedder() if info.model_id is None else None
+    embedder = embedder_named(name)
+    register_embedder(conn, embedder)
+    return embedder
 
 
 def interrupted(message: str) -> click.exceptions.Exit:

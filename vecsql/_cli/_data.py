@@ -12,6 +12,8 @@ import click
 from vecsql._cli._common import (
     column_option,
     db_argument,
+    embedder_named,
+    embedder_option,
     interrupted,
     opened,
     reported,
@@ -69,6 +71,7 @@ def demo(path: str, limit: int | None) -> None:
 )
 @click.option("--fts", is_flag=True, help="Make full text too, for search --hybrid.")
 @click.option("--options", default="", metavar="SQL", help='Of a new index: "m=32 codec=none".')
+@embedder_option
 @click.option(
     "--batch",
     default=1000,
@@ -94,6 +97,7 @@ def import_(
     metric: str,
     fts: bool,
     options: str,
+    embedder: str | None,
     batch: int,
     again: bool,
     original: str | None,
@@ -114,11 +118,15 @@ def import_(
         raise click.UsageError(f"--from and --vec0 are for databases of sqlite-vec, not for {file}")
     from vecsql._import import import_records
     from vecsql._read import open_source
+    from vecsql._registry import register_embedder
     from vecsql._render import meter
 
     started = time.perf_counter()
     seen = 0
     with opened(db, new=True) as conn:
+        model = None if embedder is None else embedder_named(embedder)
+        if model is not None:
+            register_embedder(conn, model)
         source = open_source(
             sys.stdin.buffer if file == "-" else file,
             format,
@@ -140,6 +148,7 @@ def import_(
                     source,
                     text=text,
                     id=key,
+                    embedder=model,
                     metric=metric,
                     fts=fts,
                     options=options,
@@ -273,7 +282,8 @@ def export(
                         update(n % 1000 or 1000, n)
 
             n = write_records(file, format, counted(), columns=names, vector=vector, dim=info.dim)
-    click.echo(f"{n:,} rows of {table} written to {file}", err=file == "-")
+    if file != "-":
+        click.echo(f"{n:,} rows of {table} written to {file}")
 
 
 COMMANDS = (demo, import_, export)

@@ -98,7 +98,7 @@ def eval_(
             asked, judged = read_queries(queries), read_qrels(qrels)
         info = index_of(conn, table, column)
         modes = modes or (("vector", "text", "hybrid") if info.fts else ("vector",))
-        chosen = chosen_embedder(embedder, info)
+        chosen = chosen_embedder(conn, embedder, info)
         tuned = None
         if tune:
             tuned = _evaluate.tune(

@@ -93,7 +93,7 @@ def search(
             mode=mode or "vector",  # type: ignore[arg-type]
             column=info.column,
             columns=[] if beside else wanted,
-            embedder=chosen_embedder(embedder, info),
+            embedder=chosen_embedder(conn, embedder, info),
             weights=weights,
             fusion=fusion,
             diversity=diversity,

@@ -1,4 +1,4 @@
-"""Commands that keep an index well: check, optimize."""
+"""Commands that keep an index well: check, optimize, reembed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import click
 from vecsql._cli._common import (
     DAMAGED,
     EXISTING_DB,
+    column_option,
     db_argument,
+    embedder_named,
+    interrupted,
     json_option,
     opened,
     print_json,
+    table_argument,
 )
 
 if TYPE_CHECKING:
@@ -127,4 +131,63 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
     click.echo(f"{', '.join(done) or 'no indexes'}: {before:,} -> {after:,} bytes")
 
 
-COMMANDS = (check, optimize)
+@click.command()
+@db_argument
+@table_argument
+@click.option(
+    "--embedder",
+    metavar="NAME",
+    help="The new model: static, minilm, minilm:FOLDER, or URL#MODEL of an endpoint.",
+)
+@click.option(
+    "--no-switch", is_flag=True, help="Make the new vectors, and go on with the old ones."
+)
+@click.option("--discard", is_flag=True, help="Drop the vectors that do not answer.")
+@click.option(
+    "--batch", default=256, show_default=True, type=click.IntRange(min=1), help="Rows at a time."
+)
+@column_option
+def reembed(
+    db: str,
+    table: str,
+    embedder: str | None,
+    no_switch: bool,
+    discard: bool,
+    batch: int,
+    column: str | None,
+) -> None:
+    """Move TABLE's index to another model, while it is in use.
+
+    The new vectors are made beside the old ones, which answer until all are there; then one
+    transaction switches. After an interruption the same command goes on. The old vectors stay, so
+    that the same command with the old model goes back, until --discard.
+    """
+    from vecsql._catalog import index_of
+    from vecsql._reembed import reembed as move
+    from vecsql._reembed import reembed_discard
+
+    if discard == (embedder is not None):
+        raise click.UsageError("expected --embedder NAME, or --discard")
+    with opened(db) as conn:
+        if embedder is None:
+            reembed_discard(conn, table, column)
+            click.echo(f"{table}: answers by {index_of(conn, table, column).model_id} alone")
+            return
+        try:
+            info = move(
+                conn,
+                table,
+                embedder_named(embedder),
+                column,
+                switch=not no_switch,
+                batch=batch,
+                progress=True,
+            )
+        except KeyboardInterrupt:
+            raise interrupted(
+                f"interrupted: {table} answers as before; the same command goes on"
+            ) from None
+    click.echo(f"{table}: answers by {info.model_id}, {info.dim} dimensions")
+
+
+COMMANDS = (check, optimize, reembed)
