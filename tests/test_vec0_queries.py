@@ -6,10 +6,11 @@ Also every difference that docs/sqlite-vec.md lists for queries.
 from __future__ import annotations
 
 import random
+import struct
 
 import pytest
 
-from tests.vec0_pair import Pair
+from tests.vec0_pair import Pair, same_rows
 
 ROWS = 120
 
@@ -208,6 +209,11 @@ def test_what_sqlite_vec_answers_is_answered_the_same(pair, sql):
         ("y IN (SELECT value FROM json_each(?))", "[1, 2, 3]"),
         ("l IN (SELECT value FROM json_each(?))", '["red", "blue"]'),
         ("rowid IN (SELECT value FROM json_each(?))", "[1, 2, 3]"),
+        ("distance > ?", 0.9),
+        ("distance >= ?", 0.9),
+        ("distance BETWEEN 0.8 AND ?", 1.1),
+        ("distance > 0.7 AND l = ?", "red"),
+        ("distance > 0.7 AND rowid IN (SELECT id FROM docs) AND p = ?", 2),
         ("distance < ?", 0.9),
         ("distance <= ?", 0.9),
         ("distance < ?", 0),
@@ -218,10 +224,22 @@ def test_bound_values_compare_the_same(pair, condition, value):
     pair.same(f"{KNN} k = 9 AND {condition}", (value,), ordered=True)
 
 
-@pytest.mark.parametrize("condition", ["distance < 0.9", "l = 'red'"])
+@pytest.mark.parametrize("condition", ["distance < 0.9", "distance > 0.9", "l = 'red'"])
 def test_limit_is_k(pair, condition):
     pair.same(f"{KNN} {condition} ORDER BY distance LIMIT 6", ordered=True)
     pair.same(f"{KNN} {condition} LIMIT ?", (6,), ordered=True)
+
+
+def test_pages_by_distance(pair):
+    """The documented way to page: the distance of the last row is where the next page begins."""
+    last, seen = -1.0, []
+    while page := pair.theirs.execute(
+        f"{KNN} k = 25 AND distance > ? ORDER BY distance", (last,)
+    ).fetchall():
+        pair.same(f"{KNN} k = 25 AND distance > ? ORDER BY distance", (last,), ordered=True)
+        last = page[-1][1] + 1e-5
+        seen += page
+    assert len(seen) == ROWS
 
 
 @pytest.mark.parametrize("k", [1, 2, 10, ROWS - 1, ROWS, ROWS + 1])
@@ -254,6 +272,44 @@ def test_difference_k_counts_rows_for_which_the_condition_is_true(pair, conditio
     a, b = pair.outcomes(f"SELECT rowid FROM a WHERE e MATCH {Q} AND k = 12 AND {condition}")
     assert [r[0] for r in a.rows] == nearest(pair, expected, 12)
     assert [r[0] for r in b.rows] != [r[0] for r in a.rows]
+
+
+def test_difference_equal_distances_are_given_in_the_order_of_their_keys(pair):
+    pair.same("CREATE VIRTUAL TABLE ties USING vec0(e float[2])")
+    for _ in range(20):
+        pair.same("INSERT INTO ties(e) VALUES ('[1, 1]')")
+    a, b = pair.differ("SELECT rowid FROM ties WHERE e MATCH '[0, 0]' AND k = 5")
+    assert len(a.rows) == len(b.rows) == 5
+    assert list(a.rows) == sorted(a.rows)
+    exact = "SELECT rowid FROM ties WHERE e MATCH '[0, 0]' AND k = 5 AND exact = 1"
+    assert pair.ours.execute(exact).fetchall() == [(1,), (2,), (3,), (4,), (5,)]
+
+
+@pytest.mark.parametrize("options", ["index=flat", "index=flat codec=none", "index=hnsw"])
+def test_larger_tables_give_the_same_rows_with_a_flat_index_or_exact(options):
+    """What is approximate is made exact by `exact = 1`, a hidden column of ours."""
+    rng = random.Random(11)
+    centres = [[rng.gauss(0, 1) for _ in range(24)] for _ in range(30)]
+
+    def vector() -> bytes:
+        centre = rng.choice(centres)
+        return struct.pack("<24f", *(x + rng.gauss(0, 0.3) for x in centre))
+
+    p = Pair()
+    definition = "id integer primary key, e float[24] {}, m integer, p text partition key"
+    p.ours.execute(f"CREATE VIRTUAL TABLE t USING vec0({definition.format(options)})")
+    p.theirs.execute(f"CREATE VIRTUAL TABLE t USING vec0({definition.format('')})")
+    rows = [(i, vector(), i % 7, "abc"[i % 3]) for i in range(4000)]
+    for conn in (p.ours, p.theirs):
+        with conn:
+            conn.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", rows)
+    exact = " AND exact = 1" if options == "index=hnsw" else ""
+    for condition in ("k = 10", "k = 500", "k = 50 AND m = 3", "k = 20 AND p = 'b' AND m > 4"):
+        for _ in range(10):
+            sql, query = f"SELECT id, distance FROM t WHERE e MATCH ? AND {condition}", (vector(),)
+            got = tuple(p.ours.execute(sql + exact, query))
+            assert same_rows(got, tuple(p.theirs.execute(sql, query)))
+    p.close()
 
 
 def test_difference_a_zero_vector_has_cosine_distance_1(pair):
