@@ -350,7 +350,7 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path, journal, rounds):
         db, "notes", {"body": str}, text="body", embedder=models["old-model"], metric="l2"
     )
     vecsql.register_embedder(db, models["new-model"], "embed_new")
-    vecsql.insert(db, "notes", [{"body": "x" * rng.randrange(1, 90)} for _ in range(200)])
+    vecsql.insert(db, "notes", [{"body": "x" * rng.randrange(1, 90)} for _ in range(120)])
     expected = dict(rows(db, "SELECT id, body FROM notes"))
     kills = 0
     for turn in range(rounds):
@@ -363,7 +363,7 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path, journal, rounds):
                 cwd=sys.prefix,
             )
             assert child.stdout.readline() == "ready\n"
-            time.sleep(rng.random() * 0.15)
+            time.sleep(rng.random() * 0.12)
             child.kill()
             ended = child.stdout.read() == "done\n"
             child.wait()

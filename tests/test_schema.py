@@ -207,6 +207,17 @@ def test_drop_column_removes_the_vectors_too(db):
     assert names == ["id", "body", "author"]
 
 
+@pytest.mark.parametrize("gone", ["notes", "notes_embedding"])
+def test_what_plain_sql_dropped_can_be_cleared_away(db, gone):
+    notes(db, embedder=Lengths(), fts=True)
+    vecsql.reembed(db, "notes", Lengths("new"), switch=False)
+    db.execute(f"DROP TABLE {gone}")
+    vecsql.drop_index(db, "notes", drop_column=True)
+    assert vecsql.indexes(db) == []
+    left = {n for _, n, _ in schema_of(db) if not n.startswith(("vecsql_", "sqlite_"))}
+    assert left == {"notes"} - {gone}
+
+
 def test_strange_names_are_quoted_everywhere(db):
     info = vecsql.create_table(
         db,

@@ -169,10 +169,10 @@ def drop_index(
         _triggers.drop(db, info)
         if info.fts is not None:
             _fts.drop(db, info)
-        db.run(f"DROP TABLE main.{quote(info.index)}")
+        db.run(f"DROP TABLE IF EXISTS main.{quote(info.index)}")  # plain SQL may have dropped it
         if info in registered(db):
             remove(db, info)
-        if drop_column and info.table != info.index:
+        if drop_column and info.table != info.index and has_table(db, info.table):
             db.run(f"ALTER TABLE main.{quote(info.table)} DROP COLUMN {quote(info.source)}")
 
 
@@ -223,9 +223,9 @@ def drop_standby(db: Db, info: IndexInfo, *, drop_column: bool = True) -> None:
     standby = standby_of(db, info)
     if standby is not None:
         _triggers.drop(db, standby)
-        db.run(f"DROP TABLE main.{quote(standby.index)}")
+        db.run(f"DROP TABLE IF EXISTS main.{quote(standby.index)}")
         remove(db, standby, STANDBY)
-        if drop_column:
+        if drop_column and has_table(db, info.table):
             db.run(f"ALTER TABLE main.{quote(info.table)} DROP COLUMN {quote(standby.source)}")
 
 
