@@ -150,7 +150,7 @@ def test_the_console_examples_run_and_print_what_they_show(tmp_path):
 
 def documented(command):
     body = sections(CLI)[f"vecsql {command}"]
-    return set(re.findall(r"`(-{1,2}[a-z][a-z-]*)`", body.partition("| option |")[2]))
+    return set(re.findall(r"`(-{1,2}[a-z][a-z0-9-]*)`", body.partition("| option |")[2]))
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))
