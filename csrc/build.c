@@ -135,6 +135,7 @@ static void batch_free(VsBatch *b) {
     vs_free(a, b->reverse);
     vs_free(a, b->group);
     vs_free(a, b->merged);
+    vs_free(a, b->order);
     vs_free(a, b->candidates);
     vs_team_close(&b->team);
 }

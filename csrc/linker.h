@@ -25,6 +25,7 @@
 typedef struct VsNewcomer {
     uint32_t node, level;
     uint32_t first; /* number of its list of layer 0; those of the others follow */
+    uint32_t region[2]; /* where its walks down from the top came to layers 2 and 1 */
     uint32_t n_near;
     VsHit near[VS_NEAR];
 } VsNewcomer;
@@ -55,6 +56,8 @@ typedef struct VsBatch {
     size_t n_groups, cap_groups;
     uint32_t *merged; /* 2 m for each group */
     size_t cap_merged;
+    uint32_t *order; /* in which newcomers are planned */
+    size_t cap_order;
     VsHit *candidates; /* ef_construction for each worker */
 } VsBatch;
 
