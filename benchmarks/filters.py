@@ -151,12 +151,14 @@ JOINED = f"JOIN m ON m.id = v.rowid WHERE e MATCH ? AND m.any_b = {ONE_PERCENT}"
 
 
 class FilteredVecsql(Filtered):
+    options = ""  # --codec
+
     def create(self, dims: int, metric: str, rows: int) -> str:
         indexed = ", ".join(f"{n} INTEGER indexed" for n in NAMES[:3])
         plain = ", ".join(f"{n} INTEGER" for n in NAMES[3:])
         return (
             f"CREATE VIRTUAL TABLE v USING vecsql(e FLOAT[{dims}] distance_metric={metric} m={M}"
-            f" ef_construction={EF_CONSTRUCTION}, {indexed}, {plain})"
+            f" ef_construction={EF_CONSTRUCTION}{self.options}, {indexed}, {plain})"
         )
 
     def statement(self, form: str, predicate: str, k: int) -> str:
@@ -337,12 +339,15 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--extension", help="measure this vecsql.so")
+    parser.add_argument("--codec", help="of vecsql, default: as it comes")
     parser.add_argument(
         "--dir", type=Path, help="keep the files there, and use those that are there"
     )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     Vecsql.extension = args.extension
+    if args.codec is not None:
+        FilteredVecsql.options = f" codec={args.codec}"
     data = datasets.load(
         args.set,
         args.rows,

@@ -24,7 +24,7 @@
 
 typedef struct VsNewcomer {
     uint32_t node, level;
-    uint32_t first; /* number of its list of layer 0; those of the others follow */
+    uint32_t first;     /* number of its list of layer 0; those of the others follow */
     uint32_t region[2]; /* where its walks down from the top came to layers 2 and 1 */
     uint32_t n_near;
     VsHit near[VS_NEAR];

@@ -113,15 +113,17 @@ int vsx_stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out, int
     return rc;
 }
 
-/* The distance of a hit. Where the code is the stored vector, the order tells it. */
+/* Where the code is the stored vector, the order tells the distance. */
+int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out) {
+    return knn->vector->index->def->content == NULL &&
+           vs_order_tells(code_params(knn), hit->order, out);
+}
+
 int vsx_hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
                      double *out, int *gone) {
     *gone = 0;
-    if (knn->vector->index->def->content == NULL &&
-        vs_order_tells(code_params(knn), hit->order, out)) {
-        return SQLITE_OK;
-    }
-    return vsx_stored_distance(knn, rowid, out, gone);
+    return vsx_order_tells(knn, hit, out) ? SQLITE_OK
+                                          : vsx_stored_distance(knn, rowid, out, gone);
 }
 
 static int take_hits(VsxKnn *knn, const VsHit *hits, size_t n) {

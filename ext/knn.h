@@ -84,6 +84,7 @@ typedef struct VsxKnn {
     VsStream *stream;
     VsxAdmission admission;
     int rested, ended;
+    size_t reads;     /* rows that were read for their distance */
     size_t pulled;    /* candidates so far */
     VsxResults held;  /* candidates with their distances, not given */
     VsxResults late;  /* found when something farther was already given */
@@ -106,6 +107,8 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out);
 int vsx_knn_moved(const VsxKnn *knn);
 /* Distance to the stored vector of a row. *gone: there is none. */
 int vsx_stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone);
+/* 1 and the distance if the order of a hit tells it. */
+int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out);
 /* The same of a hit, whose order may tell it. */
 int vsx_hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
                      double *out, int *gone);

@@ -31,6 +31,8 @@
 #define FEW_ROWS 1000
 #define UNHINTED_BATCH 16
 #define LARGEST_BATCH 256
+#define LARGEST_READ 64  /* where each row is read for its distance */
+#define ROWS_PER_READ 16 /* a row by itself costs as much as so many in a row */
 #define LEAST_MARGIN 8
 
 /* As many as a codec wants to be looked at beyond a batch. Farther out more rows lie
@@ -151,6 +153,15 @@ static int begin_anew(VsxKnn *knn) {
 
 /* ---- candidates ------------------------------------------------------------------ */
 
+/* *gone: a row that we have deleted since the search began is not given. */
+static int distance_of(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
+                       int *gone) {
+    int moved = vsx_knn_moved(knn);
+    knn->reads += moved || !vsx_order_tells(knn, hit, out);
+    return moved ? vsx_stored_distance(knn, rowid, out, gone)
+                 : vsx_hit_distance(knn, hit, rowid, out, gone);
+}
+
 static int take_hit(VsxKnn *knn, const VsHit *hit, int *moved) {
     const VsNode *node = NULL;
     VsStatus st = vs_stream_node(knn->stream, hit->node, &node);
@@ -165,9 +176,7 @@ static int take_hit(VsxKnn *knn, const VsHit *hit, int *moved) {
     int passes, known, gone = 0;
     int rc = vsx_admit_row(knn, hit->node, r.rowid, &passes, &known, &r.distance);
     if (rc == SQLITE_OK && passes && !known) {
-        /* a row that we have deleted since the search began is not given */
-        rc = vsx_knn_moved(knn) ? vsx_stored_distance(knn, r.rowid, &r.distance, &gone)
-                                : vsx_hit_distance(knn, hit, r.rowid, &r.distance, &gone);
+        rc = distance_of(knn, hit, r.rowid, &r.distance, &gone);
     }
     if (rc != SQLITE_OK || !passes || gone || !vsx_within(&knn->bounds, r.distance)) {
         return rc;
@@ -190,12 +199,13 @@ static int is_beyond(VsxKnn *knn, const VsHit *first, int *beyond) {
     return rc;
 }
 
-/* The index cannot order vectors whose squares leave float32: ask the rows. */
+/* Takes everything that was not taken from the rows themselves, one after the other: the
+ * index cannot order vectors whose squares leave float32, and reading many rows one by
+ * one costs more. */
 static int take_rows(VsxKnn *knn) {
     VsxResults all = {0};
     int rc = vsx_scan_rows(knn, &all);
     knn->ended = 1;
-    knn->held.n = 0;
     VsxRowmap *given = vsx_rowmap_new();
     rc = rc == SQLITE_OK && given == NULL ? SQLITE_NOMEM : rc;
     rc = rc == SQLITE_OK ? vsx_rowmap_reserve(given, knn->taken.n) : rc;
@@ -203,7 +213,7 @@ static int take_rows(VsxKnn *knn) {
         vsx_rowmap_put(given, knn->taken.at[i].rowid, 0);
     }
     for (size_t i = 0; rc == SQLITE_OK && i < all.n; i++) {
-        if (!knn->begun || vsx_rowmap_get(given, all.at[i].rowid) == NULL) {
+        if (vsx_rowmap_get(given, all.at[i].rowid) == NULL) {
             rc = vsx_results_add(&knn->held, all.at[i]);
         }
     }
@@ -253,7 +263,11 @@ static int reconsider(VsxKnn *knn, size_t want) {
             rc = rest(knn);
         }
     }
-    if (rc == SQLITE_OK && !knn->rested &&
+    if (rc == SQLITE_OK && knn->k < 0 && !vsx_knn_moved(knn) &&
+        knn->reads > FEW_ROWS + knn->vector->graph->state.n_live / ROWS_PER_READ) {
+        rc = take_rows(knn);
+    }
+    if (rc == SQLITE_OK && !knn->ended && !knn->rested &&
         (double)vs_stream_evaluations(knn->stream) >
             SCAN_COST * may_pass(knn) + FEW_ROWS) {
         rc = rest(knn);
@@ -275,7 +289,9 @@ static int gather(VsxKnn *knn, size_t need) {
     while (rc == SQLITE_OK && !knn->ended && knn->held.n < need) {
         size_t missing = need - knn->held.n;
         rc = reconsider(knn, missing);
-        rc = rc == SQLITE_OK ? pull(knn, candidates_for(knn, missing)) : rc;
+        if (rc == SQLITE_OK && !knn->ended) {
+            rc = pull(knn, candidates_for(knn, missing));
+        }
     }
     return rc;
 }
@@ -356,7 +372,8 @@ static int more_of_stream(VsxKnn *knn) {
                    : knn->held.n > margin ? knn->held.n - margin
                                           : 0;
         rc = rc == SQLITE_OK ? give(knn, n) : rc;
-        knn->batch = knn->batch < LARGEST_BATCH ? knn->batch * 2 : knn->batch;
+        size_t largest = knn->reads > 0 ? LARGEST_READ : LARGEST_BATCH;
+        knn->batch = knn->batch < largest ? knn->batch * 2 : knn->batch;
     }
     return rc;
 }
