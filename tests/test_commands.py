@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -308,3 +309,46 @@ def test_help_is_quick_and_names_every_command():
         "search",
     ):
         assert name in out
+
+
+def on_terminal(*args):
+    """What a command writes to a terminal of 120 columns, without the control sequences."""
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "vecsql", *map(str, args)], stdin=slave, stdout=slave, stderr=slave,
+        cwd=sys.prefix, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"}, close_fds=True,
+    )  # fmt: skip
+    os.close(slave)
+    written = b""
+    while True:
+        try:
+            part = os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(master)
+    assert child.wait() == 0, written
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.decode())
+
+
+def test_a_terminal_gets_a_bar_and_a_table(library, tmp_path):
+    pytest.importorskip("rich")
+    source = write_csv(tmp_path / "a.csv", 300)
+    out = on_terminal("import", tmp_path / "a.db", "docs", source, "--batch", 50)
+    assert "Importing into docs" in out
+    assert "100%" in out
+    assert "300 rows" in out
+    assert "━" in out
+    found = on_terminal("search", library, "docs", "night", "-k", 2)
+    assert "distance" in found
+    assert len([line for line in found.splitlines() if "20" in line]) == 2
+
+
+def test_text_from_the_data_is_no_markup(tmp_path):
+    pytest.importorskip("rich")
+    (tmp_path / "a.csv").write_text("id,body\n1,[red]alert[/red] [/nothing]\n")
+    cli("import", tmp_path / "a.db", "t", tmp_path / "a.csv")
+    assert "[red]alert[/red] [/nothing]" in on_terminal("search", tmp_path / "a.db", "t", "alert")

@@ -354,3 +354,25 @@ def test_records_that_do_not_fit_the_table_are_refused(tmp_path, db):
     db.execute("ALTER TABLE docs ADD COLUMN title TEXT")
     with pytest.raises(vecsql.SchemaError, match=r"docs\.embedding embeds body, not title"):
         run(db, path, text=["title"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource usage of children")
+def test_the_memory_of_an_import_does_not_grow_with_the_file(tmp_path):
+    """Three times the records, and not 60 MB more than the index itself has grown by."""
+
+    def peak(n):
+        source = write_csv(tmp_path / f"{n}.csv", n)
+        target = tmp_path / f"{n}.db"
+        code = (
+            "import resource, sys; from vecsql._cli import main\n"
+            "try: main(sys.argv[1:])\n"
+            "finally: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        command = [sys.executable, "-c", code, "import", target, "docs", source]
+        out = subprocess.run(command, cwd=sys.prefix, check=True, capture_output=True, text=True)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return int(out.stdout.split("peak ")[1]) * unit
+
+    # the graph in memory: codes and links, below 1,500 bytes a row at 256 dimensions
+    assert peak(24_000) - peak(8_000) < 60e6 + 16_000 * 1500

@@ -283,6 +283,42 @@ def test_a_virtual_table_with_rows_of_its_own_is_searched(driver):
         vecsql.search(conn, "v", [1, 2])
 
 
+def test_a_text_key_is_the_id(driver):
+    conn = vecsql.connect(":memory:", driver=driver)
+    conn.execute("CREATE VIRTUAL TABLE v USING vecsql(name TEXT PRIMARY KEY, e FLOAT[2], n INT)")
+    for i in range(8):
+        conn.execute("INSERT INTO v VALUES (?, ?, ?)", (f"k{i}", vecsql.f32([i, 0]), i))
+    hits = vecsql.search(conn, "v", [5, 0], 2, where="n % 2 = 0", diversity=0.1)
+    assert [(h.id, h.row) for h in hits] == [
+        ("k4", {"name": "k4", "n": 4}), ("k6", {"name": "k6", "n": 6}),
+    ]  # fmt: skip
+
+
+TYPED = [
+    ("int8[4]", vecsql.int8, [[1, 2, 3, 4], [-128, 127, 0, 0], [9, 9, 9, 9]]),
+    ("float16[4]", vecsql.f16, [[1, 2, 3, 4], [0.5, 0.25, 0, 0], [9, 9, 9, 9]]),
+    ("bit[8]", vecsql.bit, [[1, 0, 0, 0, 0, 0, 0, 0], [1] * 8, [0, 1] * 4]),
+]
+
+
+@pytest.mark.parametrize(("kind", "encode", "vectors"), TYPED, ids=lambda x: str(x)[:8])
+def test_vectors_of_every_element_type_are_searched(driver, kind, encode, vectors):
+    conn = vecsql.connect(":memory:", driver=driver)
+    conn.execute(f"CREATE VIRTUAL TABLE v USING vecsql(id INTEGER PRIMARY KEY, e {kind})")
+    wrapped = {"i": "vec_int8(?)", "f": "vec_f16(?)", "b": "vec_bit(?)"}[kind[0]]
+    for i, v in enumerate(vectors):
+        conn.execute(f"INSERT INTO v(id, e) VALUES (?, {wrapped})", (i, encode(v)))
+    for i, v in enumerate(vectors):
+        for query in (v, np.array(v)):
+            hits = vecsql.search(conn, "v", query, 3, diversity=0.01)
+            assert (hits[0].id, hits[0].distance) == (i, 0)
+    if kind[0] == "b":
+        assert vecsql.search(conn, "v", np.ones(8, bool), 1)[0].id == 1
+    if kind[0] != "f":
+        with pytest.raises(vecsql.ConversionError, match=r"0\.5"):
+            vecsql.search(conn, "v", [0.5] * len(vectors[0]))
+
+
 def test_full_text_can_be_added_later_and_is_kept_in_step(driver):
     conn = vecsql.connect(":memory:", driver=driver)
     vecsql.create_table(conn, "t", {"body": str}, text="body")

@@ -64,6 +64,7 @@ class IndexInfo:
     model_id: str | None
     checksum: str | None
     mode: Mode
+    element: str = "float"  # or float16, int8, bit: the type of the vectors' elements
 
     @property
     def label(self) -> str:
@@ -193,7 +194,7 @@ def _not_found(db: Db, table: str) -> str:
 _NAME = r'("(?:[^"]|"")+"|\[[^\]]+\]|`[^`]+`|\w+)'
 _USING = re.compile(r"\busing\s+[\"'\[`]?(?:vecsql|vec0)\b", re.IGNORECASE)
 _VECTOR = re.compile(
-    rf"[(,]\s*{_NAME}\s+(?:float|f32|float16|f16|int8|bit)\s*\[\s*(\d+)\s*\]([^,]*)", re.IGNORECASE
+    rf"[(,]\s*{_NAME}\s+(float|f32|float16|f16|int8|bit)\s*\[\s*(\d+)\s*\]([^,]*)", re.IGNORECASE
 )
 _METRIC = re.compile(r"\bdistance_metric\s*=\s*(\w+)", re.IGNORECASE)
 _CONTENT = re.compile(rf"[(,]\s*content\s*=\s*{_NAME}", re.IGNORECASE)
@@ -220,7 +221,8 @@ def _parse(db: Db, name: str, ddl: str) -> list[IndexInfo]:
         key = _unquoted(declared[1]) if declared else "rowid"
     found = []
     for match in _VECTOR.finditer(ddl):
-        column, dim, options = _unquoted(match[1]), int(match[2]), match[3]
+        column, dim, options = _unquoted(match[1]), int(match[3]), match[4]
+        element = match[2].lower().replace("f32", "float").replace("f16", "float16")
         metric, source = _METRIC.search(options), _SOURCE.search(options)
         found.append(
             IndexInfo(
@@ -236,6 +238,7 @@ def _parse(db: Db, name: str, ddl: str) -> list[IndexInfo]:
                 None,
                 None,
                 "none",
+                element,
             )
         )
     return found

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from vecsql._bulk import insert_rows
 from vecsql._catalog import IndexInfo, columns, has_table, index_of, indexes
 from vecsql._driver import Db, driver_of, quote
+from vecsql._elements import decoded
 from vecsql._embed import Embedder
 from vecsql._errors import FormatError, SchemaError
 from vecsql._read import Record, Source
@@ -412,15 +413,13 @@ def stream_rows(
     conn: Any, info: IndexInfo, names: Sequence[str], where: str | None, params: Sequence[Any] = ()
 ) -> Iterator[Record]:
     """Yields the rows of a table as records, vectors as arrays, in the order of the key."""
-    import numpy as np
-
     db = driver_of(conn)
     condition = f" WHERE {where}\n" if where else ""
     listed = ", ".join(map(quote, names))
     sql = f"SELECT {listed} FROM main.{quote(info.table)}{condition} ORDER BY {quote(info.key)}"
     for row in db.iterate(sql, params):
         record = dict(zip(names, row, strict=True))
-        blob = record.get(info.source)
-        if isinstance(blob, bytes):
-            record[info.source] = np.frombuffer(blob, "<f4")
+        vector = decoded(info, record.get(info.source))
+        if vector is not None:
+            record[info.source] = vector
         yield record

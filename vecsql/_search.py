@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vecsql._catalog import IndexInfo, columns, index_of, vector_columns
 from vecsql._convert import as_float32
 from vecsql._driver import Db, driver_of, quote
+from vecsql._elements import as_query, decoded
 from vecsql._embed import Embedder, encode_checked
 from vecsql._errors import ConversionError, SchemaError
 from vecsql._fulltext import fts_query
@@ -119,6 +120,7 @@ class Searcher:
         i, s = self.info, self.settings
         if len(vector) != i.dim:
             raise ConversionError(f"{i.label} has {i.dim} dimensions, the query has {len(vector)}")
+        expression, parameter = as_query(i, vector)
         hidden = f" AND v.ef_search = {int(s.ef_search)}" if s.ef_search else ""
         hidden += " AND v.exact = 1" if s.exact else ""
         sql = (
@@ -126,7 +128,7 @@ class Searcher:
             f"{self._condition('v.rowid')}v.{quote(i.column)} MATCH {{0}} AND v.k = {{1}}{hidden} "
             "ORDER BY v.distance"
         )
-        rows = self._ask(sql, vector.astype("<f4", copy=False).tobytes(), n)
+        rows = self._ask(sql, parameter, n, expression)
         base = 1.0 if i.metric == "cosine" else 0.0
         return [(key, base - distance, distance) for key, distance in rows]
 
@@ -151,12 +153,14 @@ class Searcher:
         source = f"SELECT rowid FROM {quote(self.info.table)} WHERE {self._where}"
         return f"{rowid} IN ({source}\n) AND "  # a comment in the condition ends with its line
 
-    def _ask(self, sql: str, query: Any, n: int) -> list[tuple[Any, ...]]:
+    def _ask(self, sql: str, query: Any, n: int, expression: str = "?") -> list[tuple[Any, ...]]:
         """The condition's parameters come first, so that plain ? count on from them."""
         if isinstance(self._params, Mapping):
             named = {**self._params, "vecsql_query": query, "vecsql_k": n}
-            return self.db.rows(sql.format(":vecsql_query", ":vecsql_k"), named)
-        return self.db.rows(sql.format("?", "?"), (*self._params, query, n))
+            return self.db.rows(
+                sql.format(expression.replace("?", ":vecsql_query"), ":vecsql_k"), named
+            )
+        return self.db.rows(sql.format(expression, "?"), (*self._params, query, n))
 
     # --- ranking ---
 
@@ -255,9 +259,9 @@ class Searcher:
         rows = self.rows(keys, [self.info.source])
         out = np.full((len(keys), self.info.dim), np.nan, np.float32)
         for i, key in enumerate(keys):
-            blob = rows.get(key, {}).get(self.info.source)
-            if isinstance(blob, bytes) and len(blob) == 4 * self.info.dim:
-                out[i] = np.frombuffer(blob, "<f4")
+            vector = decoded(self.info, rows.get(key, {}).get(self.info.source))
+            if vector is not None:
+                out[i] = vector
         return out
 
 
@@ -269,6 +273,8 @@ def query_vector(
     ``embedder`` is for an index whose model is not known.
     """
     if not isinstance(query, str):
+        if str(getattr(query, "dtype", "")) == "bool":  # of a bit vector
+            query = query.astype("u1")
         return as_float32(query)
     if info.model_id is not None or embedder is None:
         embedder = embedder_for(conn, info)

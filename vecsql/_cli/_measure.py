@@ -212,9 +212,10 @@ def bench(
     click.echo("\n" + plot(points, title, f"recall@{k}", "queries per second"))
 
 
-def _stored_queries(conn: apsw.Connection, info: IndexInfo, sample: int) -> list[tuple[Any, bytes]]:
+def _stored_queries(conn: apsw.Connection, info: IndexInfo, sample: int) -> list[tuple[Any, Any]]:
     """Vectors evenly spread over the table, with their keys."""
     from vecsql._driver import driver_of, quote
+    from vecsql._elements import decoded
 
     db = driver_of(conn)
     key, source, table = quote(info.key), quote(info.source), quote(info.table)
@@ -225,39 +226,42 @@ def _stored_queries(conn: apsw.Connection, info: IndexInfo, sample: int) -> list
         )
     ]
     chosen = keys[:: max(1, len(keys) // sample)][:sample]
-    return [
-        (i, db.value(f"SELECT {source} FROM main.{table} WHERE {key} = ?", (i,))) for i in chosen
-    ]
+    sql = f"SELECT {source} FROM main.{table} WHERE {key} = ?"
+    stored = [(i, decoded(info, db.value(sql, (i,)))) for i in chosen]
+    return [(i, vector) for i, vector in stored if vector is not None]
 
 
-def _queries_of(path: str) -> list[tuple[Any, bytes]]:
-    from vecsql._convert import f32
+def _queries_of(path: str) -> list[tuple[Any, Any]]:
     from vecsql._read import open_source
 
     source = open_source(path)
     if source.vector is None:
         raise click.ClickException(f"{path} has no column of vectors")
-    return [(None, f32(record[source.vector])) for record in source.records(0)]
+    return [(None, record[source.vector]) for record in source.records(0)]
 
 
 def _measure(
     conn: apsw.Connection,
     info: IndexInfo,
-    asked: list[tuple[Any, bytes]],
+    asked: list[tuple[Any, Any]],
     k: int,
     widths: list[int],
 ) -> list[dict[str, Any]]:
     """For each width, and for the exact scan, recall and speed."""
     from vecsql._driver import quote
+    from vecsql._elements import as_query
+
+    expression = as_query(info, asked[0][1])[0]
+    parameters = [(own, as_query(info, vector)[1]) for own, vector in asked]
 
     def ask(extra: str) -> tuple[list[list[float]], list[float]]:
         sql = (
             f"SELECT {quote(info.key)}, distance FROM {quote(info.index)} "
-            f"WHERE {quote(info.column)} MATCH ? AND k = ? AND {extra} ORDER BY distance"
+            f"WHERE {quote(info.column)} MATCH {expression} AND k = ? AND {extra} ORDER BY distance"
         )
         cursor = conn.cursor()
         answers, times = [], []
-        for own, vector in asked:
+        for own, vector in parameters:
             n = k if own is None else k + 1
             began = time.perf_counter()
             found: list[Any] = cursor.execute(sql, (vector, n)).fetchall()

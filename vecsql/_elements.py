@@ -1,0 +1,40 @@
+"""Vectors of any element type as float32 arrays, and back: what Python computes with is float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vecsql._catalog import IndexInfo
+from vecsql._convert import bit, f32, int8
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# The SQL function that says what a blob is; a blob alone is float32, which float16 takes too.
+_TYPED = {"int8": ("vec_int8(?)", int8), "bit": ("vec_bit(?)", bit)}
+
+
+def as_query(info: IndexInfo, vector: NDArray[np.float32]) -> tuple[str, bytes]:
+    """A query vector as an SQL expression with one parameter, and that parameter.
+
+    Raises `ConversionError` for elements that the index cannot have.
+    """
+    sql, encode = _TYPED.get(info.element, ("?", f32))
+    return sql, encode(vector)
+
+
+def decoded(info: IndexInfo, blob: Any) -> NDArray[np.float32] | None:
+    """A stored vector as a float32 array (bits as 0 and 1); None if it is none of the index."""
+    import numpy as np
+
+    if not isinstance(blob, (bytes, bytearray, memoryview)):
+        return None
+    if info.element == "bit":
+        out = np.unpackbits(np.frombuffer(blob, np.uint8), bitorder="little")
+    else:
+        kind = {"int8": "i1", "float16": "<f2"}.get(info.element, "<f4")
+        if len(blob) != info.dim * np.dtype(kind).itemsize:
+            return None
+        out = np.frombuffer(blob, kind)
+    return out.astype(np.float32) if len(out) == info.dim else None
