@@ -112,8 +112,9 @@ def import_records(
     done = resumed
     while True:
         part = list(islice(stream, batch))
+        writer.prepare(part)  # the model runs here, and does not hold the write lock
         with db.transaction():
-            added, updated = writer.write(part)
+            added, updated = writer.write()
             done += len(part)
             _save_state(db, target.info.table, source, done, len(part) < batch)
         counts = replace(
@@ -312,17 +313,34 @@ class _Writer:
         self._vector = vector
         self._names = {c.lower(): c for c in columns(db, self._info.table)}
         self._numeric = self._numeric_columns()
+        self._new: list[dict[str, Any]] = []
+        self._changed: list[dict[str, Any]] = []
 
     def _numeric_columns(self) -> set[str]:
         sql = "SELECT name, type FROM pragma_table_xinfo(?, 'main')"
         kinds = self._db.rows(sql, (self._info.table,))
         return {n.lower() for n, kind in kinds if kind.upper() in ("INTEGER", "REAL", "NUMERIC")}
 
-    def write(self, records: list[Record]) -> tuple[int, int]:
-        """Writes a batch; returns how many rows it added and how many it changed."""
+    def prepare(self, records: list[Record]) -> None:
+        """Sorts a batch into rows to add, with their vectors, and rows to change."""
+        new, changed = self._sorted(records)
+        self._new = [{**self._values(r), **self._given(r)} for r in new]
+        key = self._info.key
+        self._changed = [{**self._values(r), **self._given(r), key: row[key]} for row, r in changed]
+        add_vectors(self._db, self._info.table, self._new, store=not self._db.in_transaction)
+
+    def write(self) -> tuple[int, int]:
+        """Writes what was prepared; returns how many rows it added and how many it changed."""
+        insert_rows(self._db, self._info.table, self._new)
+        update(self._db, self._info.table, self._changed, self._info.key)
+        return len(self._new), len(self._changed)
+
+    def _sorted(
+        self, records: list[Record]
+    ) -> tuple[list[Record], list[tuple[dict[str, Any], Record]]]:
+        """The records that are new, and those that differ from their row, with it."""
         if self._id is None:
-            self._insert(records)
-            return len(records), 0
+            return records, []
         last = {self._identity(r): r for r in records}  # of two records with one id the last stays
         stored = self._stored(list(last), records)
         new = [r for key, r in last.items() if key not in stored]
@@ -330,9 +348,7 @@ class _Writer:
             (stored[key], r) for key, r in last.items()
             if key in stored and self._differs(r, stored[key])
         ]  # fmt: skip
-        self._insert(new)
-        self._update(changed)
-        return len(new), len(changed)
+        return new, changed
 
     def _identity(self, record: Record) -> Any:
         assert self._id is not None
@@ -381,16 +397,6 @@ class _Writer:
             return True
         vector = record.get(self._vector or "")
         return vector is not None and _blob(vector) != row[self._info.source]
-
-    def _insert(self, records: list[Record]) -> None:
-        rows = [{**self._values(r), **self._given(r)} for r in records]
-        add_vectors(self._db, self._info.table, rows)
-        insert_rows(self._db, self._info.table, rows)
-
-    def _update(self, changed: list[tuple[dict[str, Any], Record]]) -> None:
-        key = self._info.key
-        rows = [{**self._values(r), **self._given(r), key: row[key]} for row, r in changed]
-        update(self._db, self._info.table, rows, key)
 
     def _given(self, record: Record) -> dict[str, Any]:
         """The vector that a record brings, as a column of the table."""

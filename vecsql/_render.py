@@ -97,14 +97,13 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def meter(label: str, total: int | None, start: int = 0) -> Iterator[Callable[[int, int], None]]:
+def meter(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
     """Yields a function that takes how many more rows are done, and the position out of total.
 
     Shows rows, the share of the position, the rate and the time that is left, on stderr: a bar with
-    rich on a terminal, else one line. Position and rows may be of different units; ``start`` is
-    the position where this run begins.
+    rich on a terminal, else one line. Position and rows may be of different units.
     """
-    m = _Meter(label, total, start)
+    m = _Meter(label, total)
     if not _rich(sys.stderr):
         try:
             yield m.update_line
@@ -131,23 +130,28 @@ def meter(label: str, total: int | None, start: int = 0) -> Iterator[Callable[[i
 
 
 class _Meter:
-    def __init__(self, label: str, total: int | None, start: int):
-        self._label, self._total, self._start = label, total, start
+    def __init__(self, label: str, total: int | None):
+        self._label, self._total = label, total
         self._began = self._shown = time.perf_counter()
         self._rows = 0
-        self._position = start
+        self._position = 0
+        self._first: tuple[float, int] | None = None  # when and where the first rows were done
 
     def count(self, rows: int, position: int) -> None:
         self._rows += rows
         self._position = position
+        if self._first is None:
+            self._first = (time.perf_counter(), position)
 
     def figures(self) -> str:
         """Rows, rate and the time left by the speed so far."""
         seconds = max(time.perf_counter() - self._began, 1e-9)
         text = f"{self._rows:,} rows  {self._rows / seconds:,.0f}/s"
-        moved = self._position - self._start
+        began, start = self._first or (self._began, self._position)
+        moved = self._position - start  # a run that was resumed begins far from 0
         if self._total and moved > 0 and self._position < self._total:
-            left = int(seconds * (self._total - self._position) / moved)
+            spent = time.perf_counter() - began
+            left = int(spent * (self._total - self._position) / moved)
             text += f"  ETA {left // 60}:{left % 60:02d}"
         return text
 
