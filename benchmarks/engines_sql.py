@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Floats, Ids
 from engine import (
     EF_CONSTRUCTION,
@@ -162,11 +163,22 @@ class Vecsql(Sql):
             return sql, lambda q, k: (q, k)
         return f"{sql} AND ef_search = ?", lambda q, k: (q, k, int(effort))
 
+    def searchers(self) -> dict[str, Search]:
+        return {**super().searchers(), "vecsql_search": self.batch}
+
+    def batch(self, query: Floats, k: int, effort: Effort) -> Ids:
+        """All queries in one call."""
+        args = (query.tobytes(), k, int(effort or 0))
+        (blob,) = self.db.execute("SELECT vecsql_search('v', 'e', ?, ?, ?)", args).fetchone()
+        entries = np.frombuffer(blob, [("rowid", "<i8"), ("distance", "<f4")])
+        return np.ascontiguousarray(entries["rowid"].reshape(-1, k))
+
 
 class VecsqlStdlib(Vecsql):
     """The same file format through the sqlite3 module of the standard library."""
 
     name = "vecsql-stdlib"
+    searchers = Sql.searchers
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
