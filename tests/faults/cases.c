@@ -136,6 +136,22 @@ const Case cases[] = {
       "SELECT vec_to_json(vec_normalize(vec_slice('[1,2,3,4]', 1, 3))), "
       "vec_to_json(vec_quantize_binary('[1,2,3,4,5,6,7,-8]'))",
       "SELECT count(*) > 5 FROM vecsql_stats('t')", "SELECT vec_f32('[1,2,nan]')"}},
+    {"vec0",
+     {"CREATE VIRTUAL TABLE v USING vec0(id text primary key, embedding float[3] m=4, "
+      "bits bit[8], p integer partition key, n integer, +note text)",
+      "INSERT INTO v(id, embedding, bits, p, n, note) " ROWS(
+          12) "SELECT 'k' || i, " VECTOR
+              ", vec_bit(x'0f'), i % 3, i, 'note ' || i FROM n",
+      "SELECT id, distance, note FROM v WHERE embedding MATCH '[1,2,3]' AND k = 4 AND "
+      "p = 1 AND n IN (1, 4, 7)",
+      "SELECT id FROM v WHERE bits MATCH vec_bit(x'0e') ORDER BY distance LIMIT 3",
+      "INSERT INTO v(id, embedding, bits, p, n) VALUES('new', '[1,2,3]', vec_bit(x'ff'), "
+      "NULL, 5)",
+      "INSERT INTO v(id, embedding, bits, n) VALUES('k1', '[1,2,3]', vec_bit(x'ff'), 5)",
+      "INSERT INTO v(id, embedding, bits, n) VALUES('bad', '[1,2]', vec_bit(x'ff'), 5)",
+      "UPDATE v SET embedding = '[3,3,3]', n = 9, p = 2 WHERE id = 'k2'",
+      "UPDATE v SET id = 'other' WHERE id = 'k2'", "DELETE FROM v WHERE p = 0",
+      "CREATE VIRTUAL TABLE x USING vec0(e float[2], m real)", "DROP TABLE v"}},
     {"vacuum", {"VACUUM", "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 3"}},
 };
 

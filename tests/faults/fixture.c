@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-int sqlite3_vecsql_init(sqlite3 *db, char **err, const void *api);
+int sqlite3_vecsqlvec0_init(sqlite3 *db, char **err, const void *api);
 
 _Noreturn void fixture_fatal(const char *what, const char *detail) {
     fprintf(stderr, "%s: %s\n", what, detail);
@@ -17,7 +17,7 @@ void fixture_start(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     sqlite3_initialize();
     fs_register();
-    sqlite3_auto_extension((void (*)(void))sqlite3_vecsql_init);
+    sqlite3_auto_extension((void (*)(void))sqlite3_vecsqlvec0_init);
 }
 
 static char directory[] = "/tmp/vecsql-faults-XXXXXX";
@@ -28,7 +28,7 @@ void fixture_start_on_disk(void) {
         fixture_fatal(directory, "cannot be made");
     }
     sqlite3_initialize();
-    sqlite3_auto_extension((void (*)(void))sqlite3_vecsql_init);
+    sqlite3_auto_extension((void (*)(void))sqlite3_vecsqlvec0_init);
 }
 
 void fixture_end_on_disk(void) {
