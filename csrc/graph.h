@@ -39,7 +39,8 @@
 #include "pages.h"
 #include "scratch.h"
 
-#define VS_MODELS 4 /* kept at hand: the one in use, and those that undo may need */
+#define VS_MODELS 4       /* kept at hand: the one in use, and those that undo may need */
+#define VS_MAX_EF 100000u /* of ef_search and ef_construction */
 #define VS_MAX_LEVEL 15
 #define VS_MIN_M 2
 #define VS_MAX_M 128

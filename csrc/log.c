@@ -65,7 +65,8 @@ static int state_sane(const VsState *s) {
            (s->upper_free == VS_NIL || s->upper_free < s->n_upper) &&
            s->n_seeds <= s->n_nodes &&
            s->n_upper <= (uint64_t)s->n_nodes * VS_MAX_LEVEL &&
-           s->max_level <= VS_MAX_LEVEL && s->fold_ver <= s->ver && s->ef_search > 0;
+           s->max_level <= VS_MAX_LEVEL && s->fold_ver <= s->ver && s->ef_search > 0 &&
+           s->ef_search <= VS_MAX_EF;
 }
 
 VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,

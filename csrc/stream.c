@@ -414,7 +414,7 @@ VsStatus vs_stream_rest(VsStream *s, const VsAdmit *admit) {
             st = VS_INTERRUPT;
         }
     }
-    if (st == VS_OK) {
+    if (st == VS_OK && front.n > 0) { /* an index without rows has no way to compare */
         st = append_far(s, &front);
     }
     if (st == VS_OK) {

@@ -78,17 +78,28 @@ static int add_column(sqlite3 *db, const char *schema, VsxSchema *def, const cha
     return c->name == NULL || c->type == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
 
+/* Whether a table has a rowid (another name of its INTEGER PRIMARY KEY, if it has one):
+ * a WITHOUT ROWID table has not. Not asked of pragma_table_list, which connects every
+ * virtual table, ours included, and swallows what fails in that. */
+static int has_rowid(sqlite3 *db, const char *schema, const char *table, int *out) {
+    int rc = sqlite3_table_column_metadata(db, schema, table, "_rowid_", NULL, NULL, NULL,
+                                           NULL, NULL);
+    *out = rc == SQLITE_OK;
+    return rc == SQLITE_ERROR ? SQLITE_OK : rc;
+}
+
 /* The INTEGER PRIMARY KEY of the content table: only that is the rowid, unique, and stays
  * when the file is vacuumed. *out is NULL if it has none. */
 static int find_key(sqlite3 *db, const char *schema, const char *content, char **out) {
     static const char sql[] =
-        "SELECT max(name) FROM pragma_table_info(?1, ?2) WHERE pk > 0 AND NOT EXISTS"
-        "(SELECT 1 FROM pragma_table_list WHERE schema = ?2 AND name = ?1 AND wr) "
+        "SELECT max(name) FROM pragma_table_info(?1, ?2) WHERE pk > 0 "
         "HAVING count(*) = 1 AND upper(max(type)) = 'INTEGER'";
     sqlite3_stmt *stmt = NULL;
+    int rowid = 0;
     *out = NULL;
-    int rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    if (rc == SQLITE_OK) {
+    int rc = has_rowid(db, schema, content, &rowid);
+    rc = rc == SQLITE_OK ? sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) : rc;
+    if (rc == SQLITE_OK && rowid) {
         sqlite3_bind_text(stmt, 1, content, -1, SQLITE_STATIC);
         sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);
         if (sqlite3_step(stmt) == SQLITE_ROW) {

@@ -133,9 +133,8 @@ typedef struct Call {
     const char *const *argv;
 } Call;
 
-/* A failure inside may roll the transaction back, and SQLite then frees its own copy of
- * the arguments: after that only `name` may be looked at. */
-static int open_named(const Call *call, const char *name, VsxTable *t, char **err) {
+static int open_copied(const Call *call, VsxTable *t, char **err) {
+    const char *name = call->argv[2];
     VsxSchema *def = NULL;
     int rc = read_schema(call->db, call->dialect, call->create, call->argc, call->argv,
                          &def, err);
@@ -156,20 +155,39 @@ static int open_named(const Call *call, const char *name, VsxTable *t, char **er
     return rc;
 }
 
+/* The arguments in one block. SQLite frees its own when a nested statement fails (or
+ * only a read within it) and the schema is forgotten because of that. */
+static const char **copy_arguments(int argc, const char *const *argv) {
+    size_t bytes = (size_t)argc * sizeof *argv;
+    for (int i = 0; i < argc; i++) {
+        bytes += strlen(argv[i]) + 1;
+    }
+    const char **copy = sqlite3_malloc64(bytes);
+    char *text = copy == NULL ? NULL : (char *)(copy + argc);
+    for (int i = 0; text != NULL && i < argc; i++) {
+        size_t n = strlen(argv[i]) + 1;
+        copy[i] = memcpy(text, argv[i], n);
+        text += n;
+    }
+    return copy;
+}
+
 static int open_table(const Call *call, sqlite3_vtab **out, char **err) {
-    char *name = sqlite3_mprintf("%s", call->argv[2]);
+    Call own = *call;
+    const char **argv = copy_arguments(call->argc, call->argv);
     VsxTable *t = sqlite3_malloc64(sizeof *t);
     int rc = SQLITE_NOMEM;
-    if (name != NULL && t != NULL) {
+    if (argv != NULL && t != NULL) {
         memset(t, 0, sizeof *t);
-        rc = open_named(call, name, t, err);
+        own.argv = argv;
+        rc = open_copied(&own, t, err);
     }
     if (rc == SQLITE_OK) {
         *out = &t->base;
     } else {
         sqlite3_free(t);
     }
-    sqlite3_free(name);
+    sqlite3_free(argv);
     return rc;
 }
 

@@ -21,7 +21,7 @@
 #define DEFAULT_M 16
 #define DEFAULT_EF_CONSTRUCTION 200
 #define DEFAULT_EF_SEARCH 64
-#define MAX_EF 100000
+#define MAX_EF VS_MAX_EF
 
 /* ---- tokens --------------------------------------------------------------------- */
 

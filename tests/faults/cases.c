@@ -23,6 +23,15 @@ const char *const setup[] = {
     "INSERT INTO docs " ROWS(12) "SELECT i, 'title ' || i, vec_f32(" VECTOR ") FROM n",
     "CREATE VIRTUAL TABLE c USING vecsql(content=docs, content_rowid=id, "
     "embedding FLOAT[3] m=4)",
+    "CREATE VIRTUAL TABLE y USING vecsql(name TEXT PRIMARY KEY, embedding FLOAT[3] m=4 "
+    "codec=pq pq_m=3, half FLOAT16[3] m=4, small INT8[3] m=4, bits BIT[16] m=4, "
+    "whole FLOAT[3] codec=none m=4)",
+    "INSERT INTO y(name, embedding, half, small, bits, whole) " ROWS(
+        9) "SELECT 'row ' || i, " VECTOR ", vec_f16(" VECTOR "), vec_int8(" VECTOR
+           "), vec_bit(zeroblob(2)), " VECTOR " FROM n",
+    "CREATE VIRTUAL TABLE z USING vec0(id INTEGER PRIMARY KEY, embedding FLOAT[3], "
+    "tag TEXT)",
+    "INSERT INTO z(id, embedding, tag) " ROWS(9) "SELECT i, " VECTOR ", 'x' FROM n",
     "INSERT INTO t(t) VALUES('optimize')",
     "DELETE FROM t WHERE id IN (3, 17)",
     "UPDATE t SET embedding = '[1,1,1]' WHERE id = 8",
@@ -102,6 +111,25 @@ const Case cases[] = {
       "BEGIN", "REPLACE INTO docs VALUES(7, 'r', vec_f32('[1,1,1]'))",
       "DELETE FROM docs WHERE id = 8", "COMMIT",
       "SELECT rowid FROM c WHERE embedding MATCH '[1,2,3]' AND k = 3"}},
+    {"types and keys",
+     {"INSERT INTO y(name, embedding, half, small, bits) VALUES('new', '[1,2,3]', "
+      "vec_f16('[1,2,3]'), vec_int8('[1,2,3]'), vec_bit(x'0102'))",
+      "UPDATE y SET half = NULL, embedding = '[1,1,1]' WHERE name = 'row 2'",
+      "UPDATE y SET name = 'renamed' WHERE name = 'row 3'",
+      "INSERT OR REPLACE INTO y(name, embedding) VALUES('row 4', '[5,5,5]')",
+      "DELETE FROM y WHERE name > 'row 7'",
+      "SELECT name FROM y WHERE half MATCH vec_f16('[1,2,3]') AND k = 3",
+      "SELECT name FROM y WHERE bits MATCH vec_bit(x'0102') AND k = 3",
+      "SELECT name FROM y WHERE embedding MATCH '[1,2,3]' AND k = 3 AND name < 'row 5'"}},
+    {"vec0 table",
+     {"INSERT INTO z(id, embedding, tag) VALUES(100, '[1,2,3]', 'y')",
+      "UPDATE z SET embedding = '[4,4,4]' WHERE id = 2", "DELETE FROM z WHERE id = 3",
+      "SELECT id, distance FROM z WHERE embedding MATCH '[1,2,3]' AND k = 3 AND tag = "
+      "'x'",
+      "CREATE VIRTUAL TABLE q USING vec0(embedding FLOAT[3])", "DROP TABLE q"}},
+    {"train and warm",
+     {"INSERT INTO t(t) VALUES('train')", "INSERT INTO y(y) VALUES('train')",
+      "INSERT INTO t(t) VALUES('warm')"}},
     {"optimize", {"INSERT INTO t(t) VALUES('optimize')"}},
     {"rebuild",
      {"INSERT INTO t(t) VALUES('rebuild')", "INSERT INTO c(c) VALUES('rebuild')"}},

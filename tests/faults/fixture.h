@@ -74,8 +74,8 @@ uint64_t contents(sqlite3 *db, int *rc);
 const char *flaw(sqlite3 *db);
 
 /* The part about neighbours, for one table with a column `embedding` of three floats: all
- * rows in order of distance, by every way, equal those of SQL. */
-const char *neighbours(sqlite3 *db, const char *table, const char *query);
+ * rows in order of distance, by every way, equal those of SQL. vec0 knows one way. */
+const char *neighbours(sqlite3 *db, const char *table, const char *query, int vec0);
 
 /* Opens the files as they are and looks at everything: the first thing wrong, NULL if
  * nothing is, and then the contents. Remembers what it has looked at. */

@@ -14,7 +14,7 @@
 
 #include "fixture.h"
 
-#define POINTS_QUICK 6
+#define POINTS_QUICK 3
 #define POINTS_FULL 1200
 
 typedef struct Fault {

@@ -69,8 +69,8 @@ static void read_some(sqlite3 *db, unsigned *random) {
     snprintf(query, sizeof query, "[%d,%d,%d]", rand_r(random) % 9, rand_r(random) % 9,
              rand_r(random) % 9);
     if (attempt(db, "BEGIN")) {
-        bad = neighbours(db, rand_r(random) % 4 == 0 ? "c" : "t", query);
-        bad = bad != NULL ? bad : neighbours(db, "t", query);
+        bad = neighbours(db, rand_r(random) % 4 == 0 ? "c" : "t", query, 0);
+        bad = bad != NULL ? bad : neighbours(db, "t", query, 0);
         must_exec(db, "ROLLBACK");
     }
     if (bad != NULL && strstr(bad, "locked") == NULL) {
