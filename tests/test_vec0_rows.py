@@ -353,6 +353,36 @@ def test_difference_a_refused_statement_leaves_nothing_in_its_transaction(pair):
     assert (a.rows, b.rows) == (((6,),), ((7,),))
 
 
+def test_difference_int8_and_bit_vectors_can_be_updated(pair):
+    pair.same("CREATE VIRTUAL TABLE q USING vec0(e int8[2], b bit[8])")
+    pair.same("INSERT INTO q(rowid, e, b) VALUES (1, vec_int8('[1, 2]'), vec_bit(x'0f'))")
+    for sql in (
+        "UPDATE q SET e = vec_int8('[3, 4]') WHERE rowid = 1",
+        "UPDATE q SET b = vec_bit(x'f0')",
+        "UPDATE q SET e = x'0506', b = x'ff'",
+    ):
+        a, b = pair.differ(sql)
+        assert not a.error
+        assert b.error
+    assert pair.ours.execute("SELECT hex(e), hex(b) FROM q").fetchall() == [("0506", "FF")]
+
+
+def test_difference_a_scan_gives_rows_in_the_order_of_their_keys(pair):
+    pair.same("INSERT INTO i VALUES (-3, '[1, 1]', 1)")
+    a, b = pair.differ("SELECT id FROM i")
+    assert a.rows == ((-3,), (0,), (1,), (2,), (3,), (4,))
+    assert b.rows == ((0,), (1,), (2,), (3,), (4,), (-3,))
+
+
+def test_difference_the_rowid_has_all_its_names(pair):
+    a, b = pair.differ("SELECT _rowid_ FROM a WHERE e MATCH '[1, 1]' AND k = 1")
+    assert a.rows == ((1,),)
+    assert "Internal sqlite-vec error" in b.error
+    a, b = pair.differ("SELECT rowid FROM i WHERE id = 2")
+    assert a.rows == ((2,),)
+    assert "no such column: rowid" in b.error
+
+
 def test_commands_of_ours_work(pair):
     pair.ours.execute("INSERT INTO i(i) VALUES ('integrity-check')")
     pair.ours.execute("INSERT INTO i(i) VALUES ('optimize')")
