@@ -362,6 +362,7 @@ int vsx_next(sqlite3_vtab_cursor *base);
 int vsx_eof(sqlite3_vtab_cursor *base);
 int vsx_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i);
 int vsx_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid);
+int vsx_register_match(sqlite3 *db);
 int vsx_find_function(sqlite3_vtab *base, int argc, const char *name,
                       void (**function)(sqlite3_context *, int, sqlite3_value **),
                       void **arg);
