@@ -24,8 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../csrc/crc32c.h"
-#include "../../csrc/pages.h"
+#include "checksums.h"
 #include "fixture.h"
 
 #define MAX_ROWS 2000
@@ -126,33 +125,17 @@ static int is_part(const Row *r, const char *part) {
 
 /* ---- checksums ------------------------------------------------------------------ */
 
-/* docs/file-format.md, Pages: the CRC is at byte 12 and of everything else. */
-static void resum_page(unsigned char *p, size_t n) {
-    if (n >= VS_PAGE_HEADER) {
-        uint32_t crc = vs_crc32c(0, p, 12);
-        vs_put_u32(p + 12, vs_crc32c(crc, p + VS_PAGE_HEADER, n - VS_PAGE_HEADER));
-    }
+static void resum_state_of(const Row *r, unsigned char *p, size_t n) {
+    resum_state(sqlite3_value_int64(r->value[0]), sqlite3_value_int64(r->value[1]), p, n);
 }
 
-/* State: the last four bytes are the CRC of the others, of ver and of stamp. */
-static void resum_state(const Row *r, unsigned char *p, size_t n) {
-    unsigned char key[16];
-    if (n >= 4) {
-        vs_put_u64(key, (uint64_t)sqlite3_value_int64(r->value[0]));
-        vs_put_u64(key + 8, (uint64_t)sqlite3_value_int64(r->value[1]));
-        vs_put_u32(p + n - 4, vs_crc32c(vs_crc32c(0, p, n - 4), key, sizeof key));
-    }
-}
-
-/* The state names length and CRC of the edits in the eight bytes before its own. */
 static void state_for_edits(const Row *r, const unsigned char *edits, size_t n,
                             unsigned char *state, size_t n_state) {
-    vs_put_u32(state + n_state - 12, (uint32_t)n);
-    vs_put_u32(state + n_state - 8, vs_crc32c(0, edits, n));
-    resum_state(r, state, n_state);
+    resum_edits(sqlite3_value_int64(r->value[0]), sqlite3_value_int64(r->value[1]), edits,
+                n, state, n_state);
 }
 
-/* Is the format still what the three functions above believe? */
+/* Is the format still what checksums.h believes? */
 static void check_format(void) {
     for (int i = 0; i < n_rows; i++) {
         unsigned char copy[70000];
@@ -170,7 +153,7 @@ static void check_format(void) {
             state_for_edits(&rows[i], sqlite3_value_blob(rows[i].value[edits]),
                             (size_t)sqlite3_value_bytes(rows[i].value[edits]), copy, n);
         } else {
-            resum_state(&rows[i], copy, n);
+            resum_state_of(&rows[i], copy, n);
         }
         if (memcmp(copy, blob, n) != 0) {
             fixture_fatal(rows[i].table, "the format has moved: adapt damage.c");
@@ -466,7 +449,7 @@ static void blob_damage(Damage *d, unsigned char *copy, const unsigned char *blo
                 if (resum && page) {
                     resum_page(copy, n);
                 } else if (resum && state) {
-                    resum_state(r, copy, n);
+                    resum_state_of(r, copy, n);
                 }
                 try_damage(d);
             }
@@ -483,7 +466,7 @@ static void blob_damage(Damage *d, unsigned char *copy, const unsigned char *blo
             if (resum && page) {
                 resum_page(copy, len);
             } else if (resum && state) {
-                resum_state(r, copy, len);
+                resum_state_of(r, copy, len);
             }
             try_damage(d);
         }
