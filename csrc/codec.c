@@ -36,3 +36,44 @@ int vs_order_tells(const VsCodecParams *params, float order, double *distance) {
     *distance = params->metric == VS_L2 ? sqrt((double)order) : (double)order + 0.0;
     return 1;
 }
+
+float vs_likely_share(const VsCodecParams *params) {
+    return params->dims > 9 ? 3 / sqrtf((float)params->dims) : 1;
+}
+
+/* Relative error of a float32 sum over the dimensions, of either side. */
+static float rounding(const VsCodecParams *params) {
+    return (16 + (float)params->dims / 16) * 0x1p-23f;
+}
+
+static float at_least_zero(float x) {
+    return x > 0 ? x : 0;
+}
+
+void vs_bounds(const VsQuery *query, float order, float error, float share, float *low,
+               float *high) {
+    const VsCodecParams *p = query->params;
+    float r = rounding(p),
+          spread = share * (1 + r) * (query->error + query->weight * error);
+    float value = order * query->scale, slack = 0;
+    int lengths = p->metric == VS_L2 || (p->metric == VS_COSINE && p->codec != 0);
+    if (!(fabsf(order) < 1e30f) ||
+        (p->codec == 0 && p->metric == VS_L2 && order <= 1e-30f)) {
+        *low = -INFINITY; /* the order says nothing: ask the vector */
+        *high = INFINITY;
+        return;
+    }
+    if (lengths) { /* the triangle inequality: errors shift a length, not its square */
+        float length = sqrtf(value), to = length * (1 + r) + spread;
+        float from = at_least_zero(length * (1 - r) - spread);
+        *low = p->metric == VS_L2 ? from : from * from / 2;
+        *high = p->metric == VS_L2 ? to : to * to / 2;
+    } else {
+        value = p->metric == VS_COSINE ? 1 + order : value;
+        *low = value - spread;
+        *high = value + spread;
+    }
+    slack = p->metric == VS_COSINE ? 4 * r : 0;
+    *low -= r * fabsf(*low) + slack;
+    *high += r * fabsf(*high) + slack;
+}

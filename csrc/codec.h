@@ -64,11 +64,14 @@ struct VsQuery {
     const VsModel *model;
     const VsKernels *kernels;
     unsigned char *data; /* what the codec needs of the vector: query_size bytes */
-    VsScore score;       /* for walking */
+    VsScore score;       /* for walking: reads the first score_bytes of a code */
     VsScore full; /* by all that a code knows; the same as `score` where that is all */
+    uint32_t score_bytes;
     float scale;  /* l2, cosine: full order * scale is the squared distance of what the
                      codes stand for; dot: the distance */
-    float error;  /* bound of the distance from the vector to what `data` stands for */
+    float error;  /* bound of the distance from the vector to what `data` stands for; dot:
+                     bound of what that changes the distance by */
+    float weight; /* how much the error of a node counts: 1; dot: length of the query */
 };
 
 /* What a codec has to fit with. */
@@ -128,6 +131,14 @@ int vs_codec_fits(const VsCodecParams *params);
 /* 1 and the distance, to the bit, if the order of a code tells it (codec none, but for
  * sums that leave the exact range, and metrics whose order is rounded). */
 int vs_order_tells(const VsCodecParams *params, float order, double *distance);
+/* Between what two values the distance of the stored vectors lies (as metric.h computes
+ * it, roundings included), given the full order of a code and the error that its node
+ * keeps. `share`: 1 is a bound, whatever was clipped; less is a guess, for errors of many
+ * dimensions rarely add up (vs_likely_share). */
+void vs_bounds(const VsQuery *query, float order, float error, float share, float *low,
+               float *high);
+/* Three standard deviations, if the errors of the dimensions are independent. */
+float vs_likely_share(const VsCodecParams *params);
 /* 1 if sq8 can code them: float32 or float16 under l2, cosine or dot. */
 int vs_codec_sq8_fits(const VsCodecParams *params);
 /* 1 if pq can: the same, in parts of at most VS_PQ_MAX_PART dimensions. */

@@ -155,8 +155,10 @@ static VsScore scorer(const VsCodecParams *params) {
 
 static void ready(VsQuery *query) {
     query->score = query->full = scorer(query->params);
+    query->score_bytes = code_size(query->params);
     query->scale = 1;
     query->error = 0;
+    query->weight = 1;
 }
 
 static void prepare(VsQuery *query, const void *v) {

@@ -423,12 +423,16 @@ static void pq_prepare(VsQuery *query, const void *v) {
     make_table(query, &cut, &p);
     query->score = score_table;
     query->full = score_decoded;
+    query->score_bytes = pq_code_size(query->params);
     query->scale = 1;
     /* Nothing is lost but what float32 rounds on the way, and no distance is longer than
      * the query and the longest vector that codes stand for. A zero vector has no
      * direction. */
+    float length = (float)sqrt(square), reach = query->model->reach;
+    int dot = query->params->metric == VS_DOT;
+    query->weight = dot ? length * (1 + ROUNDING) : 1;
     query->error =
-        s.factor > 0 ? ROUNDING * ((float)sqrt(square) + query->model->reach) : INFINITY;
+        s.factor > 0 ? ROUNDING * (dot ? 2 * length * reach : length + reach) : INFINITY;
 }
 
 static void pq_prepare_code(VsQuery *query, const unsigned char *code) {
@@ -436,8 +440,10 @@ static void pq_prepare_code(VsQuery *query, const unsigned char *code) {
     Parts p = parts_of(query, &cut);
     decode_padded(query->model, &cut, code, p.query);
     query->score = query->full = score_decoded;
+    query->score_bytes = pq_code_size(query->params);
     query->scale = 1;
     query->error = 0;
+    query->weight = 1;
 }
 
 /* A code of one byte for four dimensions orders roughly; a row that is read costs as much

@@ -53,6 +53,13 @@ VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef,
  * to VS_SCAN_SORTED, a search allocates nothing. */
 size_t vs_search_room(const VsGraph *g, size_t k, size_t ef);
 
+/* 1 if scanning the codes costs no more than a walk: the table is flat or small, few rows
+ * are admitted, or the beam would hold a good part of them. A walk computes some 14
+ * distances for each place of its beam, at random; in a scan, where codes come one after
+ * another, one costs a third. An exact answer (scan.h) costs little more. */
+#define VS_SCAN_FACTOR 32
+int vs_search_scans(const VsGraph *g, size_t k, size_t ef, const VsAdmit *admit);
+
 /* The same by looking at every admitted code. From VS_SCAN_SORTED on it is cheaper to sort
  * everything once than to keep the nearest sorted. */
 #define VS_SCAN_SORTED 512

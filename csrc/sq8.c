@@ -349,6 +349,7 @@ static void score_high_dot(const VsQuery *query, const unsigned char *const *cod
 static void ready(VsQuery *query, int walks_high) {
     int dot = query->params->metric == VS_DOT;
     query->full = dot ? score_full_dot : score_full_l2;
+    query->score_bytes = sq8_code_size(query->params) / (walks_high ? 2 : 1);
     query->score = !walks_high ? query->full : dot ? score_high_dot : score_high_l2;
 }
 
@@ -366,6 +367,7 @@ static void prepare_l2(VsQuery *query, const void *v) {
         high[i] = 4; /* what a zero nibble stands for */
     }
     query->error = bound_of(&z);
+    query->weight = 1;
     query->scale = query->model->step * query->model->step;
 }
 
@@ -374,7 +376,7 @@ static void prepare_dot(VsQuery *query, const void *v) {
     const VsCodecParams *params = query->params;
     int16_t *full = (int16_t *)(void *)full_part(query);
     int8_t *high = (int8_t *)high_part(query);
-    double peak = 0, lost = 0;
+    double peak = 0, lost = 0, square = 0;
     int64_t sum = 0;
     for (size_t i = 0; i < params->dims; i++) {
         peak = fmax(peak, fabs(element(params, v, i)));
@@ -389,10 +391,18 @@ static void prepare_dot(VsQuery *query, const void *v) {
         high[i] = (int8_t)floor(x / unit * 127 / DOT_PEAK + 0.5);
         sum += full[i];
         lost += e * e;
+        square += x * x;
     }
     int64_t bias = sum * query->model->zero;
     memcpy(query->data, &bias, sizeof bias);
-    query->error = nextafterf((float)(sqrt(lost) * (1 + 1e-9)), INFINITY);
+    /* No code stands for a longer vector than this. */
+    double zero = query->model->zero, reach = fmax(fabs(zero), fabs(zero + 255)) *
+                                              (double)query->model->step *
+                                              sqrt((double)params->dims);
+    double rounding = (16 + params->dims / 16.0) * 0x1p-23; /* of a float32 sum */
+    query->weight = (float)(sqrt(square) * (1 + 2 * rounding));
+    query->error =
+        (float)((sqrt(lost) + rounding * sqrt(square)) * reach * (1 + 2 * rounding));
     query->scale = (float)(unit * (double)query->model->step);
 }
 
@@ -435,13 +445,14 @@ static void sq8_prepare_code(VsQuery *query, const unsigned char *code) {
     int64_t bias = sum * query->model->zero;
     memcpy(query->data, &bias, sizeof bias);
     query->error = 0;
+    query->weight = 1;
     query->scale = query->model->step * query->model->step;
     ready(query, 0);
 }
 
 /* Eight bits order all but neighbours of almost the same distance. */
 static size_t sq8_candidates(size_t k) {
-    return k < SIZE_MAX / 2 ? k + k / 2 : k;
+    return k < SIZE_MAX / 2 ? k + k / 4 + 4 : k;
 }
 
 const VsCodec vs_codec_sq8 = {

@@ -76,11 +76,13 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
     VsStatus st = vs_node(g, (uint32_t)id, &node);
     st = st == VS_OK ? vs_slot(g, VS_CODE, (uint32_t)id, &stored) : st;
     if (st == VS_OK) {
-        (void)g->codec->encode(&g->params.code, g->model, vector.v, code, NULL);
+        float lost = g->codec->encode(&g->params.code, g->model, vector.v, code, NULL);
         if ((node->flags & VS_STATUS_MASK) != VS_LIVE || node->rowid != rowid) {
             *what = "its node belongs to another row";
         } else if (memcmp(code, stored, g->geo[VS_CODE].fixed_size) != 0) {
             *what = "its code is not that of its vector";
+        } else if (!(vs_error(node->error) >= lost)) {
+            *what = "the error of its code is larger than its node says";
         }
     }
     vsx_vector_free(&vector);

@@ -2,7 +2,8 @@
  * The search behind a cursor: which one it is, and the simple ones.
  *
  *     rows    an exact scan of the stored vectors: exact = 1, and a single row
- *     walk    one shot for k without a filter
+ *     scan    one shot for k without a filter: bounds of all codes, then rows (rerank.c)
+ *     walk    the same through the graph
  *     the others are in nearest.c
  */
 #include <math.h>
@@ -10,10 +11,11 @@
 #include <string.h>
 
 #include "../csrc/codec.h"
+#include "../csrc/scan.h"
 #include "knn.h"
 #include "rowmap.h"
 
-static int compare_results(const void *a, const void *b) {
+int vsx_results_compare(const void *a, const void *b) {
     const VsxResult *x = a, *y = b;
     if (x->distance != y->distance) {
         return x->distance < y->distance ? -1 : 1;
@@ -23,7 +25,7 @@ static int compare_results(const void *a, const void *b) {
 
 void vsx_results_sort(VsxResult *r, size_t n) {
     if (n > 1) {
-        qsort(r, n, sizeof *r, compare_results);
+        qsort(r, n, sizeof *r, vsx_results_compare);
     }
 }
 
@@ -126,27 +128,6 @@ int vsx_hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
                                           : vsx_stored_distance(knn, rowid, out, gone);
 }
 
-static int take_hits(VsxKnn *knn, const VsHit *hits, size_t n) {
-    knn->n = 0;
-    for (size_t i = 0; i < n; i++) {
-        const VsNode *node = NULL;
-        VsxResult *r = &knn->result[knn->n];
-        int gone = 0;
-        VsStatus st = vs_node(knn->vector->graph, hits[i].node, &node);
-        if (st != VS_OK) {
-            return vsx_code(knn->vector->index, st);
-        }
-        r->rowid = node->rowid;
-        int rc = vsx_hit_distance(knn, &hits[i], node->rowid, &r->distance, &gone);
-        if (rc != SQLITE_OK) {
-            return rc;
-        }
-        knn->n += !gone;
-    }
-    qsort(knn->result, knn->n, sizeof *knn->result, compare_results);
-    return SQLITE_OK;
-}
-
 int vsx_scan_rows(VsxKnn *knn, VsxResults *out) {
     sqlite3_stmt *stmt = NULL;
     out->n = 0;
@@ -184,45 +165,49 @@ int vsx_leaves_float32(float order) {
     return order < -1e37f || order > 1e37f;
 }
 
-/* Vectors so long that their squares overflow have no order in the index: ask the rows.
- */
-static int leaves_float32(const VsHit *hits, size_t n) {
-    int leaves = 0;
-    for (size_t i = 0; i < n; i++) {
-        leaves |= vsx_leaves_float32(hits[i].order);
+/* What the graph knows of the nearest: after a scan every row that can be among `want`,
+ * proven; after a walk likely ones. */
+static int find_candidates(VsxKnn *knn, size_t want, VsCandidate **found, size_t *n) {
+    VsGraph *g = knn->vector->graph;
+    VsQuery q;
+    VsStatus st = vs_query_set(g, knn->query, &q);
+    int bounded = g->params.code.codec != VS_CODEC_PQ; /* its bounds admit too many */
+    if (st == VS_OK && bounded &&
+        (knn->exact || vs_search_scans(g, want, knn->ef, NULL))) {
+        knn->vector->last_query.plan = "scan";
+        st = vs_scan_candidates(g, &q, want, NULL, found, n);
+        return vsx_code(knn->vector->index, st);
     }
-    return leaves;
+    size_t room = g->codec->candidates(want);
+    room = room < g->state.n_live ? room : g->state.n_live;
+    VsHit *hits = sqlite3_malloc64((room + 1) * sizeof *hits);
+    VsCandidate *likely = sqlite3_malloc64((room + 1) * sizeof *likely);
+    st = st == VS_OK && (hits == NULL || likely == NULL) ? VS_NOMEM : st;
+    st = st == VS_OK ? vs_search(g, &q, room, knn->ef, NULL, hits, n) : st;
+    int rc = vsx_code(knn->vector->index, st);
+    rc = rc == SQLITE_OK ? vsx_likely(knn, &q, hits, *n, likely) : rc;
+    sqlite3_free(hits);
+    if (rc != SQLITE_OK) {
+        sqlite3_free(likely);
+        return rc;
+    }
+    *found = likely;
+    return SQLITE_OK;
 }
 
 /* The up to `want` nearest rows through the index. */
 static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
     VsxVector *v = knn->vector;
-    VsQuery q;
-    size_t n = 0, live = v->graph->state.n_live, wanted = want;
-    want = v->graph->codec->candidates(want);
-    want = want < live ? want : live;
-    VsHit *hits = sqlite3_malloc64((want + 1) * sizeof *hits);
-    VsxResult *result = sqlite3_realloc64(knn->result, (want + 1) * sizeof *result);
+    VsCandidate *found = NULL;
+    size_t n = 0, live = v->graph->state.n_live, room = want < live ? want : live;
+    VsxResult *result = sqlite3_realloc64(knn->result, (room + 1) * sizeof *result);
     knn->result = result == NULL ? knn->result : result;
-    int rc = hits == NULL || result == NULL ? SQLITE_NOMEM : SQLITE_OK;
-    if (rc == SQLITE_OK) {
-        uint64_t before = vs_evaluations(v->graph);
-        VsStatus st = vs_query_set(v->graph, knn->query, &q);
-        st = st == VS_OK ? vs_search(v->graph, &q, want, knn->ef, NULL, hits, &n) : st;
-        rc = vsx_code(v->index, st);
-        v->last_query = (VsxFigures){.plan = "walk",
-                                     .admitted = -1,
-                                     .evaluations = vs_evaluations(v->graph) - before};
-    }
-    if (rc == SQLITE_OK && leaves_float32(hits, n)) {
-        rc = scan_rows(knn, "rows");
-        *gone = 0;
-    } else if (rc == SQLITE_OK) {
-        rc = take_hits(knn, hits, n);
-        *gone = n - knn->n;
-        knn->n = knn->n < wanted ? knn->n : wanted;
-    }
-    sqlite3_free(hits);
+    uint64_t before = vs_evaluations(v->graph);
+    v->last_query = (VsxFigures){.plan = "walk", .admitted = -1};
+    int rc = result == NULL ? SQLITE_NOMEM : find_candidates(knn, room, &found, &n);
+    v->last_query.evaluations = vs_evaluations(v->graph) - before;
+    rc = rc == SQLITE_OK ? vsx_rerank(knn, found, n, room, gone) : rc;
+    sqlite3_free(found);
     return rc;
 }
 
@@ -255,10 +240,16 @@ int vsx_knn_more(VsxKnn *knn) {
         return rc;
     }
     knn->ef = knn->ef > 0 ? knn->ef : v->graph->state.ef_search;
-    if (knn->exact) {
+    int open =
+        knn->k > 0 && vsx_filter_is_empty(&knn->filter) && knn->bounds.low == -HUGE_VAL;
+    /* Codes prune a search for the k nearest of all rows. Few pass a filter; a content
+     * table can change without telling; bounds of pq admit too many. */
+    if (knn->exact &&
+        (!open || knn->bounds.high != HUGE_VAL || v->index->def->content != NULL ||
+         v->graph->params.code.codec == VS_CODEC_PQ)) {
         return scan_rows(knn, "rows");
     }
-    if (knn->k > 0 && vsx_filter_is_empty(&knn->filter) && knn->bounds.low == -HUGE_VAL) {
+    if (open) {
         knn->complete = 1;
         return search(knn, (sqlite3_uint64)knn->k < SIZE_MAX ? (size_t)knn->k : SIZE_MAX);
     }

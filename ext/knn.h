@@ -9,6 +9,7 @@
 #ifndef VSX_KNN_H
 #define VSX_KNN_H
 
+#include "../csrc/scan.h"
 #include "../csrc/stream.h"
 #include "ext.h"
 
@@ -99,6 +100,8 @@ typedef struct VsxKnn {
 int vsx_knn_more(VsxKnn *knn);
 void vsx_knn_clear(VsxKnn *knn);
 
+/* By distance, then rowid. */
+int vsx_results_compare(const void *a, const void *b);
 void vsx_results_sort(VsxResult *r, size_t n);
 int vsx_within(const VsxBounds *b, double distance);
 /* Distance to the vector that a statement gave. */
@@ -117,6 +120,16 @@ int vsx_leaves_float32(float order);
 /* Every admitted row within the bounds by its stored vector, in order, into `out`. */
 int vsx_scan_rows(VsxKnn *knn, VsxResults *out);
 int vsx_results_add(VsxResults *list, VsxResult r);
+
+/* ---- rerank.c --------------------------------------------------------------------- */
+
+/* Candidates by `low`, nearest first, become the up to `want` nearest rows in knn->result,
+ * sorted; there is room for them. *gone: rows that a content table lost. */
+int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
+               size_t *gone);
+/* Hits of a walk as candidates: how near they probably are at the least. */
+int vsx_likely(VsxKnn *knn, const VsQuery *q, const VsHit *hits, size_t n,
+               VsCandidate *out);
 
 /* ---- nearest.c ------------------------------------------------------------------- */
 

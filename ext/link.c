@@ -90,8 +90,13 @@ int vsx_link_all(VsxIndex *index) {
     int rc = SQLITE_OK;
     index->writing++;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        rc = vsx_refresh(&index->vector[i]);
-        rc = rc == SQLITE_OK ? vsx_link(&index->vector[i]) : rc;
+        VsxVector *v = &index->vector[i];
+        rc = vsx_refresh(v);
+        if (rc == SQLITE_ERROR && !v->graph->changed) {
+            rc = SQLITE_OK; /* a rollback has taken the table itself back, or its name */
+            continue;
+        }
+        rc = rc == SQLITE_OK ? vsx_link(v) : rc;
     }
     index->writing--;
     return rc;

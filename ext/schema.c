@@ -241,7 +241,7 @@ static int check_vector(const VsxColumn *c, char **err) {
 static int resolve_codec(VsxColumn *c, char **err) {
     VsCodecParams *p = &c->params.code;
     if (p->codec == CODEC_NOT_GIVEN) {
-        p->codec = VS_CODEC_NONE;
+        p->codec = vs_codec_sq8_fits(p) ? VS_CODEC_SQ8 : VS_CODEC_NONE;
     }
     if (p->codec == VS_CODEC_SQ8 && !vs_codec_sq8_fits(p)) {
         *err = sqlite3_mprintf("column %s: codec=sq8 is for float and float16 with l2, "
@@ -319,6 +319,9 @@ int vsx_params_parse(const char *text, VsxColumn *column) {
     int rc = parse_vector(&stored, type, at, &err);
     sqlite3_free(err);
     sqlite3_free(stored.source);
+    if (rc == SQLITE_NOMEM) {
+        return rc;
+    }
     if (rc != SQLITE_OK || stored.params.code.dims != column->params.code.dims ||
         stored.params.code.element != column->params.code.element) {
         return SQLITE_CORRUPT_VTAB;

@@ -104,9 +104,13 @@ static VsStatus walk(void *ctx, VsGraph *g, unsigned worker, size_t i) {
     (void)worker;
     VsStatus st = vs_query_set(g, m->queries + i * m->stride, &q);
     m->n_hits[i] = 0;
-    st = st == VS_OK
-             ? vs_search(g, &q, m->ask, m->ef, NULL, m->hits + i * m->ask, &m->n_hits[i])
-             : st;
+    VsHit *hits = m->hits + i * m->ask;
+    int scans = g->params.code.codec != VS_CODEC_PQ && /* as a cursor decides */
+                vs_search_scans(g, m->k, m->ef, NULL);
+    if (st == VS_OK) {
+        st = scans ? vs_scan(g, &q, m->ask, NULL, hits, &m->n_hits[i])
+                   : vs_search(g, &q, m->ask, m->ef, NULL, hits, &m->n_hits[i]);
+    }
     vs_shared_set(&m->walked[i], 1);
     return st;
 }

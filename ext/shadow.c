@@ -226,6 +226,15 @@ int vsx_shadow_name(const char *suffix) {
 
 /* ---- config --------------------------------------------------------------------- */
 
+/* The text of a column. Only NULL is damage; without memory there is no text either. */
+static int read_text(sqlite3_stmt *stmt, int column, const char **out) {
+    int type = sqlite3_column_type(stmt, column);
+    *out = (const char *)sqlite3_column_text(stmt, column);
+    return *out != NULL          ? SQLITE_OK
+           : type == SQLITE_NULL ? SQLITE_CORRUPT_VTAB
+                                 : SQLITE_NOMEM;
+}
+
 static int apply_config(VsxSchema *def, const char *key, sqlite3_stmt *stmt,
                         int *format) {
     if (strcmp(key, "format") == 0) {
@@ -242,10 +251,11 @@ static int apply_config(VsxSchema *def, const char *key, sqlite3_stmt *stmt,
     for (int i = 0; i < def->n_vectors; i++) {
         char name[16];
         sqlite3_snprintf(sizeof name, name, "vector%d", i);
-        const char *text = (const char *)sqlite3_column_text(stmt, 1);
         if (strcmp(key, name) == 0) {
-            return text == NULL ? SQLITE_CORRUPT_VTAB
-                                : vsx_params_parse(text, &def->column[def->vector[i]]);
+            const char *text = NULL;
+            int rc = read_text(stmt, 1, &text);
+            return rc == SQLITE_OK ? vsx_params_parse(text, &def->column[def->vector[i]])
+                                   : rc;
         }
     }
     return SQLITE_OK;
@@ -274,8 +284,9 @@ int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSch
                  : sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_NO_VTAB, &stmt, NULL);
     sqlite3_free(sql);
     while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        const char *key = (const char *)sqlite3_column_text(stmt, 0);
-        rc = key == NULL ? SQLITE_CORRUPT_VTAB : apply_config(def, key, stmt, &format);
+        const char *key = NULL;
+        rc = read_text(stmt, 0, &key);
+        rc = rc == SQLITE_OK ? apply_config(def, key, stmt, &format) : rc;
         known++;
     }
     int final = sqlite3_finalize(stmt);

@@ -140,7 +140,7 @@ def test_plans_can_be_told_apart(large):
     query = large.queries[0].tobytes()
     for sql, plan in [
         ("AND k = 5", "walk"),
-        ("AND k = 5 AND exact = 1", "rows"),
+        ("AND k = 5 AND exact = 1", "scan"),
         ("AND rowid = 5", "rows"),
         ("ORDER BY distance LIMIT 5", "stream"),
         ("AND distance < 1", "range"),

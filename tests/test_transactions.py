@@ -343,11 +343,11 @@ def test_a_single_row_that_fails_inside_begin_leaves_nothing(conn, sql):
 )
 def test_a_row_that_cannot_be_written_leaves_the_graph_alone(conn, sql):
     """The graph is changed before the row is written: the row is too big only with its vector."""
-    conn.limit(apsw.SQLITE_LIMIT_LENGTH, 5000)
+    conn.limit(apsw.SQLITE_LIMIT_LENGTH, 50000)
     conn.execute("BEGIN")
     put(conn, [100])
     with pytest.raises(apsw.TooBigError):
-        conn.execute(sql, {"long": "x" * 4995})
+        conn.execute(sql, {"long": "x" * 49995})
     check(conn, START | points([100]))
     put(conn, [101])
     conn.execute("COMMIT")

@@ -42,7 +42,7 @@ def main(path: str) -> None:
     )
     db.execute(
         "CREATE VIRTUAL TABLE docs_idx USING vecsql(content=docs, content_rowid=id, "
-        "e FLOAT[8] distance_metric=dot m=4)"
+        "e FLOAT[8] distance_metric=dot m=4 codec=none)"
     )
     db.execute("DELETE FROM docs WHERE id = 7")
     db.close()

@@ -1,0 +1,25 @@
+/*
+ * The exact scan: every row that may be among the k nearest, proven by bounds.
+ *
+ * A code with the error that its node keeps tells between what two values the distance of
+ * the stored vectors lies (vs_bounds). The k-th smallest upper bound is a distance within
+ * which k rows certainly are; whoever's lower bound is above it is not among the k
+ * nearest, ties included. The others are candidates: their stored vectors decide.
+ */
+#ifndef VS_SCAN_H
+#define VS_SCAN_H
+
+#include "search.h"
+
+typedef struct VsCandidate {
+    float low;   /* no row is nearer than this */
+    float order; /* full order of its code */
+    uint32_t node;
+} VsCandidate;
+
+/* The candidates among the admitted live nodes, by `low`, nearest first, in a new array
+ * that the caller frees. */
+VsStatus vs_scan_candidates(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
+                            VsCandidate **out, size_t *n);
+
+#endif
