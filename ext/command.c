@@ -69,7 +69,8 @@ int vsx_rebuild(VsxTable *t) {
     return rc;
 }
 
-/* Takes all tombstones out and writes the pages. */
+/* Codes the rows anew when many have left the range of the model, takes all tombstones
+ * out and writes the pages. */
 static int optimize(VsxTable *t) {
     VsxIndex *index = t->index;
     int rc = SQLITE_OK;
@@ -77,9 +78,13 @@ static int optimize(VsxTable *t) {
         VsxVector *v = &index->vector[i];
         rc = vsx_refresh(v);
         rc = rc == SQLITE_OK ? vsx_link(v) : rc;
-        if (rc == SQLITE_OK && v->graph->params.kind == VS_HNSW) {
+        if (rc == SQLITE_OK) {
             vs_begin(v->graph);
-            VsStatus st = vs_consolidate(v->graph, v->graph->state.n_nodes);
+            VsStatus st =
+                vs_model_stale(v->graph) ? vs_model_refit(v->graph, NULL) : VS_OK;
+            if (st == VS_OK && v->graph->params.kind == VS_HNSW) {
+                st = vs_consolidate(v->graph, v->graph->state.n_nodes);
+            }
             if (st == VS_OK) {
                 vs_done(v->graph);
             } else {

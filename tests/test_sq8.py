@@ -1,0 +1,89 @@
+"""Risk: codes of eight bits lose rows, answer wrongly, or keep a range of other data."""
+
+import apsw
+import numpy as np
+import pytest
+
+import vecsql
+
+
+def table(options: str, data: np.ndarray) -> apsw.Connection:
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[{data.shape[1]}] {options})")
+    insert(db, data)
+    return db
+
+
+def insert(db: apsw.Connection, data: np.ndarray) -> None:
+    (last,) = db.execute("SELECT coalesce(max(rowid), 0) FROM t").fetchone()
+    with db:
+        db.executemany(
+            "INSERT INTO t(rowid, e) VALUES(?, ?)",
+            [(last + 1 + i, v.tobytes()) for i, v in enumerate(data)],
+        )
+
+
+def distances(metric: str, data: np.ndarray, query: np.ndarray) -> np.ndarray:
+    a, q = data.astype(np.float64), query.astype(np.float64)
+    if metric == "l2":
+        return np.sqrt(((a - q) ** 2).sum(1))
+    if metric == "dot":
+        return -(a @ q)
+    return 1 - (a @ q) / (np.linalg.norm(a, axis=1) * np.linalg.norm(q))
+
+
+@pytest.mark.parametrize("index", ["hnsw", "flat"])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+@pytest.mark.parametrize("shape", ["plain", "outliers", "drift"])
+def test_an_exact_search_gives_the_rows_of_brute_force(metric, index, shape):
+    """Whatever the range clips, of the rows or of the query."""
+    r = np.random.default_rng(20261121)
+    data = r.normal(size=(3000, 40)).astype(np.float32)
+    if shape == "outliers":
+        data[::7, ::5] *= 50
+    elif shape == "drift":
+        data[1500:] = data[1500:] * 3 + 5
+    db = table(f"distance_metric={metric} index={index}", data)
+    for query in (*r.normal(size=(10, 40)), *data[:5], np.full(40, 1e3)):
+        query = query.astype(np.float32)
+        want = distances(metric, data, query)
+        rows = db.execute(
+            "SELECT rowid, distance FROM t WHERE e MATCH ? AND k = 10 AND exact = 1",
+            (query.tobytes(),),
+        ).fetchall()
+        best = np.sort(want)[:10]
+        assert [d for _, d in rows] == pytest.approx(best, rel=1e-4, abs=1e-4)
+        for rowid, d in rows:
+            assert d == pytest.approx(want[rowid - 1], rel=1e-4, abs=1e-4)
+
+
+def test_zero_vectors_under_cosine_are_found_at_distance_one():
+    r = np.random.default_rng(1)
+    data = r.normal(size=(500, 16)).astype(np.float32)
+    data[100] = 0
+    db = table("distance_metric=cosine", data)
+    rows = db.execute(
+        "SELECT rowid, distance FROM t WHERE e MATCH ? AND k = 500", (data[3].tobytes(),)
+    ).fetchall()
+    assert dict(rows)[101] == 1.0
+    assert len(rows) == 500
+
+
+def test_optimize_codes_anew_what_left_the_range():
+    r = np.random.default_rng(2)
+    data = r.normal(size=(5000, 16)).astype(np.float32)
+    db = table("", data[:4200])
+    before = db.execute("SELECT epoch FROM t_model0").fetchall()
+    db.execute("INSERT INTO t(t) VALUES('optimize')")
+    assert db.execute("SELECT epoch FROM t_model0").fetchall() == before
+    insert(db, data[4200:] * 30)
+    db.execute("BEGIN")
+    db.execute("INSERT INTO t(t) VALUES('optimize')")
+    after = db.execute("SELECT epoch FROM t_model0").fetchall()
+    assert after[0][0] == before[0][0] + 1
+    db.execute("ROLLBACK")
+    assert db.execute("SELECT epoch FROM t_model0").fetchall() == before
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.execute("INSERT INTO t(t) VALUES('optimize')")
+    assert db.execute("SELECT epoch FROM t_model0").fetchall() == after
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
