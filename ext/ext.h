@@ -283,7 +283,8 @@ int vsx_link(VsxVector *v);
 int vsx_link_due(VsxVector *v);
 /* Those of all columns, before a commit. Rows can wait though nothing is unflushed: a
  * savepoint flushed them, and a rollback to it may have taken others back. So the state
- * row is asked first. */
+ * row is asked first. A rollback over ALTER TABLE RENAME leaves an index under a name that
+ * is no more: its rows go on waiting, until the next commit that writes them. */
 int vsx_link_all(VsxIndex *index);
 /* Hook of the graph: 1 if the running work is to end. */
 int vsx_poll(void *vector);

@@ -87,16 +87,16 @@ int vsx_link(VsxVector *v) {
 }
 
 int vsx_link_all(VsxIndex *index) {
-    int rc = SQLITE_OK;
+    int rc = SQLITE_OK, n = index->dropped ? 0 : index->def->n_vectors;
     index->writing++;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+    for (int i = 0; rc == SQLITE_OK && i < n; i++) {
         VsxVector *v = &index->vector[i];
         rc = vsx_refresh(v);
         if (rc == SQLITE_ERROR && !v->graph->changed) {
-            rc = SQLITE_OK; /* a rollback has taken the table itself back, or its name */
-            continue;
+            rc = SQLITE_OK; /* a rollback has taken the table back, or its name */
+        } else if (rc == SQLITE_OK) {
+            rc = vsx_link(v);
         }
-        rc = rc == SQLITE_OK ? vsx_link(v) : rc;
     }
     index->writing--;
     return rc;

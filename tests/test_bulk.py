@@ -167,6 +167,24 @@ def test_a_rollback_to_a_savepoint_among_waiting_rows_restores_them(tmp_path):
     assert not flags or max(flags) < 10
 
 
+@pytest.mark.parametrize("n", [1, 400])
+def test_a_rename_that_was_rolled_back_does_not_hinder_the_commit(tmp_path, n):
+    conn, base = new(tmp_path / "a.db"), vectors(900)
+    with conn:
+        conn.executemany(INSERT, rows(base[:100]))
+    conn.execute("BEGIN")
+    conn.executemany(INSERT, rows(base[100 : 100 + n], 100))
+    conn.execute("SAVEPOINT r; ALTER TABLE t RENAME TO u; ROLLBACK TO r; RELEASE r")
+    conn.execute("COMMIT")
+    assert sound(conn)
+    assert nearest(conn, base[100], 1) == [100]
+    conn.execute(INSERT, (5000, base[800].tobytes()))
+    assert sound(conn)
+    seeds = "SELECT value FROM vecsql_stats('t') WHERE name = 'seeds'"
+    assert conn.execute(seeds).fetchone()[0] < 10
+    assert len(nearest(conn, base[0], 5000)) == 101 + n
+
+
 def test_deleting_rows_that_wait_leaves_the_others(tmp_path):
     conn, base = new(tmp_path / "a.db"), vectors(900)
     with conn:
