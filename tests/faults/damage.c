@@ -500,7 +500,7 @@ static void enumerate(int i, int quick) {
         }
         const unsigned char *blob = sqlite3_value_blob(r->value[d.column]);
         size_t n = (size_t)sqlite3_value_bytes(r->value[d.column]);
-        blob_damage(&d, copy, blob, n, quick ? 97 : n > 64 ? 3 : 1);
+        blob_damage(&d, copy, blob, n, quick ? 97 : n > 64 ? 7 : 1);
         d.resummed = 0;
     }
 }

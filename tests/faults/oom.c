@@ -142,7 +142,7 @@ static long count_calls(const FsImage *image, const Case *c, int cold) {
 }
 
 #define POINTS_QUICK 16
-#define POINTS_FULL 2500
+#define POINTS_FULL 800
 
 int main(int argc, char **argv) {
     int quick = argc > 1 && strcmp(argv[1], "quick") == 0;

@@ -276,7 +276,7 @@ int main(int argc, char **argv) {
     fixture_start();
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         random_state = i;
-        try_setting(&settings[i], quick ? 1 : 5, &failures);
+        try_setting(&settings[i], quick ? 1 : 4, &failures);
     }
     printf("powerloss: %ld failures\n", failures);
     return failures != 0;
