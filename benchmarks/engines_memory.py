@@ -21,6 +21,8 @@ from engine import (
     version_of,
 )
 
+SQ8 = 1  # the codec's number in csrc/vecsql.h
+
 
 class HnswLib(Engine):
     name = "hnswlib"
@@ -234,7 +236,8 @@ class UsearchI8(Usearch):
 
 
 class Core(Engine):
-    """The C core of vecsql by itself, through cffi, all queries in one call."""
+    """The C core of vecsql by itself, through cffi, all queries in one call; codes of sq8, the
+    best of them compared by the vectors, which stay outside."""
 
     name = "core"
 
@@ -250,10 +253,11 @@ class Core(Engine):
 
     def build(self, data: Dataset) -> None:
         metric = ("l2", "cosine").index(data.metric)
-        self.index = self.lib.vs_memory_open(data.dims, metric, 0, M, EF_CONSTRUCTION)
+        self.index = self.lib.vs_memory_open(data.dims, metric, 0, SQ8, M, EF_CONSTRUCTION)
         if self.index == self.ffi.NULL:
             raise MemoryError
-        self.check(self.lib.vs_memory_add(self.index, self.floats(data.base), len(data.base)))
+        self.base = self.floats(data.base)
+        self.check(self.lib.vs_memory_add(self.index, self.base, len(data.base)))
 
     def floats(self, array: Floats) -> Any:
         return self.ffi.from_buffer("float[]", array)
@@ -274,6 +278,7 @@ class Core(Engine):
             len(query),
             k,
             int(effort or k),
+            self.base,
             self.ffi.from_buffer("int64_t[]", ids, require_writable=True),
             self.ffi.from_buffer("float[]", distances, require_writable=True),
         )

@@ -23,6 +23,8 @@ from engine import (
     version_of,
 )
 
+CACHE_KIB = 1 << 20  # SQLite's page cache, for every engine: the rows of all sets fit
+
 
 class Sql(Engine):
     """A SQLite extension, asked from Python through apsw, one statement a query.
@@ -67,6 +69,7 @@ class Sql(Engine):
     def open(self, path: Path | None = None) -> Any:
         db = self.apsw.Connection(str(path or self.path))
         self.load(db)
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return db
 
     def enable(self, db: Any, path: str) -> None:
@@ -186,7 +189,9 @@ class VecsqlStdlib(Vecsql):
 
     def open(self, path: Path | None = None) -> Any:
         # no statement of its own before ours: transactions are begun by hand
-        return self.vecsql.connect(str(path or self.path), driver="sqlite3", isolation_level=None)
+        db = self.vecsql.connect(str(path or self.path), driver="sqlite3", isolation_level=None)
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        return db
 
     def page_cache(self) -> int:
         raise Unavailable("the sqlite3 module does not tell the size of the page cache")

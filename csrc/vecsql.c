@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "build.h"
 #include "hnsw.h"
@@ -18,6 +19,8 @@ struct VsMemoryIndex {
     VsGraph *graph;
     int64_t next;
     unsigned threads;
+    const float *adding; /* vectors of the running call, the first for rowid `first` */
+    int64_t first;
 };
 
 static void *libc_resize(void *ctx, void *ptr, size_t size) {
@@ -36,19 +39,33 @@ const char *vs_kernels_name(void) {
     return vs_kernels()->name;
 }
 
-VsMemoryIndex *vs_memory_open(uint32_t dims, int metric, int kind, uint32_t m,
+/* A row's vector, if it came in the running call. */
+static VsStatus vector_of(void *ctx, int64_t rowid, void *out, int *found) {
+    const VsMemoryIndex *index = ctx;
+    size_t dims = index->graph->params.code.dims;
+    *found = index->adding != NULL && rowid >= index->first && rowid < index->next;
+    if (*found) {
+        memcpy(out, index->adding + (size_t)(rowid - index->first) * dims,
+               dims * sizeof(float));
+    }
+    return VS_OK;
+}
+
+VsMemoryIndex *vs_memory_open(uint32_t dims, int metric, int kind, int codec, uint32_t m,
                               uint32_t ef_construction) {
-    VsParams params = {.code = {.dims = dims, .metric = (VsMetric)metric},
-                       .kind = (VsIndexKind)kind,
-                       .m = m,
-                       .ef_construction = ef_construction,
-                       .ef_search = 64,
-                       .page_bytes = 4048};
-    VsHooks none = {0};
+    VsParams params = {
+        .code = {.dims = dims, .metric = (VsMetric)metric, .codec = (VsCodecId)codec},
+        .kind = (VsIndexKind)kind,
+        .m = m,
+        .ef_construction = ef_construction,
+        .ef_search = 64,
+        .page_bytes = 4048};
     VsMemoryIndex *index = vs_alloc_zero(&libc_alloc, 1, sizeof *index);
+    VsHooks hooks = {.vector = vector_of, .ctx = index};
     if (index == NULL || metric < VS_L2 || metric > VS_DOT || kind < VS_HNSW ||
-        kind > VS_FLAT || ef_construction == 0 ||
-        vs_graph_open(&libc_alloc, &params, &none, &index->graph) != VS_OK) {
+        kind > VS_FLAT || codec < VS_CODEC_NONE || codec > VS_CODEC_PQ ||
+        ef_construction == 0 ||
+        vs_graph_open(&libc_alloc, &params, &hooks, &index->graph) != VS_OK) {
         free(index);
         return NULL;
     }
@@ -81,6 +98,8 @@ int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n) {
     VsGraph *g = index->graph;
     VsBuild build = {.threads = index->threads};
     int st = VS_OK;
+    index->adding = vectors;
+    index->first = index->next;
     for (size_t i = 0; st == VS_OK && i < n; i++) {
         uint32_t node;
         st = vs_pending_due(g) ? (int)vs_link_pending(g, &build) : VS_OK;
@@ -94,6 +113,7 @@ int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n) {
     }
     int linked = (int)vs_link_pending(g, &build);
     vs_forget(g);
+    index->adding = NULL;
     return st == VS_OK ? linked : st;
 }
 
@@ -102,51 +122,92 @@ int vs_memory_delete(VsMemoryIndex *index, uint32_t node) {
     return finish(index, vs_delete(index->graph, node));
 }
 
-static float distance_of(VsMetric metric, float order) {
-    return metric == VS_L2 ? sqrtf(order) : metric == VS_COSINE ? 1 + order : order;
+/* Of an order by all that a code knows. sq8 and pq compare cosine by l2 of unit vectors:
+ * |a - b|^2 = 2 (1 - cos). */
+static float distance_of(const VsQuery *q, float order) {
+    VsMetric metric = q->params->metric;
+    int learns = q->params->codec != VS_CODEC_NONE;
+    float scaled = learns ? order * q->scale : order;
+    return metric == VS_L2       ? sqrtf(scaled)
+           : metric != VS_COSINE ? scaled
+           : learns              ? scaled / 2
+                                 : 1 + scaled;
 }
 
 typedef struct Search {
-    const float *queries;
+    const float *queries, *vectors;
     size_t k, ef;
-    VsHit *hits; /* k for each worker */
+    size_t room; /* candidates of a query */
+    VsHit *hits; /* room for each worker */
     int64_t *rowids;
     float *distances;
 } Search;
 
-static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) {
-    const Search *s = ctx;
-    VsHit *hits = s->hits + worker * s->k;
+/* Puts a row among the n nearest of the answer, which are in order; returns how many
+ * there are then. */
+static size_t put_nearest(const Search *s, size_t item, size_t n, int64_t rowid,
+                          float distance) {
     int64_t *rowids = s->rowids + item * s->k;
     float *distances = s->distances + item * s->k;
+    if (n == s->k && distance >= distances[n - 1]) {
+        return n;
+    }
+    size_t at = n < s->k ? n : n - 1;
+    for (; at > 0 && distance < distances[at - 1]; at--) {
+        rowids[at] = rowids[at - 1];
+        distances[at] = distances[at - 1];
+    }
+    rowids[at] = rowid;
+    distances[at] = distance;
+    return n < s->k ? n + 1 : n;
+}
+
+static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) {
+    const Search *s = ctx;
+    const VsCodecParams *p = &g->params.code;
+    const float *query = s->queries + item * p->dims;
+    VsHit *hits = s->hits + worker * s->room;
     VsQuery q;
-    size_t n = 0;
-    VsStatus st = vs_query_set(g, s->queries + item * g->params.code.dims, &q);
-    st = st == VS_OK ? vs_search(g, &q, s->k, s->ef, NULL, hits, &n) : st;
-    for (size_t i = 0; st == VS_OK && i < s->k; i++) {
+    size_t n = 0, kept = 0;
+    VsStatus st = vs_query_set(g, query, &q);
+    st = st == VS_OK ? vs_search(g, &q, s->room, s->ef, NULL, hits, &n) : st;
+    for (size_t i = 0; st == VS_OK && i < n; i++) {
         const VsNode *node = NULL;
-        rowids[i] = -1;
-        distances[i] = INFINITY;
-        if (i < n) {
-            st = vs_node(g, hits[i].node, &node);
-            rowids[i] = st == VS_OK ? node->rowid : -1;
-            distances[i] = distance_of(g->params.code.metric, hits[i].order);
+        st = vs_node(g, hits[i].node, &node);
+        if (st == VS_OK && s->vectors != NULL) {
+            const float *v = s->vectors + (size_t)node->rowid * p->dims;
+            double d = vs_metric_distance(p->metric, p->element, query, v, p->dims);
+            kept = put_nearest(s, item, kept, node->rowid, (float)d);
+        } else if (st == VS_OK && i < s->k) {
+            float d = distance_of(&q, hits[i].order);
+            kept = put_nearest(s, item, kept, node->rowid, d);
         }
+    }
+    for (; kept < s->k; kept++) {
+        s->rowids[item * s->k + kept] = -1;
+        s->distances[item * s->k + kept] = INFINITY;
     }
     return st;
 }
 
 int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_t k,
-                     size_t ef, int64_t *rowids, float *distances) {
-    unsigned threads = k > VS_SCAN_SORTED ? 1 : index->threads;
+                     size_t ef, const float *vectors, int64_t *rowids, float *distances) {
+    const VsGraph *g = index->graph;
+    size_t room = vectors == NULL ? k : g->codec->candidates(k);
+    unsigned threads = room > VS_SCAN_SORTED ? 1 : index->threads;
     VsTeam team;
     VsStatus st = vs_team_open(index->graph, threads, &team);
-    Search s = {queries, k,        ef, vs_alloc(&libc_alloc, k * team.n, sizeof(VsHit)),
-                rowids,  distances};
+    Search s = {.queries = queries,
+                .vectors = vectors,
+                .k = k,
+                .ef = ef,
+                .room = room,
+                .hits = vs_alloc(&libc_alloc, room * team.n, sizeof(VsHit)),
+                .rowids = rowids,
+                .distances = distances};
     st = s.hits == NULL ? VS_NOMEM : st;
-    st = st == VS_OK
-             ? vs_team_run(&team, n, vs_search_room(index->graph, k, ef), search_one, &s)
-             : st;
+    st = st == VS_OK ? vs_team_run(&team, n, vs_search_room(g, room, ef), search_one, &s)
+                     : st;
     vs_team_close(&team);
     free(s.hits);
     return (int)st;

@@ -7,6 +7,7 @@ import pytest
 from vecsql._core import ffi, lib
 
 L2, COSINE, DOT = range(3)
+NONE, SQ8, PQ = range(3)
 
 
 def floats(array: np.ndarray):
@@ -16,17 +17,21 @@ def floats(array: np.ndarray):
 class Index:
     """A memory index of the core."""
 
-    def __init__(self, dims: int, metric: int = L2, kind: int = 0, m: int = 8) -> None:
-        self.index = ffi.gc(lib.vs_memory_open(dims, metric, kind, m, 100), lib.vs_memory_close)
+    def __init__(self, dims: int, metric: int = L2, kind: int = 0, codec: int = NONE) -> None:
+        opened = lib.vs_memory_open(dims, metric, kind, codec, 8, 100)
+        self.index = ffi.gc(opened, lib.vs_memory_close)
 
     def add(self, vectors: np.ndarray) -> None:
-        assert lib.vs_memory_add(self.index, floats(vectors), len(vectors)) == 0
+        self.vectors = floats(vectors)
+        assert lib.vs_memory_add(self.index, self.vectors, len(vectors)) == 0
 
-    def search(self, queries: np.ndarray, k: int, ef: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, ef: int, *, exact: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         n = len(queries)
         rowids, distances = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
         status = lib.vs_memory_search(
-            self.index, floats(queries), n, k, ef,
+            self.index, floats(queries), n, k, ef, self.vectors if exact else ffi.NULL,
             ffi.from_buffer("int64_t[]", rowids, require_writable=True),
             ffi.from_buffer("float[]", distances, require_writable=True),
         )  # fmt: skip
@@ -50,6 +55,26 @@ def test_a_graph_finds_what_brute_force_finds(metric):
     walk, scan = graph.search(queries, 10, 64)[0], flat.search(queries, 10, 64)[0]
     found = sum(len(set(a) & set(b)) for a, b in zip(walk, scan, strict=True))
     assert found / scan.size >= (0.9 if metric == DOT else 0.97)
+
+
+@pytest.mark.parametrize("metric", [L2, COSINE, DOT])
+@pytest.mark.parametrize(("codec", "least", "error"), [(SQ8, 0.95, 0.02), (PQ, 0.5, 0.4)])
+def test_codes_stand_for_their_vectors(metric, codec, least, error):
+    base, queries = np.split(clusters(3100, 20, 7), [3000])
+    whole, coded = Index(20, metric), Index(20, metric, codec=codec)
+    whole.add(base)
+    coded.add(base)
+    (rowids, distances), (found, near) = (i.search(queries, 10, 100) for i in (whole, coded))
+    same = [len(set(a) & set(b)) for a, b in zip(rowids, found, strict=True)]
+    assert sum(same) / rowids.size >= least
+    scale = np.abs(distances).mean()
+    assert np.abs(near[:, 0] - distances[:, 0]).mean() < error * scale
+    found, near = coded.search(queries, 10, 100, exact=True)
+    same = [len(set(a) & set(b)) for a, b in zip(rowids, found, strict=True)]
+    assert sum(same) / rowids.size >= 0.95
+    first = found[:, 0] == rowids[:, 0]
+    assert first.mean() > 0.9
+    assert near[first, 0] == pytest.approx(distances[first, 0], abs=1e-4)
 
 
 @pytest.mark.parametrize("metric", [L2, COSINE])
@@ -96,7 +121,14 @@ def test_deleted_nodes_are_not_found_and_short_answers_are_padded():
 
 @pytest.mark.parametrize(
     "values",
-    [(0, 0, 0, 8, 10), (4, 3, 0, 8, 10), (4, 0, 2, 8, 10), (4, 0, 0, 1, 10), (4, 0, 0, 8, 0)],
+    [
+        (0, 0, 0, 0, 8, 10),
+        (4, 3, 0, 0, 8, 10),
+        (4, 0, 2, 0, 8, 10),
+        (4, 0, 0, 3, 8, 10),
+        (4, 0, 0, 0, 1, 10),
+        (4, 0, 0, 0, 8, 0),
+    ],
 )
 def test_parameters_out_of_range_give_no_index(values):
     assert lib.vs_memory_open(*values) == ffi.NULL
