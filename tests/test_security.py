@@ -208,3 +208,13 @@ def test_a_read_only_file_is_never_written(tmp_path: Path):
             reader.execute(sql)
     reader.close()
     assert path.read_bytes() == before
+
+
+def test_the_extension_loads_by_a_statement_too() -> None:
+    """While a statement runs SQLite lets nobody replace match(), which is built in."""
+    db = apsw.Connection(":memory:")
+    db.enable_load_extension(True)
+    db.execute("SELECT load_extension(?)", (vecsql.loadable_path(),)).fetchall()
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e float[2])")
+    db.execute("INSERT INTO t(e) VALUES ('[1, 2]')")
+    assert db.execute("SELECT rowid FROM t WHERE e MATCH '[0, 0]' AND k = 1").fetchall() == [(1,)]
