@@ -327,6 +327,14 @@ static int truth_is_damaged(const Row *r) {
     return is_part(r, "rows") || is_part(r, "config");
 }
 
+/* Whether a checksum covers what was damaged: every blob but a row's vector. */
+static int has_checksum(const Damage *d) {
+    return is_part(d->row, "pages") ||
+           (d->column >= 0 && is_part(d->row, "log") &&
+            (strcmp(d->row->column[d->column], "state") == 0 ||
+             strcmp(d->row->column[d->column], "edits") == 0));
+}
+
 /* Queries and changes, on the connection that did the damage. */
 static void probe(sqlite3 *db, const Damage *d, const char *table, uint64_t right) {
     int rc = SQLITE_OK, wrong = -1;
@@ -336,7 +344,7 @@ static void probe(sqlite3 *db, const Damage *d, const char *table, uint64_t righ
         wrong = i < n_complete(table) && rc == SQLITE_OK && got != right ? i : wrong;
     }
     ask(db, "INSERT INTO @(@) VALUES('integrity-check')", table, &rc);
-    int shown = (is_part(d->row, "pages") && !d->resummed) || rc == SQLITE_OK;
+    int shown = (has_checksum(d) && !d->resummed) || rc == SQLITE_OK;
     if (wrong >= 0 && shown && !truth_is_damaged(d->row)) {
         fail(rc == SQLITE_OK ? "integrity-check passes, but a wrong answer"
                              : "a wrong answer in spite of checksums",
