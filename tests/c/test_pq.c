@@ -190,7 +190,10 @@ static void test_the_table_agrees_with_the_decoded_codes(void) {
         VsCodecParams params = {.dims = DIMS, .metric = metrics[i], .codec = VS_CODEC_PQ};
         Fixture f;
         fit(&f, &params, base, N - 1, 1);
-        VsQuery q = {&f.params, &f.model, vs_kernels(), f.data, NULL, NULL, 0, 0};
+        VsQuery q = {.params = &f.params,
+                     .model = &f.model,
+                     .kernels = vs_kernels(),
+                     .data = f.data};
         codec->prepare(&q, base + (N - 1) * DIMS);
         for (size_t n = 0; n < 300; n++) {
             unsigned char code[DIMS];

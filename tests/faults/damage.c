@@ -61,7 +61,7 @@ static void died(int sig) {
     n += write(1, current, strlen(current));
     n += write(1, "\n", 1);
     (void)n;
-    _exit(sig == SIGALRM ? 3 : 4);
+    _exit(sig == SIGPROF ? 3 : 4);
 }
 
 static void fail(const char *what, const char *detail) {
@@ -399,7 +399,7 @@ static void try_damage(const Damage *d) {
              sqlite3_value_text(r->value[0]),
              d->column < 0 ? "row" : r->column[d->column], d->what,
              d->resummed ? ", checksums right" : "");
-    alarm(10);
+    fixture_deadline(10);
     fs_restore(&sound);
     sqlite3 *db = fixture_must_open();
     do_damage(db, d);
@@ -408,7 +408,7 @@ static void try_damage(const Damage *d) {
     sqlite3_close(db);
     repair(d, &damaged, table, right);
     fs_image_free(&damaged);
-    alarm(0);
+    fixture_deadline(0);
     cases_run++;
 }
 
@@ -515,7 +515,7 @@ static void enumerate(int i, int quick) {
 
 int main(int argc, char **argv) {
     int quick = argc > 1 && strcmp(argv[1], "quick") == 0;
-    signal(SIGALRM, died);
+    signal(SIGPROF, died);
     signal(SIGSEGV, died);
     signal(SIGABRT, died);
     signal(SIGFPE, died);

@@ -1,4 +1,5 @@
 /* See fixture.h. */
+#include <sys/time.h>
 #include "fixture.h"
 
 #include <stdio.h>
@@ -399,4 +400,9 @@ int judge(const char *where, const FsImage *image, const Case *c, Run *run, sqli
         }
     }
     return bad != NULL;
+}
+
+void fixture_deadline(int seconds) {
+    struct itimerval timer = {{0, 0}, {seconds, 0}};
+    setitimer(ITIMER_PROF, &timer, NULL);
 }

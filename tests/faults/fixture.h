@@ -96,4 +96,8 @@ void replay_reset(void);
 int judge(const char *where, const FsImage *image, const Case *c, Run *run, sqlite3 *db,
           int doubt);
 
+/* SIGPROF after so many seconds of CPU time, not of a clock: a busy machine is no hang.
+ * 0: none. */
+void fixture_deadline(int seconds);
+
 #endif

@@ -311,7 +311,7 @@ static void died(int sig) {
         done += write(1, &"0123456789abcdef"[input[i] & 15], 1);
     }
     (void)done;
-    _exit(sig == SIGALRM ? 3 : 4);
+    _exit(sig == SIGPROF ? 3 : 4);
 }
 
 static void replay_file(const char *name) {
@@ -327,7 +327,7 @@ static void replay_file(const char *name) {
 int main(int argc, char **argv) {
     int quick = argc > 1 && strcmp(argv[1], "quick") == 0;
     long runs = 0;
-    signal(SIGALRM, died);
+    signal(SIGPROF, died);
     signal(SIGSEGV, died);
     signal(SIGABRT, died);
     signal(SIGFPE, died);
@@ -341,9 +341,9 @@ int main(int argc, char **argv) {
         input_length = strlen(seed);
         memcpy(input, seed, input_length);
         input_length = mutate(input, input_length);
-        alarm(10);
+        fixture_deadline(10);
         run_input(input, input_length);
-        alarm(0);
+        fixture_deadline(0);
     }
     fs_image_free(&sound);
     printf("fuzz: %ld inputs\n", runs);
