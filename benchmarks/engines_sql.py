@@ -134,6 +134,7 @@ class Vecsql(Sql):
     insert = "INSERT INTO v(id, e) VALUES (?, ?)"
     delete = "DELETE FROM v WHERE id = ?"
     extension: str | None = None  # --extension; else that of the installed package
+    options = ""  # more options of the vector column: --codec
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -153,7 +154,7 @@ class Vecsql(Sql):
     def create(self, dims: int, metric: str, capacity: int) -> str:
         return (
             f"CREATE VIRTUAL TABLE v USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[{dims}]"
-            f" distance_metric={metric} m={M} ef_construction={EF_CONSTRUCTION})"
+            f" distance_metric={metric} m={M} ef_construction={EF_CONSTRUCTION}{self.options})"
         )
 
     def ready(self, db: Any) -> None:

@@ -49,6 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: of this thread, for a busy machine"
     )
+    parser.add_argument("--codec", help="of vecsql's tables, default: as it comes")
     parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     args = parser.parse_args()
@@ -244,6 +245,7 @@ def progress(text: str) -> None:
 def main() -> int:
     args = arguments()
     Vecsql.extension = args.extension
+    Vecsql.options = "" if args.codec is None else f" codec={args.codec}"
     try:
         data = datasets.load(
             args.set,

@@ -323,7 +323,9 @@ static int give(VsxKnn *knn, size_t n) {
         }
     }
     knn->held.n -= n;
-    memmove(knn->held.at, knn->held.at + n, knn->held.n * sizeof *knn->held.at);
+    if (n > 0 && knn->held.n > 0) {
+        memmove(knn->held.at, knn->held.at + n, knn->held.n * sizeof *knn->held.at);
+    }
     if (rc == SQLITE_OK && knn->complete) {
         vsx_results_sort(knn->late.at, knn->late.n);
         rc = reserve_result(knn, knn->n + knn->late.n);
