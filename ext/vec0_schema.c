@@ -450,16 +450,19 @@ static int is_column(const VsxSchema *s, const char *name) {
     return found;
 }
 
-/* A hidden column of ours steps aside for a column of the user. */
-static void append_hidden(sqlite3_str *sql, const VsxSchema *s, const char *name) {
+/* A hidden column of ours steps aside for a column of the user. 0: no memory. */
+static int append_hidden(sqlite3_str *sql, const VsxSchema *s, const char *name) {
     char *free_name = sqlite3_mprintf("%s", name);
     while (free_name != NULL && is_column(s, free_name)) {
         char *longer = sqlite3_mprintf("_%s", free_name);
         sqlite3_free(free_name);
         free_name = longer;
     }
-    sqlite3_str_appendf(sql, ", \"%w\" HIDDEN", free_name == NULL ? "" : free_name);
+    if (free_name != NULL) {
+        sqlite3_str_appendf(sql, ", \"%w\" HIDDEN", free_name);
+    }
     sqlite3_free(free_name);
+    return free_name != NULL;
 }
 
 char *vsx_vec0_declaration(const VsxSchema *s, const char *table) {
@@ -469,11 +472,15 @@ char *vsx_vec0_declaration(const VsxSchema *s, const char *table) {
         sqlite3_str_appendf(sql, "\"%w\", ", s->column[i].name);
     }
     sqlite3_str_appendall(sql, "distance HIDDEN, k HIDDEN");
-    append_hidden(sql, s, "ef_search");
-    append_hidden(sql, s, "exact");
     int clash =
         sqlite3_stricmp(table, "ef_search") == 0 || sqlite3_stricmp(table, "exact") == 0;
-    append_hidden(sql, s, clash ? "command" : table);
+    int whole = append_hidden(sql, s, "ef_search") && append_hidden(sql, s, "exact") &&
+                append_hidden(sql, s, clash ? "command" : table);
     sqlite3_str_appendall(sql, ")");
-    return sqlite3_str_finish(sql);
+    char *text = sqlite3_str_finish(sql);
+    if (!whole) {
+        sqlite3_free(text);
+        return NULL;
+    }
+    return text;
 }
