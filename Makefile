@@ -55,12 +55,7 @@ FUZZ_SECONDS ?= 1800
 soak: $(INSTALLED) ctest ## by hand, hours: mutants, coverage, fuzzing with clang (FUZZ_SECONDS=1800)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants/run.py
 	sh scripts/coverage.sh $(BIN)
-	mkdir -p build/fuzz/corpus
-	clang -std=gnu11 -O1 -g -ffp-contract=off -fsanitize=fuzzer,address,undefined \
-	  -fno-sanitize-recover=undefined -DLIBFUZZER tests/faults/fuzz.c tests/faults/memfs.c \
-	  tests/faults/fixture.c tests/faults/cases.c csrc/*.c ext/*.c -lsqlite3 -lm -lpthread \
-	  -o build/fuzz/fuzz
-	build/fuzz/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=600 build/fuzz/corpus
+	$(BIN)/python tests/faults/fuzz.py --seconds $(FUZZ_SECONDS)
 
 lint: $(LINTERS) ## formatters, linters, types, and a build without warnings
 	$(BIN)/ruff check .

@@ -1,13 +1,15 @@
 /*
  * Risk: an input that nobody thought of.
  *
- *     fuzz [quick|full] [file...]      replays files, then mutates built-in seeds
- *     clang -fsanitize=fuzzer,address,undefined -DLIBFUZZER ...    (make fuzz)
+ *     fuzz quick|full CORPUS [TARGET]    replays CORPUS/TARGET.pack, then mutates it
+ *     fuzz replay TARGET FILE...         inputs that libFuzzer has left
+ *     python tests/faults/fuzz.py        libFuzzer, guided by coverage (make soak)
  *
- * The first byte of an input chooses the target, the rest is for it: edits of a log row
- * and a page, their checksums made right; the text of a vector; the arguments of CREATE
- * VIRTUAL TABLE; an SQL script; a sequence of operations, after which all answers must
- * equal brute force. No input may crash, hang, or take more than 64 MB.
+ * Five targets: what is on disk (edits of a log row and bytes of a page, their checksums
+ * made right), the text or blob of a vector, the arguments of CREATE VIRTUAL TABLE, an SQL
+ * script, a sequence of operations, after which all answers must equal brute force. No
+ * input may crash, hang, or take more than 64 MB. A pack is inputs one after another, each
+ * behind its length in two bytes, low byte first.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -20,7 +22,8 @@
 
 #define MAX_INPUT 4096
 
-static FsImage sound;
+/* Every kind of table; and one alone, for what needs no more and shall be fast. */
+static FsImage sound, small;
 
 static void try_sql(sqlite3 *db, const char *sql) {
     if ((sqlite3_exec(db, sql, NULL, NULL, NULL) & 0xFF) == SQLITE_NOMEM) {
@@ -115,6 +118,11 @@ static void fuzz_page(sqlite3 *db, const unsigned char *data, size_t n) {
     use_table(db);
 }
 
+/* The first byte chooses. */
+static void fuzz_disk(sqlite3 *db, const unsigned char *data, size_t n) {
+    (data[0] & 1 ? fuzz_page : fuzz_edits)(db, data + 1, n - 1);
+}
+
 static void fuzz_vector(sqlite3 *db, const unsigned char *data, size_t n) {
     static const char *const uses[] = {
         "SELECT vec_to_json(vec_normalize(?1))",
@@ -134,7 +142,15 @@ static void fuzz_vector(sqlite3 *db, const unsigned char *data, size_t n) {
     }
 }
 
-static void fuzz_create(sqlite3 *db, const char *text) {
+static const char *text_of(const unsigned char *data, size_t n) {
+    static char text[MAX_INPUT + 1];
+    memcpy(text, data, n);
+    text[n] = '\0';
+    return text;
+}
+
+static void fuzz_create(sqlite3 *db, const unsigned char *data, size_t n) {
+    const char *text = text_of(data, n);
     static char sql[MAX_INPUT + 64];
     for (int vec0 = 0; vec0 < 2; vec0++) {
         snprintf(sql, sizeof sql, "CREATE VIRTUAL TABLE q USING %s(%s)",
@@ -157,10 +173,10 @@ static int too_long(void *arg) {
     return 1;
 }
 
-static void fuzz_script(sqlite3 *db, const char *text) {
+static void fuzz_script(sqlite3 *db, const unsigned char *data, size_t n) {
     sqlite3_set_authorizer(db, deny, NULL);
     sqlite3_progress_handler(db, 200000, too_long, NULL);
-    try_sql(db, text);
+    try_sql(db, text_of(data, n));
     sqlite3_progress_handler(db, 0, NULL, NULL);
     sqlite3_set_authorizer(db, NULL, NULL);
 }
@@ -200,42 +216,45 @@ static void fuzz_operations(sqlite3 *db, const unsigned char *data, size_t n) {
     }
 }
 
-static void run_input(const unsigned char *data, size_t n) {
-    static char text[MAX_INPUT + 1];
+static const struct Target {
+    const char *name;
+    void (*run)(sqlite3 *db, const unsigned char *data, size_t n);
+    FsImage *image;
+} targets[] = {{"disk", fuzz_disk, &small},
+               {"vector", fuzz_vector, &small},
+               {"create", fuzz_create, &small},
+               {"script", fuzz_script, &sound},
+               {"operations", fuzz_operations, &small}};
+
+typedef struct Target Target;
+
+static const Target *target_of(const char *name) {
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        if (name != NULL && strcmp(name, targets[i].name) == 0) {
+            return &targets[i];
+        }
+    }
+    fixture_fatal(name == NULL ? "(no target)" : name, "is no target");
+}
+
+static void run_input(const Target *target, const unsigned char *data, size_t n) {
     if (n < 1 || n > MAX_INPUT) {
         return;
     }
-    fs_restore(&sound);
+    fs_restore(target->image);
     sqlite3 *db = fixture_must_open();
-    memcpy(text, data + 1, n - 1);
-    text[n - 1] = '\0';
-    switch (data[0] % 6) {
-    case 0:
-        fuzz_edits(db, data + 1, n - 1);
-        break;
-    case 1:
-        fuzz_page(db, data + 1, n - 1);
-        break;
-    case 2:
-        fuzz_vector(db, data + 1, n - 1);
-        break;
-    case 3:
-        fuzz_create(db, text);
-        break;
-    case 4:
-        fuzz_script(db, text);
-        break;
-    default:
-        if (n > 1) {
-            fuzz_operations(db, data + 1, n - 1);
-        }
-    }
+    target->run(db, data, n);
     sqlite3_close(db);
 }
 
 static void start(void) {
     fixture_start();
     fixture_image("delete", &sound);
+    sqlite3 *db = fixture_must_open();
+    must_exec(db, "DROP TABLE c; DROP TABLE f; DROP TABLE w; DROP TABLE y; DROP TABLE z; "
+                  "DROP TABLE other; VACUUM");
+    sqlite3_close(db);
+    fs_save(&small);
     sqlite3_hard_heap_limit64(64 << 20);
 }
 
@@ -243,32 +262,16 @@ static void start(void) {
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n);
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n) {
-    static int started;
-    if (!started) {
+    static const Target *target;
+    if (target == NULL) {
+        target = target_of(getenv("FUZZ_TARGET"));
         start();
-        started = 1;
     }
-    run_input(data, n);
+    run_input(target, data, n);
     return 0;
 }
 
 #else
-
-/* '0'..'5' chooses the target: '0' % 6 is 0. */
-static const char *const seeds[] = {
-    "0\x01\x02\x00\x04\x05\x00\x00\x00",
-    "1\x03\x20\xff\xff\xff",
-    "2[1, 2.5e3, -0.1]",
-    "2[1,2,3]",
-    "3embedding float[3] distance_metric=cosine index=hnsw m=4 codec=sq8, tag text",
-    "3id integer primary key, embedding float[3] codec=pq pq_m=3, a text indexed, +b",
-    "3content=docs, content_rowid=id, embedding float[3] ef_construction=20 nav_bits=4",
-    "4SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 3 AND tag = 'tag1'",
-    "4UPDATE t SET embedding = vec_f32('[1,2,3]') WHERE id IN (1,2); SELECT * FROM y",
-    "4SELECT * FROM vecsql_stats('t'); INSERT INTO w SELECT * FROM w WHERE id < 3;",
-    "5\x10\x21\x32\x06\x44\x09\x55\x0a\x07\x0c\x0d",
-    "5\x06\x10\x20\x09\x33\x0a\x0b\x08\x06\x07",
-};
 
 static unsigned long long random_state = 11;
 
@@ -277,31 +280,31 @@ static unsigned random_below(unsigned n) {
     return (unsigned)(random_state >> 33) % n;
 }
 
-static size_t mutate(unsigned char *data, size_t n) {
+static unsigned char input[MAX_INPUT + 64];
+static size_t input_length;
+
+static void mutate(void) {
+    unsigned char *data = input;
     for (unsigned i = 0; i <= random_below(6); i++) {
-        unsigned at = 1 + random_below((unsigned)n);
+        unsigned n = (unsigned)input_length, at = random_below(n);
         switch (random_below(5)) {
         case 0:
             data[at] = (unsigned char)random_below(256);
             break;
         case 1: /* a piece again, somewhere else */
-            memmove(data + at, data + 1 + random_below((unsigned)n), random_below(24));
+            memmove(data + at, data + random_below(n), random_below(24));
             break;
         case 2:
             data[at] ^= (unsigned char)(1u << random_below(8));
             break;
         case 3:
-            n = 1 + random_below((unsigned)n + 40);
+            input_length = 1 + random_below(n + 40 < MAX_INPUT ? n + 40 : MAX_INPUT);
             break;
         default:
-            data[at] = (unsigned char)"[](),='\"%;0-9.eE \xff"[random_below(17)];
+            data[at] = (unsigned char)"[](),='\"%;0-9.eE \xff"[random_below(18)];
         }
     }
-    return n;
 }
-
-static unsigned char input[MAX_INPUT];
-static size_t input_length;
 
 static void died(int sig) {
     static const char text[] = "\nFAILED  the input, in hexadecimal: ";
@@ -314,39 +317,81 @@ static void died(int sig) {
     _exit(sig == SIGPROF ? 3 : 4);
 }
 
-static void replay_file(const char *name) {
+/* The whole file; ended by fixture_fatal where it cannot be read. */
+static unsigned char *read_file(const char *name, size_t *n) {
+    static unsigned char bytes[4 << 20];
     FILE *f = fopen(name, "rb");
     if (f == NULL) {
         fixture_fatal(name, "cannot be read");
     }
-    input_length = fread(input, 1, sizeof input, f);
+    *n = fread(bytes, 1, sizeof bytes, f);
     fclose(f);
-    run_input(input, input_length);
+    return bytes;
+}
+
+static void run_one(const Target *target, const unsigned char *data, size_t n,
+                    int as_is) {
+    input_length = n < MAX_INPUT ? n : MAX_INPUT;
+    memset(input, 0, sizeof input);
+    memcpy(input, data, input_length);
+    if (!as_is) {
+        mutate();
+    }
+    fixture_deadline(10);
+    run_input(target, input, input_length);
+    fixture_deadline(0);
+}
+
+/* Each input of the pack, and `mutants` mutants of one after another. */
+static void run_pack(const Target *target, const char *corpus, long mutants) {
+    char name[1024];
+    size_t size, n = 0;
+    snprintf(name, sizeof name, "%s/%s.pack", corpus, target->name);
+    const unsigned char *pack = read_file(name, &size);
+    long inputs = 0, runs = 0;
+    for (size_t at = 0; at + 2 < size; at += 2 + n, inputs++) {
+        n = pack[at] | (size_t)pack[at + 1] << 8;
+        if (n == 0 || n > size - at - 2) {
+            fixture_fatal(name, "is no pack");
+        }
+        run_one(target, pack + at + 2, n, 1);
+    }
+    for (size_t at = 0; inputs > 0 && runs < mutants; at += 2 + n, runs++) {
+        at = at + 2 < size ? at : 0;
+        n = pack[at] | (size_t)pack[at + 1] << 8;
+        run_one(target, pack + at + 2, n, 0);
+    }
+    printf("%-12s %5ld inputs of the corpus, %6ld mutated\n", target->name, inputs, runs);
 }
 
 int main(int argc, char **argv) {
-    int quick = argc > 1 && strcmp(argv[1], "quick") == 0;
-    long runs = 0;
+    const char *how = argc > 2 ? argv[1] : "";
+    long mutants = strcmp(how, "quick") == 0  ? 300
+                   : strcmp(how, "full") == 0 ? 12000
+                                              : -1;
     signal(SIGPROF, died);
     signal(SIGSEGV, died);
     signal(SIGABRT, died);
     signal(SIGFPE, died);
     start();
-    for (int i = 2; i < argc; i++, runs++) {
-        replay_file(argv[i]);
-    }
-    for (long i = 0; i < (quick ? 1200 : 60000); i++, runs++) {
-        const char *seed = seeds[(size_t)i % (sizeof seeds / sizeof *seeds)];
-        memset(input, 0, sizeof input);
-        input_length = strlen(seed);
-        memcpy(input, seed, input_length);
-        input_length = mutate(input, input_length);
-        fixture_deadline(10);
-        run_input(input, input_length);
-        fixture_deadline(0);
+    if (strcmp(how, "replay") == 0) {
+        for (int i = 3; i < argc; i++) {
+            size_t n;
+            const unsigned char *bytes = read_file(argv[i], &n);
+            run_one(target_of(argv[2]), bytes, n, 1);
+        }
+    } else if (mutants >= 0) {
+        for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+            if (argc < 4 || &targets[i] == target_of(argv[3])) {
+                run_pack(&targets[i], argv[2], mutants);
+            }
+        }
+    } else {
+        fixture_fatal("usage",
+                      "fuzz quick|full CORPUS [TARGET], fuzz replay TARGET FILE...");
     }
     fs_image_free(&sound);
-    printf("fuzz: %ld inputs\n", runs);
+    fs_image_free(&small);
     return 0;
 }
 
