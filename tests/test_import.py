@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 import vecsql
+from tests import killed
 from vecsql._import import import_records
 from vecsql._read import Source, open_source
 
@@ -184,36 +184,30 @@ def test_a_dropped_table_is_imported_from_the_beginning(tmp_path, db):
     assert run(db, path).added == 10
 
 
-def _kill_until_complete(tmp_path, n, kills, delays):
+IMPORT = """
+    import sys
+    from vecsql._cli import main
+    target, source = sys.argv[1:]
+    arguments = ["import", target, "docs", source, "--batch", "100", "--fts"]
+    main(arguments, standalone_mode=False)
+"""
+
+
+def _kill_until_complete(tmp_path, n, kills):
     """Kills an importing child at random moments; returns how many were killed half way."""
-    seed = int(os.environ.get("VECSQL_SEED", random.SystemRandom().randrange(10**6)))
-    print(f"VECSQL_SEED={seed}")
-    r = random.Random(seed)
     path = write_csv(tmp_path / "a.csv", n)
     target = tmp_path / "a.db"
-    command = [sys.executable, "-m", "vecsql", "import", str(target), "docs", str(path)]
-    command += ["--batch", "100", "--fts"]
     halfway = 0
-    for _ in range(kills):
-        child = subprocess.Popen(
-            command, cwd=sys.prefix, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        try:
-            child.communicate(timeout=r.uniform(*delays))
-        except subprocess.TimeoutExpired:
-            child.kill()
-        child.communicate()
-        if target.exists():
-            conn = vecsql.connect(target, driver="apsw")
-            if conn.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'docs'").fetchone()[0]:
-                (rows,) = conn.execute("SELECT count(*) FROM docs").fetchone()
-                (done,) = conn.execute(
-                    "SELECT coalesce(max(done), 0) FROM vecsql_imports"
-                ).fetchone()
-                assert rows == done
-                halfway += 0 < rows < n
-            conn.close()
-    subprocess.run(command, cwd=sys.prefix, check=True, capture_output=True)
+    for moment in killed.moments(killed.run(IMPORT, tmp_path / "counted.db", path), kills):
+        killed.run(IMPORT, target, path, moment=moment)
+        conn = vecsql.connect(target, driver="apsw")
+        if conn.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'docs'").fetchone()[0]:
+            (rows,) = conn.execute("SELECT count(*) FROM docs").fetchone()
+            (done,) = conn.execute("SELECT coalesce(max(done), 0) FROM vecsql_imports").fetchone()
+            assert rows == done
+            halfway += 0 < rows < n
+        conn.close()
+    killed.run(IMPORT, target, path)
     conn = vecsql.connect(target, driver="apsw")
     assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert bodies(conn) == texts(n)
@@ -226,12 +220,12 @@ def _kill_until_complete(tmp_path, n, kills, delays):
 
 
 def test_a_killed_import_is_completed_without_duplicates(tmp_path):
-    assert _kill_until_complete(tmp_path, 4000, 4, (0.6, 1.4)) > 0
+    assert _kill_until_complete(tmp_path, 800, 2) > 0
 
 
 @pytest.mark.slow
 def test_an_import_killed_many_times_is_completed_without_duplicates(tmp_path):
-    assert _kill_until_complete(tmp_path, 20_000, 25, (0.3, 2.0)) > 3
+    assert _kill_until_complete(tmp_path, 8000, 25) > 12
 
 
 # --- vectors -------------------------------------------------------------------------------------

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
-import time
 
 import numpy as np
 import pytest
 
 import vecsql
+from tests import killed
 from tests.test_schema import Lengths, commit, rows
 from vecsql._catalog import index_of
 from vecsql._driver import driver_of
@@ -314,35 +310,34 @@ def test_drift_needs_two_spaces_and_a_sample(notes, new):
 # --- kill -9 -------------------------------------------------------------------------------------
 
 CHILD = """
-    import sys, time
+    import sys
     import numpy as np, vecsql
     class Model:
         def __init__(self, model_id, dim, scale):
             self.model_id, self.dim, self.scale = model_id, dim, scale
         def encode(self, texts):
-            time.sleep(0.004)
             out = np.zeros((len(texts), self.dim), np.float32)
             out[:, 0], out[:, 1] = [len(t) * self.scale for t in texts], 1
             return out
-    path, *target = sys.argv[1:]
-    db = vecsql.connect(path, timeout=30)
+    path, target = sys.argv[1:]
+    db = vecsql.connect(path, driver="apsw")
+    db.set_busy_timeout(30_000)
     old, new = Model("old-model", 2, 1.0), Model("new-model", 3, 10.0)
     vecsql.register_embedder(db, old)
     vecsql.register_embedder(db, new, "embed_new")
-    print("ready", flush=True)
-    vecsql.reembed(db, "notes", new if target == ["new"] else old, batch=9)
-    print("done", flush=True)
+    vecsql.reembed(db, "notes", {"old": old, "new": new}[target], batch=9)
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 @pytest.mark.parametrize(
-    ("journal", "rounds"), [("wal", 1), pytest.param("delete", 4, marks=pytest.mark.slow)]
+    ("journal", "kills", "rounds"),
+    [
+        ("wal", 2, 1),
+        pytest.param("wal", 7, 2, marks=pytest.mark.slow),
+        pytest.param("delete", 7, 2, marks=pytest.mark.slow),
+    ],
 )
-def test_killed_at_any_moment_nothing_is_lost(tmp_path, journal, rounds):
-    seed = random.SystemRandom().randrange(2**32)
-    print("seed", seed)
-    rng = random.Random(seed)
+def test_killed_at_any_moment_nothing_is_lost(tmp_path, journal, kills, rounds):
     path, models = tmp_path / "a.db", {m[0]: Lengths(*m) for m in (OLD, NEW)}
     db = vecsql.connect(path, driver="sqlite3", timeout=30)
     db.execute(f"PRAGMA journal_mode={journal}").close()
@@ -350,33 +345,20 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path, journal, rounds):
         db, "notes", {"body": str}, text="body", embedder=models["old-model"], metric="l2"
     )
     vecsql.register_embedder(db, models["new-model"], "embed_new")
-    vecsql.insert(db, "notes", [{"body": "x" * rng.randrange(1, 90)} for _ in range(120)])
+    vecsql.insert(db, "notes", [{"body": "x" * (1 + i * 7 % 90)} for i in range(120)])
     expected = dict(rows(db, "SELECT id, body FROM notes"))
-    kills = 0
+    rng, died = random.Random(5), 0
     for turn in range(rounds):
         target = "old" if turn % 2 else "new"
-        while True:
-            child = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(CHILD), str(path), target],
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=sys.prefix,
-            )
-            assert child.stdout.readline() == "ready\n"
-            time.sleep(rng.random() * 0.12)
-            child.kill()
-            ended = child.stdout.read() == "done\n"
-            child.wait()
+        copied(path)
+        for moment in killed.moments(killed.run(CHILD, path.with_name("copy.db"), target), kills):
+            died += killed.run(CHILD, path, target, moment=moment) is None
             write(db, rng, expected)
-            model = models[str(index_of(db, "notes").model_id)]
-            assert agrees(db, model)
+            assert agrees(db, models[str(index_of(db, "notes").model_id)])
             assert dict(rows(db, "SELECT id, body FROM notes")) == expected
-            if ended:
-                break
-            kills += 1
+        killed.run(CHILD, path, target)
         assert index_of(db, "notes").model_id == f"{target}-model"
-    print("kills", kills)
-    assert kills > 0
+    assert died > rounds * kills // 3
     for name in ("old-model", "new-model"):  # the second space is behind until it is asked for
         vecsql.reembed(db, "notes", models[name])
         assert agrees(db, models[name])
@@ -403,14 +385,20 @@ def write(db, rng, expected):
                 del expected[at]
 
 
-def intact(path):
-    """A clean bill from SQLite, read by a plain process of its own library."""
+def copied(path):
+    """Makes copy.db, which another SQLite library may open."""
     copy = path.with_name("copy.db")
+    copy.unlink(missing_ok=True)
     source, target = sqlite3.connect(path), sqlite3.connect(copy)
     source.backup(target)
     source.close()
     target.close()
-    check = vecsql.connect(copy, driver="apsw")
+    return copy
+
+
+def intact(path):
+    """A clean bill from SQLite, read by a plain process of its own library."""
+    check = vecsql.connect(copied(path), driver="apsw")
     for index in ("notes_embedding", "notes_embedding_standby"):
         check.execute(f"INSERT INTO {index}({index}) VALUES('integrity-check')")
     check.close()
