@@ -38,7 +38,7 @@ def run(code: str, *args: Any, moment: int = 0) -> int | None:
 
 
 def moments(changes: int | None, kills: int) -> Iterator[int]:
-    """When to kill, so many times, work of so many changes: first in the middle of it, where it must
+    """When to kill work of so many changes, so many times: first in the middle of it, where it must
     be interrupted; then at random, each after at most twice its share."""
     seed = int(os.environ.get("VECSQL_SEED", random.SystemRandom().randrange(10**6)))
     print(f"VECSQL_SEED={seed}")
