@@ -128,12 +128,13 @@ static int take_query(Cursor *c, sqlite3_value *value) {
     int rc = t->index->def->vec0
                  ? vsx_vec0_vector(t, column, VSX_QUERIED, value, &v)
                  : vsx_vector_given(value, &column->params.code, &v, &err);
+    if (rc == SQLITE_OK) {
+        c->knn.query = v.v; /* freed with the search */
+        rc = vsx_check_embedder(t->index, column->name, value, &err);
+    }
     if (err != NULL) {
         rc = vsx_fail(t, rc, "%s.%s: query vector: %s", t->index->table, column->name,
                       err);
-    }
-    if (rc == SQLITE_OK) {
-        c->knn.query = v.v;
     }
     sqlite3_free(err);
     return rc;

@@ -380,6 +380,7 @@ static int register_all(sqlite3 *db, Dialect dialect) {
     *global = (VsxGlobal){.db = db, .refs = 1, .threads = 1, .vec0 = dialect == VEC0};
     vsx_global_remember(global);
     int rc = vsx_register_functions(db, dialect == VEC0 ? VSX_VEC0 : VSX_NATIVE);
+    rc = rc == SQLITE_OK ? vsx_register_embed(global) : rc;
     rc = rc == SQLITE_OK ? vsx_register_match(db) : rc;
     rc = rc == SQLITE_OK ? register_module(global, "vecsql", VECSQL) : rc;
     rc = rc == SQLITE_OK ? vsx_register_stats(global) : rc;

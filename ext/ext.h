@@ -148,14 +148,18 @@ typedef struct VsxVector {
     VsxFigures last_query;
 } VsxVector;
 
+typedef struct VsxEmbedder VsxEmbedder;
+
 typedef struct VsxGlobal {
     sqlite3 *db;
-    int refs; /* modules that hold it */
+    int refs; /* modules and functions that hold it */
     VsxIndex *first;
-    unsigned threads;       /* for linking, and for searching many at once */
-    char *progress;         /* the user's function to call meanwhile; NULL: none */
-    int vec0;               /* the module vec0 is registered besides */
-    struct VsxGlobal *next; /* of another connection */
+    unsigned threads;        /* for linking, and for searching many at once */
+    char *progress;          /* the user's function to call meanwhile; NULL: none */
+    int vec0;                /* the module vec0 is registered besides */
+    char *model[VSX_MODELS]; /* that embed texts here, by number (functions_embed.c) */
+    VsxEmbedder *embedder;   /* its functions */
+    struct VsxGlobal *next;  /* of another connection */
 } VsxGlobal;
 
 struct VsxIndex {
@@ -244,6 +248,15 @@ int vsx_usable(VsxTable *t);
 
 /* Registers the table-valued function vecsql_stats. */
 int vsx_register_stats(VsxGlobal *global);
+
+/* ---- functions_embed.c: the host program's models ------------------------------- */
+
+int vsx_register_embed(VsxGlobal *global);
+/* The model that embeds a column, NULL if none is known; the caller frees it. */
+int vsx_model_of(const VsxIndex *index, const char *column, char **out);
+/* SQLITE_ERROR, and a message, if another model has embedded the query than the rows. */
+int vsx_check_embedder(const VsxIndex *index, const char *column, sqlite3_value *query,
+                       char **err);
 
 /* ---- txn.c: coherence with the database ----------------------------------------- */
 

@@ -192,6 +192,5 @@ int vsx_register_functions(sqlite3 *db, int entry) {
         }
     }
     rc = rc == SQLITE_OK ? vsx_register_aggregates(db) : rc;
-    rc = rc == SQLITE_OK ? vsx_register_vec_each(db, entry) : rc;
-    return rc == SQLITE_OK ? vsx_register_embed(db) : rc;
+    return rc == SQLITE_OK ? vsx_register_vec_each(db, entry) : rc;
 }

@@ -6,7 +6,7 @@
  *     functions_distance.c   distances
  *     aggregates.c           vec_sum, vec_avg
  *     vec_each.c             the table-valued function vec_each
- *     functions_embed.c      embed, until the host program brings its own
+ *     functions_embed.c      embed: text to vectors by the models of the host program
  *
  * Names, results and messages are sqlite-vec's where it has the function; docs/sql.md
  * lists where they differ. Under its own name (`vec0`) a few do as sqlite-vec does even
@@ -45,7 +45,6 @@ typedef struct VsxFunction {
 int vsx_register_functions(sqlite3 *db, int entry);
 int vsx_register_aggregates(sqlite3 *db);
 int vsx_register_vec_each(sqlite3 *db, int entry);
-int vsx_register_embed(sqlite3 *db);
 
 /* ---- functions.c: arguments and results ----------------------------------------- */
 

@@ -19,6 +19,7 @@ enum { RECALL_EF, RECALL_RECALL, RECALL_EVALUATIONS, RECALL_QUERIES, RECALL_TABL
 enum { ARGUMENTS = 4 }; /* table, column, sample, k: hidden columns from RECALL_TABLE */
 
 #define SAMPLE 100
+#define ESTIMATE 20
 #define SAMPLE_MAX 10000
 #define K 10
 #define K_MAX 1000
@@ -188,32 +189,54 @@ static int measure_all(RecallCursor *c, Sample *s) {
     return rc;
 }
 
-static int run(RecallCursor *c, VsxVector *v, size_t sample, size_t k) {
+static void sample_close(Sample *s) {
+    sqlite3_free(s->query);
+    sqlite3_free(s->rowid);
+    sqlite3_free(s->nearest);
+    sqlite3_free(s->n_nearest);
+}
+
+/* Up to n rows and what is nearest to them. The caller closes *s whatever comes of it. */
+static int sample_open(VsxVector *v, size_t n, size_t k, Sample *s) {
     const VsCodecParams *code = &v->graph->params.code;
-    Sample s = {.v = v, .k = k, .stride = vs_element_bytes(code->element, code->dims)};
+    *s = (Sample){.v = v, .k = k, .stride = vs_element_bytes(code->element, code->dims)};
     int rc = vsx_refresh(v);
-    if (rc == SQLITE_OK) {
-        uint32_t live = v->graph->state.n_live;
-        sample = sample < live ? sample : live;
-        s.query = sqlite3_malloc64(sample * s.stride + 1);
-        s.rowid = sqlite3_malloc64(sample * sizeof *s.rowid + 1);
-        s.nearest = sqlite3_malloc64(sample * k * sizeof *s.nearest + 1);
-        s.n_nearest = sqlite3_malloc64(sample * sizeof *s.n_nearest + 1);
-        rc =
-            s.query == NULL || s.rowid == NULL || s.nearest == NULL || s.n_nearest == NULL
-                ? SQLITE_NOMEM
-                : SQLITE_OK;
+    if (rc != SQLITE_OK) {
+        return rc;
     }
-    if (rc == SQLITE_OK) {
-        memset(s.n_nearest, 0, sample * sizeof *s.n_nearest);
-        rc = draw(&s, sample);
+    uint32_t live = v->graph->state.n_live;
+    n = n < live ? n : live;
+    s->query = sqlite3_malloc64(n * s->stride + 1);
+    s->rowid = sqlite3_malloc64(n * sizeof *s->rowid + 1);
+    s->nearest = sqlite3_malloc64(n * k * sizeof *s->nearest + 1);
+    s->n_nearest = sqlite3_malloc64(n * sizeof *s->n_nearest + 1);
+    if (s->query == NULL || s->rowid == NULL || s->nearest == NULL ||
+        s->n_nearest == NULL) {
+        return SQLITE_NOMEM;
     }
-    rc = rc == SQLITE_OK ? scan(&s) : rc;
+    memset(s->n_nearest, 0, n * sizeof *s->n_nearest);
+    rc = draw(s, n);
+    return rc == SQLITE_OK ? scan(s) : rc;
+}
+
+static int run(RecallCursor *c, VsxVector *v, size_t sample, size_t k) {
+    Sample s = {0};
+    int rc = sample_open(v, sample, k, &s);
     rc = rc == SQLITE_OK ? measure_all(c, &s) : rc;
-    sqlite3_free(s.query);
-    sqlite3_free(s.rowid);
-    sqlite3_free(s.nearest);
-    sqlite3_free(s.n_nearest);
+    sample_close(&s);
+    return rc;
+}
+
+int vsx_recall_estimate(VsxVector *v, double *out) {
+    Sample s = {0};
+    Line line = {0};
+    int rc = sample_open(v, ESTIMATE, K, &s);
+    if (rc == SQLITE_OK && s.n > 0) {
+        size_t own = v->graph->state.ef_search;
+        rc = measure(&s, own > K + 1 ? own : K + 1, &line);
+    }
+    *out = s.n > 0 ? line.recall : -1;
+    sample_close(&s);
     return rc;
 }
 

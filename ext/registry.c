@@ -184,6 +184,9 @@ void vsx_global_free(void *aux) {
     if (--global->refs == 0) {
         forget(global);
         sqlite3_free(global->progress);
+        for (int i = 0; i < VSX_MODELS; i++) {
+            sqlite3_free(global->model[i]);
+        }
         sqlite3_free(global);
     }
 }

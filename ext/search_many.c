@@ -59,6 +59,10 @@ int vsx_visit(VsxGlobal *global, const char *name, VsxVisit *out, char **err) {
         *err = sqlite3_mprintf("there is no vecsql table %s", name);
         return SQLITE_ERROR;
     }
+    return vsx_visit_index(index, out);
+}
+
+int vsx_visit_index(VsxIndex *index, VsxVisit *out) {
     int rc = SQLITE_OK;
     index->refs++;
     out->index = index;

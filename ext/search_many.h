@@ -18,6 +18,7 @@ typedef struct VsxVisit {
  * connected if it was not. SQLITE_ERROR and a message (sqlite3_mprintf) if there is none.
  * *out is to be closed in any case. */
 int vsx_visit(VsxGlobal *global, const char *name, VsxVisit *out, char **err);
+int vsx_visit_index(VsxIndex *index, VsxVisit *out);
 void vsx_visit_end(VsxVisit *visit);
 
 /* Its vector column by name; NULL: the only one. SQLITE_ERROR and a message likewise. */
@@ -32,5 +33,9 @@ int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_
 /* search_sql.c: registers vecsql_search. recall.c: vecsql_recall. */
 int vsx_register_search(VsxGlobal *global);
 int vsx_register_recall(VsxGlobal *global);
+
+/* recall.c: recall@10 of 20 rows at the ef_search of a query that names none, by one pass
+ * over all rows; -1 if there are none. */
+int vsx_recall_estimate(VsxVector *v, double *out);
 
 #endif

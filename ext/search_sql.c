@@ -49,8 +49,7 @@ static int wrong(char **err, char *message) {
 static int read_queries(Request *r, sqlite3_value *value, char **err) {
     const VsCodecParams *code = &r->v->graph->params.code;
     size_t bytes = (size_t)sqlite3_value_bytes(value);
-    int narrow =
-        code->element == VS_F16 && sqlite3_value_subtype(value) != VSX_SUBTYPE_FLOAT16;
+    int narrow = code->element == VS_F16 && vsx_subtype_of(value) != VSX_SUBTYPE_FLOAT16;
     VsElement element = narrow ? VS_F32 : code->element;
     size_t size = vs_element_bytes(element, code->dims);
     if (sqlite3_value_type(value) != SQLITE_BLOB || bytes % size != 0) {

@@ -4,17 +4,23 @@
  *     SELECT name, value FROM vecsql_stats('docs_vec') WHERE vector = 'embedding'
  *
  * Sizes on disk are sums of stored bytes, read from the shadow tables when asked for.
+ * recall_estimate is computed when its value is read: it costs a pass over all rows.
  */
 #include <string.h>
 
+#include "../csrc/model.h"
 #include "ext.h"
+#include "search_many.h"
 
 enum { FIGURES = 8 + 24 };
 
+typedef enum Kind { NUMBER, WORD, MODEL, RECALL } Kind;
+
 typedef struct Figure {
     const char *name;
+    Kind kind;
     sqlite3_int64 number;
-    const char *text; /* NULL: the number counts */
+    const char *word;
 } Figure;
 
 typedef struct StatsTable {
@@ -127,9 +133,16 @@ static int count(VsxVector *v, const char *what, const char *suffix, sqlite3_int
     return rc == SQLITE_OK ? final : rc;
 }
 
-static void add(StatsCursor *c, const char *name, sqlite3_int64 number,
-                const char *text) {
-    c->figure[c->n++] = (Figure){name, number, text};
+static void add(StatsCursor *c, const char *name, sqlite3_int64 number) {
+    c->figure[c->n++] = (Figure){name, NUMBER, number, NULL};
+}
+
+static void add_word(StatsCursor *c, const char *name, const char *word) {
+    c->figure[c->n++] = (Figure){name, WORD, 0, word};
+}
+
+static void add_late(StatsCursor *c, const char *name, Kind kind) {
+    c->figure[c->n++] = (Figure){name, kind, 0, NULL};
 }
 
 /* Pages in memory, and their bytes. */
@@ -151,6 +164,7 @@ static int collect(StatsCursor *c) {
     VsxVector *v = &c->index->vector[c->vector];
     sqlite3_int64 pages = 0, page_bytes = 0, log_rows = 0, log_bytes = 0, bytes = 0;
     int rc = vsx_refresh(v);
+    rc = rc == SQLITE_OK ? vsx_code(c->index, vs_model_ready(v->graph)) : rc;
     rc = rc == SQLITE_OK ? count(v, "count(*)", "pages", &pages) : rc;
     rc = rc == SQLITE_OK ? count(v, "sum(length(data))", "pages", &page_bytes) : rc;
     rc = rc == SQLITE_OK ? count(v, "count(*)", "log", &log_rows) : rc;
@@ -161,35 +175,39 @@ static int collect(StatsCursor *c) {
     const VsGraph *g = v->graph;
     const VsState *s = &g->state;
     c->n = 0;
-    add(c, "index", 0, g->params.kind == VS_HNSW ? "hnsw" : "flat");
-    add(c, "codec", 0, g->codec->name);
-    add(c, "distance_metric", 0, vsx_metric_name(g->params.code.metric));
-    add(c, "element", 0, vs_element_name(g->params.code.element));
-    add(c, "dims", g->params.code.dims, NULL);
-    add(c, "m", g->params.m, NULL);
-    add(c, "ef_construction", g->params.ef_construction, NULL);
-    add(c, "ef_search", s->ef_search, NULL);
-    add(c, "rows", s->n_live, NULL);
-    add(c, "nodes", s->n_nodes, NULL);
-    add(c, "deleted", s->n_dead, NULL);
-    add(c, "seeds", s->n_seeds, NULL);
-    add(c, "max_level", s->max_level, NULL);
-    add(c, "version", (sqlite3_int64)s->ver, NULL);
-    add(c, "stamp", (sqlite3_int64)s->stamp, NULL);
-    add(c, "folded_version", (sqlite3_int64)s->fold_ver, NULL);
-    add(c, "pages", pages, NULL);
-    add(c, "page_bytes", page_bytes, NULL);
-    add(c, "log_rows", log_rows, NULL);
-    add(c, "log_bytes", log_bytes, NULL);
-    add(c, "code_bytes_per_row", g->geo[VS_CODE].slot_size, NULL);
-    add(c, "resident_pages", resident(g, &bytes), NULL);
-    add(c, "resident_bytes", bytes, NULL);
+    add_word(c, "index", g->params.kind == VS_HNSW ? "hnsw" : "flat");
+    add_word(c, "codec", g->codec->name);
+    add_word(c, "distance_metric", vsx_metric_name(g->params.code.metric));
+    add_word(c, "element", vs_element_name(g->params.code.element));
+    add(c, "dims", g->params.code.dims);
+    add(c, "m", g->params.m);
+    add(c, "ef_construction", g->params.ef_construction);
+    add(c, "ef_search", s->ef_search);
+    add(c, "nav_bits", g->model != NULL ? g->model->nav_bits : 0);
+    add(c, "codec_epoch", s->epoch);
+    add_late(c, "model", MODEL);
+    add_late(c, "recall_estimate", RECALL);
+    add(c, "rows", s->n_live);
+    add(c, "nodes", s->n_nodes);
+    add(c, "deleted", s->n_dead);
+    add(c, "seeds", s->n_seeds);
+    add(c, "max_level", s->max_level);
+    add(c, "version", (sqlite3_int64)s->ver);
+    add(c, "stamp", (sqlite3_int64)s->stamp);
+    add(c, "folded_version", (sqlite3_int64)s->fold_ver);
+    add(c, "pages", pages);
+    add(c, "page_bytes", page_bytes);
+    add(c, "log_rows", log_rows);
+    add(c, "log_bytes", log_bytes);
+    add(c, "code_bytes_per_row", g->geo[VS_CODE].slot_size);
+    add(c, "resident_pages", resident(g, &bytes));
+    add(c, "resident_bytes", bytes);
     const VsxFigures *last = &v->last_query;
-    add(c, "last_query_plan", 0, last->plan != NULL ? last->plan : "none");
-    add(c, "last_query_admitted", last->admitted, NULL);
-    add(c, "last_query_evaluations", (sqlite3_int64)last->evaluations, NULL);
-    add(c, "last_query_batches", (sqlite3_int64)last->batches, NULL);
-    add(c, "last_query_probes", (sqlite3_int64)last->probes, NULL);
+    add_word(c, "last_query_plan", last->plan != NULL ? last->plan : "none");
+    add(c, "last_query_admitted", last->admitted);
+    add(c, "last_query_evaluations", (sqlite3_int64)last->evaluations);
+    add(c, "last_query_batches", (sqlite3_int64)last->batches);
+    add(c, "last_query_probes", (sqlite3_int64)last->probes);
     return SQLITE_OK;
 }
 
@@ -247,6 +265,43 @@ static int stats_eof(sqlite3_vtab_cursor *base) {
     return c->at >= c->n;
 }
 
+static int model_value(const StatsCursor *c, sqlite3_context *ctx) {
+    const VsxSchema *def = c->index->def;
+    char *model = NULL;
+    int rc = vsx_model_of(c->index, def->column[def->vector[c->vector]].name, &model);
+    sqlite3_result_text(ctx, model, -1, sqlite3_free);
+    return rc;
+}
+
+static int recall_value(const StatsCursor *c, sqlite3_context *ctx) {
+    double recall = -1;
+    VsxVisit visit = {0};
+    int rc = vsx_visit_index(c->index, &visit);
+    rc =
+        rc == SQLITE_OK ? vsx_recall_estimate(&c->index->vector[c->vector], &recall) : rc;
+    vsx_visit_end(&visit);
+    if (rc == SQLITE_OK && recall >= 0) {
+        sqlite3_result_double(ctx, recall);
+    }
+    return rc;
+}
+
+static int value(const StatsCursor *c, sqlite3_context *ctx) {
+    const Figure *f = &c->figure[c->at];
+    switch (f->kind) {
+    case MODEL:
+        return model_value(c, ctx);
+    case RECALL:
+        return recall_value(c, ctx);
+    case WORD:
+        sqlite3_result_text(ctx, f->word, -1, SQLITE_STATIC);
+        return SQLITE_OK;
+    default:
+        sqlite3_result_int64(ctx, f->number);
+        return SQLITE_OK;
+    }
+}
+
 static int stats_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
     const StatsCursor *c = (const StatsCursor *)base;
     const Figure *f = &c->figure[c->at];
@@ -256,10 +311,8 @@ static int stats_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) 
                             SQLITE_TRANSIENT);
     } else if (i == STATS_NAME) {
         sqlite3_result_text(ctx, f->name, -1, SQLITE_STATIC);
-    } else if (i == STATS_VALUE && f->text != NULL) {
-        sqlite3_result_text(ctx, f->text, -1, SQLITE_STATIC);
     } else if (i == STATS_VALUE) {
-        sqlite3_result_int64(ctx, f->number);
+        return value(c, ctx);
     } else {
         sqlite3_result_text(ctx, i == STATS_TABLE ? c->index->table : c->index->schema,
                             -1, SQLITE_TRANSIENT);

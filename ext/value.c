@@ -39,6 +39,11 @@ unsigned vsx_subtype(VsElement element) {
     return subtypes[element];
 }
 
+unsigned vsx_subtype_of(sqlite3_value *value) {
+    unsigned subtype = sqlite3_value_subtype(value);
+    return subtype - VSX_SUBTYPE_EMBEDDED < VSX_MODELS ? 0 : subtype;
+}
+
 /* The type that a subtype marks; *out stays if it marks none. */
 static int element_of(unsigned subtype, VsElement *out) {
     for (VsElement e = VS_F32; e <= VS_BIT; e++) {
@@ -251,7 +256,7 @@ static int read_json(sqlite3_value *value, VsElement element, VsxVec *out, char 
 
 int vsx_vector_borrow(sqlite3_value *value, VsxVec *out, char **err) {
     int type = sqlite3_value_type(value);
-    unsigned subtype = sqlite3_value_subtype(value);
+    unsigned subtype = vsx_subtype_of(value);
     VsElement element = VS_F32;
     if (subtype != 0 && subtype != VSX_SUBTYPE_JSON && !element_of(subtype, &element)) {
         return fail(err, sqlite3_mprintf("Unknown subtype: %u", subtype));
@@ -283,7 +288,7 @@ int vsx_vector_make(sqlite3_value *value, VsElement element, VsxVec *out, char *
     if (type != SQLITE_BLOB) {
         return vsx_vector_borrow(value, out, err);
     }
-    (void)element_of(sqlite3_value_subtype(value), &given);
+    (void)element_of(vsx_subtype_of(value), &given);
     if (given != VS_F16 && element != VS_F16) {
         given = element; /* sqlite-vec's own types: the bytes under another name */
     }
@@ -350,7 +355,7 @@ int vsx_vector_given(sqlite3_value *value, const VsCodecParams *column, VsxVec *
     VsxVec vec = {0};
     int type = sqlite3_value_type(value);
     int json = type == SQLITE_TEXT && column->element == VS_INT8;
-    int plain = type == SQLITE_BLOB && sqlite3_value_subtype(value) == 0 &&
+    int plain = type == SQLITE_BLOB && vsx_subtype_of(value) == 0 &&
                 (size_t)sqlite3_value_bytes(value) ==
                     vs_element_bytes(column->element, column->dims);
     int rc = json    ? read_json(value, VS_INT8, &vec, err)

@@ -15,7 +15,9 @@
 #define VSX_SUBTYPE_BIT 224
 #define VSX_SUBTYPE_INT8 225
 #define VSX_SUBTYPE_FLOAT16 226
-#define VSX_SUBTYPE_JSON 74 /* 'J', as SQLite's own JSON functions */
+#define VSX_SUBTYPE_JSON 74      /* 'J', as SQLite's own JSON functions */
+#define VSX_SUBTYPE_EMBEDDED 128 /* and the number of a model (functions_embed.c) */
+#define VSX_MODELS 32            /* that have numbers, on a connection */
 
 /* SQLite's allocator as the core wants one. */
 extern const VsAlloc vsx_alloc;
@@ -66,5 +68,7 @@ void vsx_vector_free(VsxVec *vec);
 const char *vsx_type_name(int type);
 /* The subtype that marks a type. */
 unsigned vsx_subtype(VsElement element);
+/* The subtype of a value, 0 for one that only names the model which embedded it. */
+unsigned vsx_subtype_of(sqlite3_value *value);
 
 #endif

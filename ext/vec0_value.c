@@ -48,7 +48,7 @@ int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_val
                     VsxVec *out) {
     const VsCodecParams *code = &c->params.code;
     int bytes =
-        sqlite3_value_type(value) == SQLITE_BLOB && sqlite3_value_subtype(value) == 0 &&
+        sqlite3_value_type(value) == SQLITE_BLOB && vsx_subtype_of(value) == 0 &&
         (size_t)sqlite3_value_bytes(value) == vs_element_bytes(code->element, code->dims);
     char *err = NULL;
     VsxVec vec = {0};

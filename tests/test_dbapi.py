@@ -405,3 +405,45 @@ def test_mixed_models_are_refused_in_sql_with_both_names(connect, dbapi, tmp_pat
     with pytest.raises(dbapi.OperationalError, match=r"static-en-256.*register_embedder"):
         db.execute("INSERT INTO t(body) VALUES('x')")
     driver_of(db).run("DELETE FROM t")
+
+
+class Other:
+    """A model of the bundled one's dimensions, and no more alike."""
+
+    model_id = "other"
+    dim = 256
+
+    def encode(self, texts):
+        return np.ones((len(texts), 256), np.float32)
+
+
+QUERY = "SELECT rowid FROM t_embedding WHERE embedding MATCH {} AND k = 1"
+
+
+def test_a_query_embedded_by_another_model_is_refused_with_both_names(connect, dbapi):
+    db = connect()
+    vecsql.create_table(db, "t", {"body": str}, text="body")
+    vecsql.insert(db, "t", {"body": "x"})
+    vecsql.register_embedder(db)
+    assert list(db.execute(QUERY.format("embed('x')"))) == [(1,)]
+    vecsql.register_embedder(db, Other(), "other")
+    with pytest.raises(dbapi.OperationalError, match=r"model 'vecsql-static-en-256'.*of 'other'"):
+        list(db.execute(QUERY.format("other('x')")))
+    vecsql.register_embedder(db, Other())  # in the place of the first
+    with pytest.raises(dbapi.OperationalError, match=r"model 'vecsql-static-en-256'.*of 'other'"):
+        list(db.execute(QUERY.format("embed(?)"), ["x"]))
+    assert list(db.execute(QUERY.format("?"), [np.ones(256, np.float32)])) == [(1,)]
+    with pytest.raises(vecsql.ModelMismatchError, match=r"'vecsql-static-en-256'.*'other'"):
+        vecsql.search(db, "t", "x", embedder=Other())
+    vecsql.reembed(db, "t", Other())
+    assert list(db.execute(QUERY.format("embed('x')"))) == [(1,)]
+
+
+def test_a_vector_that_a_model_made_is_a_vector_like_any_other(connect):
+    db = connect()
+    vecsql.register_embedder(db)
+    row = db.execute("SELECT vec_length(embed('x')), vec_type(embed('x')), embed(NULL)").fetchone()
+    assert row == (256, "float32", None)
+    db.execute("CREATE VIRTUAL TABLE v USING vecsql(e float[256] distance_metric=cosine)").close()
+    db.execute("INSERT INTO v(rowid, e) VALUES (1, embed('x'))").close()
+    assert list(db.execute("SELECT rowid FROM v WHERE e MATCH embed('x') AND k = 1")) == [(1,)]

@@ -85,3 +85,30 @@ def test_a_table_of_an_attached_file_is_named_by_its_schema(db, tmp_path):
     assert rows.fetchall() == [(0,)]
     with pytest.raises(apsw.SQLError, match="no vecsql table v"):
         db.execute("SELECT * FROM vecsql_stats('v')").fetchall()
+
+
+def test_recall_estimate_is_of_the_index_and_of_its_ef_search():
+    conn = vecsql.connect(":memory:", driver="apsw")
+    conn.execute(
+        "CREATE VIRTUAL TABLE t USING vecsql(a FLOAT[24] m=4 ef_construction=8 ef_search=10)"
+    )
+    estimate = "SELECT value FROM vecsql_stats('t') WHERE name = 'recall_estimate'"
+    assert conn.execute(estimate).fetchall() == [(None,)]
+    x = np.random.default_rng(5).normal(size=(6000, 24)).astype("<f4")
+    with conn:
+        conn.executemany("INSERT INTO t(a) VALUES(?)", ((row.tobytes(),) for row in x))
+    low = conn.execute(estimate).fetchall()[0][0]
+    conn.execute("INSERT INTO t(t) VALUES('ef_search=1000')")
+    high = conn.execute(estimate).fetchall()[0][0]
+    assert 0 < low < 0.9 < high <= 1
+
+
+def test_codec_and_model_are_told():
+    db = vecsql.connect(":memory:")
+    vecsql.create_table(db, "t", {"body": str}, text="body")
+    vecsql.insert(db, "t", [{"body": f"text number {i}"} for i in range(300)])
+    sql = "SELECT name, value FROM vecsql_stats('t_embedding')"
+    figures = dict(db.execute(sql).fetchall())
+    assert figures["model"] == "vecsql-static-en-256"
+    assert figures["codec_epoch"] >= 1
+    assert figures["nav_bits"] == 4

@@ -4,9 +4,10 @@ The registry of a connection hangs on the connection itself, as closures of SQL 
 not every driver's connection can be a key of a weak dictionary: `vecsql_registry()` returns its
 number, and the number finds it here while the connection lives.
 
-SQL functions: ``embed(text)``, under the name that the user chose, and
-``vecsql_embed(text, model, checksum)``, which triggers call: it takes the embedder of that model,
-whatever its name here, and refuses any other.
+SQL functions: ``vecsql_embed(text, model, checksum)``, which triggers call: it takes the embedder
+of that model, whatever its name here, and refuses any other; and ``embed(text)``, under the name
+that the user chose. That one is made by the extension (``vecsql_embedder``), which calls the first
+and marks the vector with the model, so that a search refuses a query of another one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vecsql._catalog import IndexInfo
-from vecsql._driver import driver_of
+from vecsql._driver import Db, driver_of
 from vecsql._embed import Embedder, as_embedder, bundled_embedder, encode_checked
 from vecsql._errors import EmbedderError, ModelMismatchError, SchemaError
 
@@ -152,7 +153,9 @@ def register_embedder(
     def embed(value: Any) -> bytes | None:
         return _embedded(model, value, name)
 
-    _create(driver_of(conn).conn, name, 1, embed, registry)
+    db = driver_of(conn)
+    if not _create_marking(db, name, chosen.model_id):
+        _create(db.conn, name, 1, embed, registry)
 
 
 def embedder_for(conn: Any, info: IndexInfo) -> Embedder:
@@ -218,6 +221,16 @@ def _embedded(model: Model, value: Any, name: str) -> bytes | None:
     if not isinstance(value, str):
         raise EmbedderError(f"{name}() takes text, got {_sql_type(value)}: {name}(CAST(x AS TEXT))")
     return model.encode(value)
+
+
+def _create_marking(db: Db, name: str, model_id: str) -> bool:
+    """Makes name(text) the extension's; False if the connection has no extension for it."""
+    try:
+        db.value("SELECT vecsql_embedder(NULL, NULL)")
+    except Exception as e:  # each driver's own class
+        if "no such function" in str(e):
+            return False
+    return bool(db.value("SELECT vecsql_embedder(?, ?)", (name, model_id)))
 
 
 def _create(

@@ -16,7 +16,7 @@ from vecsql._convert import as_float32
 from vecsql._driver import Db, driver_of, quote
 from vecsql._elements import as_query, decoded
 from vecsql._embed import Embedder, encode_checked
-from vecsql._errors import ConversionError, SchemaError
+from vecsql._errors import ConversionError, ModelMismatchError, SchemaError
 from vecsql._fulltext import fts_query
 from vecsql._fusion import RRF_K, Arm, Fused, fuse, mmr
 from vecsql._registry import embedder_for
@@ -276,6 +276,11 @@ def query_vector(
         if str(getattr(query, "dtype", "")) == "bool":  # of a bit vector
             query = query.astype("u1")
         return as_float32(query)
+    if embedder is not None and info.model_id not in (None, embedder.model_id):
+        raise ModelMismatchError(
+            f"{info.label} holds vectors of the model {info.model_id!r}, the query is to be "
+            f"embedded by {embedder.model_id!r}: leave embedder= out, or move the index with vecsql.reembed"
+        )
     if info.model_id is not None or embedder is None:
         embedder = embedder_for(conn, info)
     elif embedder.dim != info.dim:
