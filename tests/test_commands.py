@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -69,9 +68,8 @@ def test_ctrl_c_leaves_whole_batches_and_says_how_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
     done = 0
-    while done < 100 and time.monotonic() < deadline and child.poll() is None:
+    while done < 100 and child.poll() is None:
         threading.Event().wait(0.05)
         if (tmp_path / "a.db").exists():
             try:
@@ -81,7 +79,7 @@ def test_ctrl_c_leaves_whole_batches_and_says_how_to_go_on(tmp_path):
             except Exception:
                 done = 0  # the table is not there yet
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate()
     assert child.returncode == 130, err
     assert b"the same command goes on" in err
     assert b"Traceback" not in err
@@ -293,10 +291,16 @@ def test_shell_runs_sql_with_everything_loaded(library):
     assert "docs" in done.stdout
 
 
-def test_help_is_quick_and_names_every_command():
-    started = time.perf_counter()
-    out = cli("--help")
-    assert time.perf_counter() - started < 10
+def test_help_loads_nothing_large_and_names_every_command():
+    code = (
+        "import sys\n"
+        "from vecsql._cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print({'numpy', 'apsw', 'rich', 'vecsql._core'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, cwd=sys.prefix, check=True, capture_output=True, text=True).stdout
+    assert out.endswith("set()\n")
     for name in (
         "bench",
         "check",
