@@ -9,7 +9,14 @@ typedef struct Check {
     uint32_t *indeg, *indeg_old; /* recomputed */
     unsigned char *reached;
     uint32_t *queue;
+    int interrupted;
 } Check;
+
+/* Asked for every node of every pass: 0 when an interrupt ends it. */
+static int go_on(Check *c, uint32_t node) {
+    c->interrupted |= node % 4096 == 0 && vs_interrupted(c->g);
+    return !c->interrupted;
+}
 
 const char *vs_flaw_text(VsFlaw flaw) {
     static const char *const text[] = {
@@ -79,6 +86,9 @@ static int check_counts(Check *c) {
     for (uint32_t u = 0; u < s->n_nodes; u++) {
         const VsNode *n = node_at(c, u);
         uint32_t status = status_of(n);
+        if (!go_on(c, u)) {
+            return 0;
+        }
         count[status]++;
         seeds += (n->flags & VS_IS_SEED) != 0;
         if (status == 0 || (status != VS_FREE && n->seq >= s->next_seq)) {
@@ -127,6 +137,9 @@ static int check_links(Check *c) {
     VsGraph *g = c->g;
     for (uint32_t u = 0; u < g->state.n_nodes; u++) {
         const VsNode *n = node_at(c, u);
+        if (!go_on(c, u)) {
+            return 0;
+        }
         for (uint32_t layer = 0; status_of(n) != VS_FREE && layer <= n->level; layer++) {
             VsList list;
             if (vs_list(g, u, layer, &list) != VS_OK) {
@@ -173,6 +186,9 @@ static int check_reach(Check *c) {
     }
     for (uint32_t i = 0; i < n_queue; i++) {
         VsList list;
+        if (!go_on(c, i)) {
+            return 0;
+        }
         (void)vs_list(g, c->queue[i], 0, &list);
         for (uint32_t j = 0; j < list.cap && list.links[j] != VS_NIL; j++) {
             if (status_of(node_at(c, list.links[j])) == VS_LIVE) {
@@ -203,10 +219,10 @@ static VsStatus check_graph(Check *c) {
     c->queue = vs_alloc(a, n, sizeof *c->queue);
     if (c->indeg != NULL && c->indeg_old != NULL && c->reached != NULL &&
         c->queue != NULL) {
-        st = VS_OK;
         if (check_counts(c) && check_links(c) && c->g->params.kind == VS_HNSW) {
             (void)check_reach(c);
         }
+        st = c->interrupted ? VS_INTERRUPT : VS_OK;
     }
     vs_free(a, c->indeg);
     vs_free(a, c->indeg_old);

@@ -74,8 +74,9 @@ static int add_column(sqlite3 *db, const char *schema, VsxSchema *def, const cha
     if (rc == SQLITE_OK && collation != NULL &&
         sqlite3_stricmp(collation, "BINARY") != 0) {
         c->collation = sqlite3_mprintf("%s", collation);
+        rc = c->collation == NULL ? SQLITE_NOMEM : SQLITE_OK;
     }
-    return c->name == NULL || c->type == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    return c->name == NULL || c->type == NULL ? SQLITE_NOMEM : rc;
 }
 
 /* Whether a table has a rowid (another name of its INTEGER PRIMARY KEY, if it has one):

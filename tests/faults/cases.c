@@ -19,7 +19,8 @@ const char *const setup[] = {
                                                     ", printf('[%d,%d]', i, 13 - i) "
                                                     "FROM n",
     "INSERT INTO w(id, tag) VALUES(50, 'no vector')",
-    "CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT, embedding BLOB)",
+    "CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT COLLATE NOCASE, "
+    "embedding BLOB)",
     "INSERT INTO docs " ROWS(12) "SELECT i, 'title ' || i, vec_f32(" VECTOR ") FROM n",
     "CREATE VIRTUAL TABLE c USING vecsql(content=docs, content_rowid=id, "
     "embedding FLOAT[3] m=4)",
@@ -64,6 +65,8 @@ const Case cases[] = {
       "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 5 AND exact = 1",
       "SELECT d.title FROM c JOIN docs d ON d.id = c.rowid WHERE c.embedding MATCH "
       "'[1,2,3]' AND d.title > 'title 2' ORDER BY c.distance LIMIT 4",
+      "SELECT rowid FROM c WHERE embedding MATCH '[1,2,3]' AND k = 3 AND title IN "
+      "('TITLE 4', 'TITLE 5')",
       "SELECT d.id, t.id FROM docs d JOIN t ON t.embedding MATCH d.embedding AND "
       "t.k = 2"}},
     {"plain scans",
@@ -156,7 +159,8 @@ const Case cases[] = {
     {"create over a content table",
      {"CREATE VIRTUAL TABLE n USING vecsql(content=docs, content_rowid=id, "
       "embedding FLOAT[3] m=4)",
-      "INSERT INTO docs VALUES(60, 'new', vec_f32('[1,2,3]'))", "DROP TABLE n"}},
+      "INSERT INTO docs VALUES(60, 'new', vec_f32('[1,2,3]'))",
+      "SELECT count(*) FROM n WHERE title = 'NEW'", "DROP TABLE n"}},
     {"functions",
      {"SELECT vec_to_json(vec_add(vec_f32('[1,2,3]'), '[1,1,1]')), "
       "vec_length('[1,2,3]'), vec_distance_cosine('[1,2,3]', '[3,2,1]')",

@@ -50,6 +50,9 @@ static void *heap_malloc(int n) {
 
 static void heap_free(void *p) {
     if (p != NULL) {
+        int n;
+        memcpy(&n, (char *)p - HEADER, sizeof n);
+        memset(p, 0xDD, (size_t)n); /* whoever still reads it shall notice */
         heap.live--;
         free((char *)p - HEADER);
     }
