@@ -279,7 +279,8 @@ def query_vector(
     if embedder is not None and info.model_id not in (None, embedder.model_id):
         raise ModelMismatchError(
             f"{info.label} holds vectors of the model {info.model_id!r}, the query is to be "
-            f"embedded by {embedder.model_id!r}: leave embedder= out, or move the index with vecsql.reembed"
+            f"embedded by {embedder.model_id!r}: leave embedder= out, or move the index with "
+            "vecsql.reembed"
         )
     if info.model_id is not None or embedder is None:
         embedder = embedder_for(conn, info)
