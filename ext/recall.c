@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "search_many.h"
+#include "table_function.h"
 
 enum { RECALL_EF, RECALL_RECALL, RECALL_EVALUATIONS, RECALL_QUERIES, RECALL_TABLE };
 enum { ARGUMENTS = 4 }; /* table, column, sample, k: hidden columns from RECALL_TABLE */
@@ -32,11 +33,6 @@ typedef struct Line {
     size_t ef;
     double recall, evaluations;
 } Line;
-
-typedef struct RecallTable {
-    sqlite3_vtab base;
-    VsxGlobal *global;
-} RecallTable;
 
 typedef struct RecallCursor {
     sqlite3_vtab_cursor base;
@@ -242,69 +238,6 @@ int vsx_recall_estimate(VsxVector *v, double *out) {
 
 /* ---- the table-valued function --------------------------------------------------------- */
 
-static int recall_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
-                          sqlite3_vtab **out, char **err) {
-    (void)argc;
-    (void)argv;
-    (void)err;
-    RecallTable *t = sqlite3_malloc64(sizeof *t);
-    int rc = t == NULL
-                 ? SQLITE_NOMEM
-                 : sqlite3_declare_vtab(
-                       db, "CREATE TABLE x(ef INTEGER, recall REAL, evaluations REAL, "
-                           "queries INTEGER, \"table\" HIDDEN, \"column\" HIDDEN, "
-                           "sample HIDDEN, k HIDDEN)");
-    if (rc != SQLITE_OK) {
-        sqlite3_free(t);
-        return rc;
-    }
-    memset(t, 0, sizeof *t);
-    t->global = aux;
-    *out = &t->base;
-    return SQLITE_OK;
-}
-
-static int recall_disconnect(sqlite3_vtab *base) {
-    sqlite3_free(base);
-    return SQLITE_OK;
-}
-
-/* The arguments are the hidden columns; bit i of idxNum: argument i is given. */
-static int recall_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
-    int at[ARGUMENTS] = {-1, -1, -1, -1}, n = 0;
-    (void)base;
-    for (int i = 0; i < info->nConstraint; i++) {
-        const struct sqlite3_index_constraint *c = &info->aConstraint[i];
-        if (c->op == SQLITE_INDEX_CONSTRAINT_EQ && c->iColumn >= RECALL_TABLE) {
-            if (!c->usable) {
-                return SQLITE_CONSTRAINT;
-            }
-            at[c->iColumn - RECALL_TABLE] = i;
-        }
-    }
-    for (int i = 0; i < ARGUMENTS; i++) {
-        if (at[i] >= 0) {
-            info->aConstraintUsage[at[i]].argvIndex = ++n;
-            info->aConstraintUsage[at[i]].omit = 1;
-            info->idxNum |= 1 << i;
-        }
-    }
-    info->estimatedCost = 1e9;
-    info->estimatedRows = EFS;
-    return SQLITE_OK;
-}
-
-static int recall_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out) {
-    (void)base;
-    RecallCursor *c = sqlite3_malloc64(sizeof *c);
-    if (c == NULL) {
-        return SQLITE_NOMEM;
-    }
-    memset(c, 0, sizeof *c);
-    *out = &c->base;
-    return SQLITE_OK;
-}
-
 static void clear(RecallCursor *c) {
     for (int i = 0; i < ARGUMENTS; i++) {
         sqlite3_value_free(c->argument[i]);
@@ -319,17 +252,10 @@ static int recall_close(sqlite3_vtab_cursor *base) {
     return SQLITE_OK;
 }
 
-static int fail(sqlite3_vtab_cursor *base, int rc, char *err) {
-    sqlite3_free(base->pVtab->zErrMsg);
-    base->pVtab->zErrMsg = err == NULL ? NULL : sqlite3_mprintf("vecsql_recall: %s", err);
-    sqlite3_free(err);
-    return rc;
-}
-
 static int recall_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
                          sqlite3_value **argv) {
     RecallCursor *c = (RecallCursor *)base;
-    VsxGlobal *global = ((RecallTable *)base->pVtab)->global;
+    VsxGlobal *global = ((VsxFunctionTable *)base->pVtab)->data;
     VsxVisit visit = {0};
     VsxVector *v = NULL;
     char *err = NULL;
@@ -349,20 +275,22 @@ static int recall_filter(sqlite3_vtab_cursor *base, int num, const char *plan, i
     sqlite3_int64 sample = a[2] == NULL ? SAMPLE : sqlite3_value_int64(a[2]);
     sqlite3_int64 k = a[3] == NULL ? K : sqlite3_value_int64(a[3]);
     if (table == NULL) {
-        return fail(base, SQLITE_ERROR,
-                    sqlite3_mprintf("call it as vecsql_recall('table', 'column')"));
+        return vsx_tf_fail(
+            base, SQLITE_ERROR,
+            sqlite3_mprintf("call it as vecsql_recall('table', 'column')"));
     }
     if (sample < 1 || sample > SAMPLE_MAX || k < 1 || k > K_MAX) {
-        return fail(base, SQLITE_ERROR,
-                    sqlite3_mprintf("sample must be from 1 to %d and k from 1 to %d, not "
-                                    "%lld and %lld",
-                                    SAMPLE_MAX, K_MAX, sample, k));
+        return vsx_tf_fail(
+            base, SQLITE_ERROR,
+            sqlite3_mprintf("sample must be from 1 to %d and k from 1 to %d, not "
+                            "%lld and %lld",
+                            SAMPLE_MAX, K_MAX, sample, k));
     }
     int rc = vsx_visit(global, table, &visit, &err);
     rc = rc == SQLITE_OK ? vsx_find_vector(visit.index, column, &v, &err) : rc;
     rc = rc == SQLITE_OK ? run(c, v, (size_t)sample, (size_t)k) : rc;
     vsx_visit_end(&visit);
-    return rc == SQLITE_OK ? rc : fail(base, rc, err);
+    return rc == SQLITE_OK ? rc : vsx_tf_fail(base, rc, err);
 }
 
 static int recall_next(sqlite3_vtab_cursor *base) {
@@ -398,10 +326,10 @@ static int recall_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
 }
 
 static const sqlite3_module recall_module = {
-    .xConnect = recall_connect, /* no xCreate: a table-valued function only */
-    .xBestIndex = recall_best_index,
-    .xDisconnect = recall_disconnect,
-    .xOpen = recall_open,
+    .xConnect = vsx_tf_connect, /* no xCreate: a table-valued function only */
+    .xBestIndex = vsx_tf_best_index,
+    .xDisconnect = vsx_tf_disconnect,
+    .xOpen = vsx_tf_open,
     .xClose = recall_close,
     .xFilter = recall_filter,
     .xNext = recall_next,
@@ -410,7 +338,19 @@ static const sqlite3_module recall_module = {
     .xRowid = recall_rowid,
 };
 
+static const VsxTableFunction vecsql_recall = {
+    .name = "vecsql_recall",
+    .declaration =
+        "CREATE TABLE x(ef INTEGER, recall REAL, evaluations REAL, queries INTEGER, "
+        "\"table\" HIDDEN, \"column\" HIDDEN, sample HIDDEN, k HIDDEN)",
+    .n_results = RECALL_TABLE,
+    .n_args = ARGUMENTS,
+    .cost = 1e9,
+    .rows = EFS,
+    .cursor_size = sizeof(RecallCursor),
+};
+
 int vsx_register_recall(VsxGlobal *global) {
-    return sqlite3_create_module_v2(global->db, "vecsql_recall", &recall_module, global,
-                                    NULL);
+    return vsx_register_table_function(global->db, &vecsql_recall, &recall_module,
+                                       global);
 }

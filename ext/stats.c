@@ -6,11 +6,10 @@
  * Sizes on disk are sums of stored bytes, read from the shadow tables when asked for.
  * recall_estimate is computed when its value is read: it costs a pass over all rows.
  */
-#include <string.h>
-
 #include "../csrc/model.h"
 #include "ext.h"
 #include "search_many.h"
+#include "table_function.h"
 
 enum { FIGURES = 8 + 24 };
 
@@ -23,11 +22,6 @@ typedef struct Figure {
     const char *word;
 } Figure;
 
-typedef struct StatsTable {
-    sqlite3_vtab base;
-    VsxGlobal *global;
-} StatsTable;
-
 typedef struct StatsCursor {
     sqlite3_vtab_cursor base;
     VsxIndex *index; /* counted */
@@ -38,69 +32,6 @@ typedef struct StatsCursor {
 } StatsCursor;
 
 enum { STATS_VECTOR, STATS_NAME, STATS_VALUE, STATS_TABLE, STATS_SCHEMA };
-
-static int stats_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
-                         sqlite3_vtab **out, char **err) {
-    (void)argc;
-    (void)argv;
-    (void)err;
-    StatsTable *t = sqlite3_malloc64(sizeof *t);
-    int rc =
-        t == NULL
-            ? SQLITE_NOMEM
-            : sqlite3_declare_vtab(db, "CREATE TABLE x(vector TEXT, name TEXT, value, "
-                                       "\"table\" HIDDEN, schema HIDDEN)");
-    if (rc != SQLITE_OK) {
-        sqlite3_free(t);
-        return rc;
-    }
-    memset(t, 0, sizeof *t);
-    t->global = aux;
-    *out = &t->base;
-    return SQLITE_OK;
-}
-
-static int stats_disconnect(sqlite3_vtab *base) {
-    sqlite3_free(base);
-    return SQLITE_OK;
-}
-
-static int stats_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
-    int table = -1, schema = -1;
-    (void)base;
-    for (int i = 0; i < info->nConstraint; i++) {
-        const struct sqlite3_index_constraint *c = &info->aConstraint[i];
-        if (c->op == SQLITE_INDEX_CONSTRAINT_EQ && c->iColumn >= STATS_TABLE) {
-            if (!c->usable) {
-                return SQLITE_CONSTRAINT;
-            }
-            *(c->iColumn == STATS_TABLE ? &table : &schema) = i;
-        }
-    }
-    if (table >= 0) {
-        info->aConstraintUsage[table].argvIndex = 1;
-        info->aConstraintUsage[table].omit = 1;
-        info->idxNum = 1;
-    }
-    if (table >= 0 && schema >= 0) {
-        info->aConstraintUsage[schema].argvIndex = 2;
-        info->aConstraintUsage[schema].omit = 1;
-    }
-    info->estimatedCost = 1000;
-    info->estimatedRows = FIGURES;
-    return SQLITE_OK;
-}
-
-static int stats_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out) {
-    (void)base;
-    StatsCursor *c = sqlite3_malloc64(sizeof *c);
-    if (c == NULL) {
-        return SQLITE_NOMEM;
-    }
-    memset(c, 0, sizeof *c);
-    *out = &c->base;
-    return SQLITE_OK;
-}
 
 static void release_index(StatsCursor *c) {
     if (c->index != NULL) {
@@ -214,15 +145,13 @@ static int collect(StatsCursor *c) {
 /* ---- the cursor ----------------------------------------------------------------- */
 
 static int fail(sqlite3_vtab_cursor *base, const char *table) {
-    sqlite3_free(base->pVtab->zErrMsg);
-    base->pVtab->zErrMsg =
-        sqlite3_mprintf("vecsql_stats: there is no vecsql table %s", table);
-    return SQLITE_ERROR;
+    return vsx_tf_fail(base, SQLITE_ERROR,
+                       sqlite3_mprintf("there is no vecsql table %s", table));
 }
 
 /* Connects the table if this connection has not touched it yet. */
 static int find_index(StatsCursor *c, const char *schema, const char *table) {
-    VsxGlobal *global = ((StatsTable *)c->base.pVtab)->global;
+    VsxGlobal *global = ((VsxFunctionTable *)c->base.pVtab)->data;
     int rc = vsx_exec(global->db, "SELECT 1 FROM \"%w\".\"%w\" LIMIT 0", schema, table);
     c->index = vsx_index_find(global, schema, table);
     if (rc != SQLITE_OK || c->index == NULL) {
@@ -240,8 +169,9 @@ static int stats_filter(sqlite3_vtab_cursor *base, int num, const char *plan, in
     release_index(c);
     c->n = c->at = c->vector = 0;
     c->rowid = 1;
-    const char *table = num ? (const char *)sqlite3_value_text(argv[0]) : NULL;
-    const char *schema = argc > 1 ? (const char *)sqlite3_value_text(argv[1]) : NULL;
+    (void)argc;
+    const char *table = num & 1 ? (const char *)sqlite3_value_text(argv[0]) : NULL;
+    const char *schema = num == 3 ? (const char *)sqlite3_value_text(argv[1]) : NULL;
     if (table == NULL) {
         return fail(base, "NULL; call it as vecsql_stats('table')");
     }
@@ -326,10 +256,10 @@ static int stats_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
 }
 
 static const sqlite3_module stats_module = {
-    .xConnect = stats_connect, /* no xCreate: a table-valued function only */
-    .xBestIndex = stats_best_index,
-    .xDisconnect = stats_disconnect,
-    .xOpen = stats_open,
+    .xConnect = vsx_tf_connect, /* no xCreate: a table-valued function only */
+    .xBestIndex = vsx_tf_best_index,
+    .xDisconnect = vsx_tf_disconnect,
+    .xOpen = vsx_tf_open,
     .xClose = stats_close,
     .xFilter = stats_filter,
     .xNext = stats_next,
@@ -338,7 +268,17 @@ static const sqlite3_module stats_module = {
     .xRowid = stats_rowid,
 };
 
+static const VsxTableFunction vecsql_stats = {
+    .name = "vecsql_stats",
+    .declaration = "CREATE TABLE x(vector TEXT, name TEXT, value, \"table\" HIDDEN, "
+                   "schema HIDDEN)",
+    .n_results = STATS_TABLE,
+    .n_args = 2,
+    .cost = 1000,
+    .rows = FIGURES,
+    .cursor_size = sizeof(StatsCursor),
+};
+
 int vsx_register_stats(VsxGlobal *global) {
-    return sqlite3_create_module_v2(global->db, "vecsql_stats", &stats_module, global,
-                                    NULL);
+    return vsx_register_table_function(global->db, &vecsql_stats, &stats_module, global);
 }
