@@ -1,8 +1,10 @@
-/* Shared by the graph tests: an allocator that can fail on demand, and random vectors. */
+/* Shared by the graph tests: an allocator that can fail on demand, random vectors, and what
+ * to compare of a graph. */
 #ifndef GRAPH_FIXTURE_H
 #define GRAPH_FIXTURE_H
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,7 @@
 #include "../../csrc/log.h"
 #include "../../csrc/search.h"
 #include "../../csrc/validate.h"
+#include "check.h"
 
 typedef struct Heap {
     long live;      /* blocks not released */
@@ -59,6 +62,29 @@ static inline void random_vector(Random *r, float *v, size_t n) {
     for (size_t i = 0; i < n; i++) {
         v[i] = (float)(random_next(r) >> 40) / 16777216.0f - 0.5f;
     }
+}
+
+static inline int sound(VsGraph *g) {
+    VsFinding finding;
+    VsStatus st = vs_validate(g, &finding);
+    if (st != VS_OK || finding.flaw != VS_FLAW_NONE) {
+        printf("status %d: %s (node %u)\n", st, vs_flaw_text(finding.flaw), finding.node);
+        return 0;
+    }
+    return 1;
+}
+
+/* Of the state and of every slot of every page. */
+static inline uint64_t fingerprint(VsGraph *g) {
+    uint64_t h = vs_hash64(0, &g->state, sizeof g->state);
+    for (int k = 0; k < VS_PAGE_KINDS; k++) {
+        for (uint32_t i = 0; i < vs_slots_used(&g->state, (VsPageKind)k); i++) {
+            const unsigned char *p = NULL;
+            CHECK(vs_slot(g, (VsPageKind)k, i, &p) == VS_OK);
+            h = vs_hash64(h, p, g->geo[k].slot_size);
+        }
+    }
+    return h;
 }
 
 #endif

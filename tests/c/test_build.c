@@ -24,16 +24,6 @@ static VsGraph *open_graph(const VsAlloc *a, uint32_t m) {
     return g;
 }
 
-static int sound(VsGraph *g) {
-    VsFinding finding;
-    VsStatus st = vs_validate(g, &finding);
-    if (st != VS_OK || finding.flaw != VS_FLAW_NONE) {
-        printf("status %d: %s (node %u)\n", st, vs_flaw_text(finding.flaw), finding.node);
-        return 0;
-    }
-    return 1;
-}
-
 static uint32_t add(VsGraph *g, int64_t rowid, const float *v) {
     uint32_t node = VS_NIL;
     vs_begin(g);
@@ -50,18 +40,6 @@ static uint32_t pending(VsGraph *g) {
         n += (v->flags & VS_PENDING) != 0;
     }
     return n;
-}
-
-static uint64_t fingerprint(VsGraph *g) {
-    uint64_t h = vs_hash64(0, &g->state, sizeof g->state);
-    for (int k = 0; k < VS_PAGE_KINDS; k++) {
-        for (uint32_t i = 0; i < vs_slots_used(&g->state, (VsPageKind)k); i++) {
-            const unsigned char *p = NULL;
-            CHECK(vs_slot(g, (VsPageKind)k, i, &p) == VS_OK);
-            h = vs_hash64(h, p, g->geo[k].slot_size);
-        }
-    }
-    return h;
 }
 
 /* Queries are like the rows: a row, moved a little. */

@@ -15,16 +15,6 @@ static VsGraph *open_graph(const VsAlloc *a, uint32_t m, VsIndexKind kind) {
     return g;
 }
 
-static int sound(VsGraph *g) {
-    VsFinding finding;
-    VsStatus st = vs_validate(g, &finding);
-    if (st != VS_OK || finding.flaw != VS_FLAW_NONE) {
-        printf("status %d: %s (node %u)\n", st, vs_flaw_text(finding.flaw), finding.node);
-        return 0;
-    }
-    return 1;
-}
-
 static uint32_t insert(VsGraph *g, int64_t rowid, const float *v) {
     uint32_t node = VS_NIL;
     vs_begin(g);
@@ -181,18 +171,6 @@ static void test_a_filter_returns_as_many_rows_as_match(void) {
 }
 
 /* The bytes of everything that a statement can change. */
-static uint64_t fingerprint(VsGraph *g) {
-    uint64_t h = vs_hash64(0, &g->state, sizeof g->state);
-    for (int k = 0; k < VS_PAGE_KINDS; k++) {
-        for (uint32_t i = 0; i < vs_slots_used(&g->state, (VsPageKind)k); i++) {
-            const unsigned char *p = NULL;
-            CHECK(vs_slot(g, (VsPageKind)k, i, &p) == VS_OK);
-            h = vs_hash64(h, p, g->geo[k].slot_size);
-        }
-    }
-    return h;
-}
-
 static void test_undo_restores_every_byte(void) {
     Heap heap;
     VsAlloc a = heap_alloc(&heap);
