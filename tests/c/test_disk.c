@@ -89,18 +89,6 @@ static void insert_rows(VsGraph *g, Random *r, int from, int to) {
     }
 }
 
-static uint64_t fingerprint(VsGraph *g) {
-    uint64_t h = g->state.n_nodes;
-    for (int k = 0; k < VS_PAGE_KINDS; k++) {
-        for (uint32_t i = 0; i < vs_slots_used(&g->state, (VsPageKind)k); i++) {
-            const unsigned char *p = NULL;
-            CHECK(vs_slot(g, (VsPageKind)k, i, &p) == VS_OK);
-            h = p == NULL ? 0 : vs_hash64(h, p, g->geo[k].slot_size);
-        }
-    }
-    return h;
-}
-
 /* ---- what is written is all ------------------------------------------------------ */
 
 static Store store, other_store;
