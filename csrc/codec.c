@@ -77,3 +77,26 @@ void vs_bounds(const VsQuery *query, float order, float error, float share, floa
     *low -= r * fabsf(*low) + slack;
     *high += r * fabsf(*high) + slack;
 }
+
+/* The bounds solved for the order, roughly; then it is tried whether that is enough. */
+float vs_order_beyond(const VsQuery *query, float limit, float error) {
+    const VsCodecParams *p = query->params;
+    float r = rounding(p), spread = (1 + r) * (query->error + query->weight * error);
+    float least = limit + 16 * r * (1 + fabsf(limit)), order;
+    if (p->metric == VS_L2 || (p->metric == VS_COSINE && p->codec != 0)) {
+        float length = p->metric == VS_L2 ? least : sqrtf(2 * at_least_zero(least));
+        length = (length + spread) * (1 + 4 * r);
+        order = length * length / query->scale;
+    } else {
+        order = (least + spread - (p->metric == VS_COSINE)) / query->scale;
+    }
+    for (int tries = 0; tries < 3 && order < VS_LONGEST; tries++) {
+        float low, high;
+        vs_bounds(query, order, error, 1, &low, &high);
+        if (low > limit) {
+            return order;
+        }
+        order += fabsf(order) * 0x1p-10f;
+    }
+    return INFINITY;
+}

@@ -137,6 +137,10 @@ int vs_order_tells(const VsCodecParams *params, float order, double *distance);
  * dimensions rarely add up (vs_likely_share). */
 void vs_bounds(const VsQuery *query, float order, float error, float share, float *low,
                float *high);
+/* An order with which, as with every greater one below VS_LONGEST, the lower bound of a row
+ * of this error or less is above `limit`. INFINITY if none is known. */
+float vs_order_beyond(const VsQuery *query, float limit, float error);
+#define VS_LONGEST 1e29f /* orders beyond mean that a sum left float32 (vs_bounds) */
 /* Three standard deviations, if the errors of the dimensions are independent. */
 float vs_likely_share(const VsCodecParams *params);
 /* 1 if sq8 can code them: float32 or float16 under l2, cosine or dot. */

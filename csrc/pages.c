@@ -15,6 +15,7 @@ typedef struct PageHead {
     void *block; /* what the allocator gave */
     uint64_t mark;
     uint32_t refs;
+    uint32_t note;
 } PageHead;
 
 #define PAGE_HEAD 64 /* keeps the slots on a cache line boundary */
@@ -86,6 +87,10 @@ uint64_t *vs_page_mark(unsigned char *page) {
     return &head_of(page)->mark;
 }
 
+uint32_t *vs_page_note(unsigned char *page) {
+    return &head_of(page)->note;
+}
+
 static void leaf_release(const VsAlloc *a, VsLeaf *leaf) {
     if (leaf == NULL || --leaf->refs > 0) {
         return;
@@ -146,6 +151,7 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
         vs_page_release(a, *at);
         *at = copy;
     }
+    head_of(*at)->note = 0;
     *out = *at;
     return VS_OK;
 }

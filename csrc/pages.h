@@ -116,6 +116,10 @@ size_t vs_page_memory(const VsGeometry *geo);
  * writer keeps its list of dirty pages with it. */
 uint64_t *vs_page_mark(unsigned char *page);
 
+/* Room for what a reader found out about the contents (scan.c); 0: nothing. A page that is
+ * given out for writing (vs_table_own) has none. */
+uint32_t *vs_page_note(unsigned char *page);
+
 /* Makes room for page numbers 0..n-1 (not loaded; leaves come with their first page, so
  * that a damaged count costs little). */
 VsStatus vs_table_reserve(const VsAlloc *a, VsTable *t, uint32_t n);

@@ -28,7 +28,7 @@ static VsStatus turn_page(VsGraph *g, Slots *s, uint32_t slot) {
 
 static inline VsStatus slot_at(VsGraph *g, Slots *s, uint32_t slot,
                                const unsigned char **out) {
-    VsStatus st = slot < s->end && slot >= s->from ? VS_OK : turn_page(g, s, slot);
+    VsStatus st = slot < s->end ? VS_OK : turn_page(g, s, slot);
     if (st == VS_OK) {
         *out = s->first + (size_t)(slot - s->from) * g->geo[s->kind].slot_size;
     }
@@ -71,74 +71,78 @@ static void offer_high(Nearest *near, float high) {
     }
 }
 
+/* Codes are compared before anything is known of their nodes: to most it does not matter.
+ * Their pages are 4 to 5 times as long as what is needed of a node. */
+#define FRONT 128
+
 typedef struct Scan {
     VsGraph *g;
     const VsQuery *q;
     Nearest near;
     VsCandidate *found;
     size_t n, cap;
-    VsFront front;
-    float error[2 * VS_MAX_M];
-    float passed; /* with this error or less, an order beyond `order` is no candidate */
-    float order;
+    uint32_t node[FRONT], n_front;
+    const unsigned char *code[FRONT];
+    float order[FRONT];
+    float worst; /* no node of the front has a larger error */
 } Scan;
 
-/* Orders beyond this mean that a sum left float32 (vs_bounds). */
-#define LONGEST 1e29f
-
-/* Most codes are far: their order alone tells, without bounds of their own. Finds the
- * least order that is out, by bisection over the bits of a float. The limit only falls,
- * so an old one is safe. */
-static void lower_limit(Scan *s) {
-    const VsCodecParams *p = s->q->params;
-    union {
-        float value;
-        uint32_t bits;
-    } from = {0}, to = {s->order < LONGEST ? s->order : LONGEST}, middle;
-    float limit = limit_of(&s->near), low, high;
-    vs_bounds(s->q, to.value, s->passed, 1, &low, &high);
-    if (p->metric == VS_DOT || (p->metric == VS_COSINE && p->codec == VS_CODEC_NONE) ||
-        !(low > limit)) {
-        return; /* orders that can be negative, or none is out */
+/* The largest error of the live nodes of a page, which stays with the page as long as
+ * nobody writes there. */
+static float worst_of_page(const VsGraph *g, const Slots *s) {
+    const VsGeometry *geo = &g->geo[VS_NODE];
+    unsigned char *page = vs_table_get(&g->table[VS_NODE], vs_page_of(geo, s->from));
+    uint32_t *note = vs_page_note(page), worst = 0;
+    for (uint32_t i = 0; *note == 0 && i < geo->per_page; i++) {
+        const VsNode *v =
+            (const VsNode *)(const void *)(page + (size_t)i * geo->slot_size);
+        int live = (v->flags & VS_STATUS_MASK) == VS_LIVE;
+        worst = live && v->error > worst ? v->error : worst;
     }
-    while (to.bits - from.bits > 1024) {
-        middle.bits = from.bits + (to.bits - from.bits) / 2;
-        vs_bounds(s->q, middle.value, s->passed, 1, &low, &high);
-        if (low > limit) {
-            to = middle;
-        } else {
-            from = middle;
-        }
+    if (*note == 0) {
+        *note = worst + 1; /* errors are not negative: their bits are in their order */
     }
-    s->order = to.value;
+    return vs_error((uint16_t)(*note - 1));
 }
 
-static VsStatus judge_front(Scan *s) {
-    VsFront *f = &s->front;
-    s->q->full(s->q, f->code, f->n, f->order);
-    s->g->scratch->evaluations += f->n;
-    VsStatus st =
-        vs_grow(&s->g->alloc, (void **)&s->found, &s->cap, s->n + f->n, sizeof *s->found);
-    float limit = limit_of(&s->near);
-    for (uint32_t i = 0; st == VS_OK && i < f->n; i++) {
-        float low, high;
-        if (f->order[i] > s->order && s->error[i] <= s->passed && f->order[i] < LONGEST) {
-            continue;
-        }
-        vs_bounds(s->q, f->order[i], s->error[i], 1, &low, &high);
-        if (low <= limit) {
-            s->found[s->n++] = (VsCandidate){low, f->order[i], f->node[i]};
+static VsStatus judge(Scan *s, uint32_t i) {
+    const VsNode *node = NULL;
+    float low, high;
+    VsStatus st = vs_node(s->g, s->node[i], &node);
+    if (st != VS_OK || (node->flags & VS_STATUS_MASK) != VS_LIVE) {
+        return st;
+    }
+    vs_bounds(s->q, s->order[i], vs_error(node->error), 1, &low, &high);
+    if (low <= limit_of(&s->near)) {
+        st = vs_grow(&s->g->alloc, (void **)&s->found, &s->cap, s->n + 1,
+                     sizeof *s->found);
+        if (st == VS_OK) {
+            s->found[s->n++] = (VsCandidate){low, s->order[i], s->node[i]};
             offer_high(&s->near, high);
-            limit = limit_of(&s->near);
         }
     }
-    f->n = 0;
     return st;
 }
 
-/* Once in a while: what is left of the candidates, and how far one needs to look. */
+static VsStatus judge_front(Scan *s) {
+    VsStatus st = VS_OK;
+    uint32_t n = s->n_front;
+    float beyond = vs_order_beyond(s->q, limit_of(&s->near), s->worst);
+    s->q->full(s->q, s->code, n, s->order);
+    s->g->scratch->evaluations += n;
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+        if (!(s->order[i] > beyond && s->order[i] < VS_LONGEST)) {
+            st = judge(s, i);
+        }
+    }
+    s->n_front = 0;
+    s->worst = 0;
+    return st;
+}
+
+/* Once in a while: what is left of the candidates. */
 static void tidy(Scan *s) {
-    float limit = limit_of(&s->near), worst = 0;
+    float limit = limit_of(&s->near);
     size_t kept = 0;
     for (size_t i = 0; i < s->n; i++) {
         if (s->found[i].low <= limit) {
@@ -146,44 +150,66 @@ static void tidy(Scan *s) {
         }
     }
     s->n = kept;
-    for (uint32_t i = 0; i < s->front.n; i++) {
-        worst = s->error[i] > worst ? s->error[i] : worst;
+}
+
+static VsStatus score_front(Scan *s, uint32_t *fronts) {
+    VsStatus st = judge_front(s);
+    if (++*fronts % 16 == 0) {
+        tidy(s);
     }
-    if (isfinite(limit) && isfinite(worst)) {
-        if (worst > s->passed) {
-            s->passed = worst;
-            s->order = INFINITY;
+    return st == VS_OK && *fronts % 32 == 0 && vs_interrupted(s->g) ? VS_INTERRUPT : st;
+}
+
+/* Adds nodes u .. end - 1, whose codes lie one after the other. */
+static VsStatus take_run(Scan *s, uint32_t u, uint32_t end, const unsigned char *code,
+                         float worst, uint32_t *fronts) {
+    size_t size = s->g->geo[VS_CODE].slot_size;
+    VsStatus st = VS_OK;
+    while (st == VS_OK && u < end) {
+        uint32_t at = s->n_front, n = end - u < FRONT - at ? end - u : FRONT - at;
+        for (uint32_t i = 0; i < n; i++) {
+            s->code[at + i] = code + i * size;
+            s->node[at + i] = u + i;
         }
-        lower_limit(s);
+        code += n * size;
+        u += n;
+        s->n_front += n;
+        s->worst = worst > s->worst ? worst : s->worst;
+        st = s->n_front == FRONT ? score_front(s, fronts) : VS_OK;
+    }
+    return st;
+}
+
+/* The processor sees what comes next within a page, but pages lie anywhere. */
+static void fetch_page(const VsGraph *g, VsPageKind kind, uint32_t slot, int lines) {
+    const VsGeometry *geo = &g->geo[kind];
+    const unsigned char *p = vs_table_get(&g->table[kind], vs_page_of(geo, slot));
+    for (int i = -1; p != NULL && i < lines; i++) {
+        VS_PREFETCH(p + 64 * i);
     }
 }
 
 static VsStatus scan_all(Scan *s, const VsAdmit *admit) {
-    enum { FRONT = 64, TIDY = 1024 };
     VsGraph *g = s->g;
     Slots nodes = {.kind = VS_NODE}, codes = {.kind = VS_CODE};
-    uint32_t n_nodes = g->state.n_nodes, seen = 0;
+    uint32_t n_nodes = g->state.n_nodes, fronts = 0, end;
+    float worst = 0;
     for (uint32_t u = vs_next_admitted(admit, 0, n_nodes); u < n_nodes;
-         u = vs_next_admitted(admit, u + 1, n_nodes)) {
-        const unsigned char *p = NULL;
-        VsStatus st = slot_at(g, &nodes, u, &p);
-        const VsNode *node = (const VsNode *)(const void *)p;
-        if (st == VS_OK && (node->flags & VS_STATUS_MASK) == VS_LIVE) {
-            VsFront *f = &s->front;
-            st = slot_at(g, &codes, u, &f->code[f->n]);
-            s->error[f->n] = vs_error(node->error);
-            f->node[f->n++] = u;
-            if (st == VS_OK && f->n == FRONT) {
-                if ((seen & (TIDY - 1)) == 0) {
-                    tidy(s);
-                }
-                st = judge_front(s);
-                seen += FRONT;
-                if (st == VS_OK && seen % 4096 == 0 && vs_interrupted(g)) {
-                    st = VS_INTERRUPT;
-                }
-            }
+         u = vs_next_admitted(admit, end, n_nodes)) {
+        const unsigned char *code = NULL;
+        VsStatus st = VS_OK;
+        if (u >= nodes.end) {
+            st = turn_page(g, &nodes, u);
+            worst = st == VS_OK ? worst_of_page(g, &nodes) : 0;
+            fetch_page(g, VS_NODE, nodes.end, 0);
         }
+        if (u >= codes.end) {
+            fetch_page(g, VS_CODE, u + 2 * g->geo[VS_CODE].per_page, 64);
+        }
+        st = st == VS_OK ? slot_at(g, &codes, u, &code) : st;
+        end = admit != NULL ? u + 1 : codes.end < nodes.end ? codes.end : nodes.end;
+        end = end < n_nodes ? end : n_nodes;
+        st = st == VS_OK ? take_run(s, u, end, code, worst, &fronts) : st;
         if (st != VS_OK) {
             return st;
         }
@@ -201,7 +227,7 @@ static int compare_candidates(const void *a, const void *b) {
 
 VsStatus vs_scan_candidates(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
                             VsCandidate **out, size_t *n) {
-    Scan s = {.g = g, .q = q, .order = INFINITY, .passed = -1};
+    Scan s = {.g = g, .q = q};
     size_t room = k < g->state.n_live ? k : g->state.n_live;
     s.near.k = room;
     s.near.high = vs_alloc(&g->alloc, room, sizeof *s.near.high);

@@ -1,6 +1,7 @@
 /* Risk: codes compare differently on two machines, or a bound does not hold and an exact
  * answer loses rows. */
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "../../csrc/codec.h"
 #include "../../csrc/kernels_code.h"
 #include "../../csrc/model.h"
+#include "../../csrc/scan.h"
 #include "check.h"
 #include "graph_fixture.h"
 
@@ -148,6 +150,16 @@ static void check_bounds(VsMetric metric, uint32_t dims, float scale, float shif
         double distance = vs_metric_distance(metric, VS_F32, v[(i + 1) % N], v[i], dims);
         vs_bounds(&q, order, bound, 1, &low, &high);
         CHECK((double)low <= distance && distance <= (double)high);
+        /* and who is beyond an order is beyond a limit */
+        for (float share = 0.25f; share < 5; share *= 1.3f) {
+            float limit = share * fabsf(high), least, beyond;
+            limit = share > 4 ? nextafterf(low, -INFINITY) : limit;
+            beyond = vs_order_beyond(&q, limit, bound);
+            CHECK(!(order > beyond) || low > limit);
+            CHECK(beyond < INFINITY || isinf(bound) || limit > 1e14f);
+            vs_bounds(&q, beyond < VS_LONGEST ? beyond : 0, bound, 1, &least, &high);
+            CHECK(!(beyond < VS_LONGEST) || least > limit);
+        }
     }
 }
 
@@ -171,6 +183,59 @@ static void test_a_packed_error_is_never_less(void) {
     }
     CHECK(vs_error(vs_error_pack(0)) == 0);
     CHECK(isinf(vs_error(vs_error_pack(INFINITY))));
+}
+
+/* What the scan of the page's errors found must not outlive them. */
+static int scan_finds(VsGraph *g, const float *v, uint32_t node) {
+    VsQuery q;
+    VsCandidate *found = NULL;
+    size_t n = 0;
+    int there = 0;
+    CHECK(vs_query_set(g, v, &q) == VS_OK);
+    CHECK(vs_scan_candidates(g, &q, 3, NULL, &found, &n) == VS_OK);
+    for (size_t i = 0; i < n; i++) {
+        there |= found[i].node == node;
+    }
+    vs_free(&g->alloc, found);
+    return there;
+}
+
+static void set_error(VsGraph *g, uint32_t node, float error) {
+    uint16_t packed = vs_error_pack(error);
+    CHECK(vs_edit(g, VS_NODE, node, offsetof(VsNode, error), &packed, 2) == VS_OK);
+}
+
+static void test_a_scan_follows_errors_that_change_or_are_undone(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsParams params = test_params(24, 4, VS_FLAT);
+    VsGraph *g = NULL;
+    Random r = {3};
+    float v[24], far[24];
+    uint32_t node = 0;
+    VsHooks hooks = {0};
+    params.code.codec = VS_CODEC_SQ8;
+    CHECK(vs_graph_open(&a, &params, &hooks, &g) == VS_OK);
+    for (int i = 0; i < 400; i++) {
+        random_vector(&r, v, 24);
+        for (int j = 0; j < 24; j++) {
+            far[j] = 0.5f;
+        }
+        vs_begin(g);
+        CHECK(vs_insert(g, i, i == 200 ? far : v, &node) == VS_OK);
+        vs_done(g);
+    }
+    CHECK(scan_finds(g, v, node) && !scan_finds(g, v, 200));
+    vs_begin(g);
+    set_error(g, 200, INFINITY);
+    vs_done(g);
+    CHECK(scan_finds(g, v, 200));
+    vs_begin(g);
+    set_error(g, 200, 0);
+    CHECK(!scan_finds(g, v, 200));
+    vs_undo(g);
+    CHECK(scan_finds(g, v, 200));
+    vs_graph_close(g);
 }
 
 /* Rows that the graph's hook reads again when it fits. */
@@ -254,6 +319,7 @@ int main(void) {
     test_kernels_on_codes_have_the_same_bits_everywhere();
     test_errors_are_bounded_for_every_metric_and_size();
     test_a_packed_error_is_never_less();
+    test_a_scan_follows_errors_that_change_or_are_undone();
     test_fitting_recodes_every_row_or_nothing();
     return check_report();
 }

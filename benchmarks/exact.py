@@ -1,0 +1,237 @@
+"""The exact scan: python benchmarks/exact.py [--set NAME] [--sizes 10000,100000] [--json FILE].
+
+Two tables, one pinned thread, k = 10, ids and distances fetched in Python, best of --rounds in
+which all take turns.
+
+1. At each size: microseconds of a statement on a table with index=flat, on one with a graph and
+   `exact = 1`, and on sqlite-vec's; and of a loop in C that only reads as many bytes as the codes
+   of all rows have, one after the other: what the memory allows. All three return the rows of a
+   brute-force scan, which is checked.
+2. Small tables: a graph's table asked as usual at some ef_search, and `exact = 1`; the plan that
+   was chosen tells from which size on the graph is walked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import report
+import run
+from datasets import Dataset
+from engine import Unavailable
+from engines_sql import SqliteVec, Vecsql
+from report import number, table
+
+K = 10
+CODE_BLOCK = 64  # dimensions that a code of sq8 is padded to
+READ = """
+#include <stddef.h>
+#include <stdint.h>
+uint64_t read_all(const uint64_t *p, size_t n) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += p[i];
+    }
+    return sum;
+}
+"""
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    datasets.add_arguments(parser)
+    parser.add_argument("--sizes", default="10000,100000", metavar="N,...")
+    parser.add_argument("--small", default="500,1000,2000,3000,5000,10000", metavar="N,...")
+    parser.add_argument("--ef", default="16,64,128", metavar="16,...", help="of the second table")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clock", choices=run.CLOCKS, default="wall")
+    parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser.parse_args()
+
+
+class Flat(Vecsql):
+    name = "vecsql, index=flat"
+    options = " index=flat"
+
+
+Ask = Callable[[], Any]
+
+
+def reader(directory: Path, size: int) -> Ask | None:
+    """A call that reads `size` bytes once; None without a C compiler."""
+    source, library = directory / "read.c", directory / "read.so"
+    if not library.exists():
+        source.write_text(READ, encoding="ascii")
+        command = ["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", library, source]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+    read = ctypes.CDLL(str(library)).read_all
+    read.restype, read.argtypes = ctypes.c_uint64, (ctypes.c_void_p, ctypes.c_size_t)
+    held = np.ones(size // 8, dtype=np.uint64)
+    return lambda: read(held.ctypes.data, len(held))
+
+
+def fastest(asks: dict[str, tuple[Ask, int]], rounds: int, clock: run.Clock) -> dict[str, float]:
+    """Microseconds an operation: best round, all taking turns. (call, its operations)."""
+    best: dict[str, float] = {}
+    for turn in range(rounds + 1):
+        for name, (ask, operations) in asks.items():
+            start = clock()
+            ask()
+            used = 1e6 * (clock() - start) / operations
+            if turn > 0:  # the first round warms
+                best[name] = min(used, best.get(name, used))
+    return best
+
+
+def statements(db: Any, query: np.ndarray, sql: str, *more: Any) -> Ask:
+    """A call that asks one statement a query; returns the rows of all."""
+    bound = [(q.tobytes(), K, *more) for q in query]
+    return lambda: [db.execute(sql, b).fetchall() for b in bound]
+
+
+def ids(rows: list[list[tuple[int, float]]]) -> datasets.Ids:
+    return np.array([[r[0] for r in one] for one in rows], dtype=np.int64)
+
+
+ASK = "SELECT id, distance FROM v WHERE e MATCH ? AND k = ?"
+
+
+def at_size(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[str, Any]:
+    flat, graph = Flat(directory), Vecsql(directory)
+    flat.path = directory / "flat.db"
+    engines: list[Any] = [flat, graph]
+    asks: dict[str, tuple[Ask, int]] = {}
+    few = data.query[: max(10, len(data.query) // 10)]
+    for engine in engines:
+        engine.build(data)
+    asks["flat"] = statements(flat.db, data.query, ASK), len(data.query)
+    asks["exact"] = statements(graph.db, data.query, ASK + " AND exact = 1"), len(data.query)
+    try:
+        peer = SqliteVec(directory)
+        peer.build(data)
+        engines.append(peer)
+        asks["sqlite-vec"] = statements(peer.db, few, peer.query(None)[0]), len(few)
+    except Unavailable as e:
+        run.progress(f"sqlite-vec not run: {e}")
+    size = len(data.base) * -(-data.dims // CODE_BLOCK) * CODE_BLOCK
+    read = reader(directory, size)
+    if read is not None:
+        asks["read"] = (lambda: [read() for _ in range(20)]), 20
+    out: dict[str, Any] = {"rows": len(data.base), "code_bytes": size}
+    for name, (ask, _) in asks.items():
+        if name != "read":
+            out[f"{name} recall"] = data.recall(ids(ask()), K)
+    out |= fastest(asks, args.rounds, run.CLOCKS[args.clock])
+    for engine in engines:
+        engine.close()
+    return out
+
+
+def plan_of(db: Any) -> str:
+    sql = "SELECT value FROM vecsql_stats('v') WHERE name = 'last_query_plan'"
+    return str(db.execute(sql).fetchone()[0])
+
+
+def small(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[str, Any]:
+    engine = Vecsql(directory)
+    engine.build(data)
+    out: dict[str, Any] = {"rows": len(data.base), "plan": {}, "recall": {}}
+    asks = {"exact": (statements(engine.db, data.query, ASK + " AND exact = 1"), len(data.query))}
+    for ef in args.ef.split(","):
+        ask = statements(engine.db, data.query, ASK + " AND ef_search = ?", int(ef))
+        asks[ef] = ask, len(data.query)
+        out["recall"][ef] = data.recall(ids(ask()), K)
+        out["plan"][ef] = plan_of(engine.db)
+    out |= fastest(asks, args.rounds, run.CLOCKS[args.clock])
+    engine.close()
+    return out
+
+
+def ratio(a: float | None, b: float | None) -> str:
+    return "-" if a is None or b is None else f"{a / b:.1f}"
+
+
+def show(data: Dataset, sizes: list[dict[str, Any]], smalls: list[dict[str, Any]]) -> None:
+    print(f"# {data.name}, {data.metric}, {data.dims} dimensions: exact scans, us a statement\n")
+    lines = []
+    for r in sizes:
+        peer, read = r.get("sqlite-vec"), r.get("read")
+        line = [f"{r['rows']:,}", *(number(r[c]) for c in ("flat", "exact"))]
+        line += [number(peer), ratio(peer, r["flat"]), ratio(peer, r["exact"])]
+        line += [number(read), "-" if read is None else f"{r['code_bytes'] / read / 1e3:.1f}"]
+        line += ["-" if read is None else f"{r['flat'] / read:.2f}", f"{r['flat recall']:.4f}"]
+        lines.append(line)
+    head = ["rows", "index=flat", "exact = 1", "sqlite-vec", "/ flat", "/ exact = 1"]
+    head += ["reading the codes", "GB/s", "flat / reading", "recall"]
+    print(table(head, lines))
+    if not smalls:
+        return
+    print("\n## Small tables: us a statement, plan, recall@10\n")
+    ef = list(smalls[0]["plan"])
+    lines = [
+        [f"{r['rows']:,}", number(r["exact"])]
+        + [f"{number(r[e])} {r['plan'][e]} {r['recall'][e]:.3f}" for e in ef]
+        for r in smalls
+    ]
+    print(table(["rows", "exact = 1", *(f"ef {e}" for e in ef)], lines))
+
+
+def measured(args: argparse.Namespace, sizes: str, work: Callable[..., Any]) -> list[Any]:
+    out = []
+    for size in (int(s) for s in sizes.split(",") if s):
+        data = load(args, size)
+        if len(data.base) < size:
+            run.progress(f"{data.name} has no {size:,} rows: {len(data.base):,} instead")
+        with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
+            out.append(work(args, data, Path(directory)))
+        run.progress(f"{len(data.base):,} rows done")
+    return out
+
+
+def load(args: argparse.Namespace, rows: int) -> Dataset:
+    return datasets.load(
+        args.set,
+        rows,
+        data=args.data,
+        synthetic=args.synthetic,
+        dims=args.dims,
+        metric=args.metric,
+        queries=args.queries,
+    )
+
+
+def main() -> int:
+    args = arguments()
+    Vecsql.extension = args.extension
+    report.pin()
+    try:
+        data = load(args, 1000)
+        sizes = measured(args, args.sizes, at_size)
+        smalls = measured(args, args.small, small)
+    except (datasets.NoDataError, Unavailable) as e:
+        print(e, file=sys.stderr)
+        return 2
+    show(data, sizes, smalls)
+    if args.json:
+        out = {"machine": report.machine(), "set": data.name, "sizes": sizes, "small": smalls}
+        args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
