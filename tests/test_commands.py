@@ -67,6 +67,8 @@ def test_ctrl_c_leaves_whole_batches_and_says_how_to_go_on(tmp_path):
         cwd=sys.prefix,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        # the jobs of a script that was put into the background ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     done = 0
     while done < 100 and child.poll() is None:

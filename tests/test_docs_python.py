@@ -9,6 +9,7 @@ import vecsql
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "python.md"
 TEXT = PAGE.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SHOWN = re.compile(r"^(.*?)\s+# -> (.*)$")
 
 
@@ -31,7 +32,7 @@ def test_every_block_runs_and_gives_what_it_shows(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "example"}
     checked = 0
-    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+    for block in BLOCKS:
         for code, expected in statements(block):
             if expected is None:
                 exec(code, names)

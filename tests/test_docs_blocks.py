@@ -1,0 +1,141 @@
+"""Risk: a block of the README or of a page is run by no test; those of the README do not run."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vecsql
+from tests import test_docs, test_docs_python, test_docs_sql
+from tests.test_docs import blocks, run_shell
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text("utf-8")
+MIGRATION = (ROOT / "docs" / "sqlite-vec.md").read_text("utf-8")
+
+# What tests run of each page: the tests take it from these same places.
+RUN = {
+    "README.md": blocks(README, "(?:python|sql|sh)"),
+    "cli.md": blocks(test_docs.CLI, "(?:csv|console)"),
+    "cookbook.md": [code for recipe in test_docs.RECIPES.values() for code in recipe],
+    "python.md": test_docs_python.BLOCKS,
+    "sql.md": [sql for _, sql in test_docs_sql.sections()],
+    "sqlite-vec.md": blocks(MIGRATION, "(?:python|sh)"),
+}
+# (page, first line) -> why nobody runs it.
+NOT_RUN: dict[tuple[str, str], str] = {}
+
+
+def fences(text: str) -> list[tuple[str, str]]:
+    """(language, code) of every fenced block."""
+    lines, found, begin = text.splitlines(), [], None
+    for i, line in enumerate(lines):
+        if line.lstrip().startswith("```"):
+            if begin is None:
+                begin = i
+            else:
+                language = lines[begin].strip().removeprefix("```")
+                found.append((language, "\n".join(lines[begin + 1 : i]) + "\n"))
+                begin = None
+    assert begin is None, "a block does not end"
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_block_is_run_by_a_test_or_listed_with_a_reason(page):
+    for language, code in fences(page.read_text("utf-8")):
+        listed = (page.name, code.partition("\n")[0]) in NOT_RUN
+        run = any(code in other for other in RUN.get(page.name, []))
+        assert language, f"{page.name}: a block in no language: {code}"
+        assert run != listed, f"{page.name}: is this block run? {code}"
+
+
+def test_a_block_that_nobody_runs_would_be_found():
+    found = fences("text\n```sh\nrm\n```\n\n  ```\n  x\n  ```\n")
+    assert found == [("sh", "rm\n"), ("", "  x\n")]
+    assert not any("rm\n" in code for codes in RUN.values() for code in codes)
+
+
+# --- the README ----------------------------------------------------------------------------------
+
+
+def test_the_first_example_of_the_readme_finds_the_right_rows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first, second = blocks(README, "python")
+    names = {}
+    exec(first, names)
+    assert "night train" in capsys.readouterr().out.splitlines()[0]
+    assert "the last ferry to Oslo" in [body for body, _ in names["rows"]]
+    conn = sqlite3.connect(":memory:")
+    if not hasattr(conn, "enable_load_extension"):
+        conn = vecsql.connect(":memory:", driver="apsw")
+    exec(second, {"vecsql": vecsql, "conn": conn})
+    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
+    conn.close()
+
+
+def test_the_shell_commands_of_the_readme_find_the_right_row(tmp_path):
+    (tmp_path / "notes.csv").write_text(
+        "body,author\nthe night train to Hamburg,ann\nbread with rye,ann\na railway map,bob\n"
+    )
+    (script,) = blocks(README, "sh")
+    out, _ = run_shell(script, tmp_path)
+    assert "notes: 3 added" in out[0]
+    found = [line for line in out[1:] if "ann" in line or "bob" in line]
+    assert len(found) == 2
+    assert "night train" in found[0]
+
+
+def test_the_sql_of_the_readme_runs():
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT, author TEXT)")
+    query = np.zeros(384, np.float32).tobytes()
+    (sql,) = blocks(README, "sql")
+    for statement in sql.split(";\n"):
+        db.execute(statement, {"q": query} if ":q" in statement else None).fetchall()
+
+
+# --- from sqlite-vec -----------------------------------------------------------------------------
+
+
+def vec0_file(path):
+    """A file that sqlite-vec made."""
+    apsw, sqlite_vec = pytest.importorskip("apsw"), pytest.importorskip("sqlite_vec")
+    conn = apsw.Connection(str(path))
+    conn.enable_load_extension(True)
+    conn.load_extension(sqlite_vec.loadable_path())
+    conn.execute("CREATE VIRTUAL TABLE items USING vec0(id INTEGER PRIMARY KEY, e FLOAT[2])")
+    conn.execute("INSERT INTO items VALUES(1, '[1, 0]'), (2, '[0, 1]')")
+    return conn, sqlite_vec
+
+
+def test_the_change_from_sqlite_vec_is_one_line(tmp_path):
+    conn, sqlite_vec = vec0_file(tmp_path / "a.db")
+    conn.close()
+    before, after, _ = blocks(MIGRATION, "python")[0].split("\n")
+    answers = []
+    for line in (before, after):
+        conn = pytest.importorskip("apsw").Connection(":memory:")
+        conn.enable_load_extension(True)
+        exec(line, {"sqlite_vec": sqlite_vec, "vecsql": vecsql, "conn": conn})
+        conn.execute("CREATE VIRTUAL TABLE t USING vec0(e FLOAT[2])")
+        conn.execute("INSERT INTO t(rowid, e) VALUES(1, '[1, 0]'), (2, '[0, 1]')")
+        knn = "SELECT rowid, round(distance, 5) FROM t WHERE e MATCH '[0, 1]' AND k = 2"
+        answers.append(conn.execute(knn).fetchall())
+        conn.close()
+    assert answers[0] == answers[1] != []
+
+
+def test_the_commands_read_what_sqlite_vec_made(tmp_path):
+    for name in ("old.db", "app.db"):
+        vec0_file(tmp_path / name)[0].close()
+    (script,) = blocks(MIGRATION, "sh")
+    run_shell("set -e\n" + script, tmp_path)
+    for name, table in (("new.db", "items"), ("new2.db", "items"), ("app.db", "items_v")):
+        conn = vecsql.connect(tmp_path / name, driver="apsw", vec0=True)
+        assert conn.execute(f"SELECT id FROM {table} ORDER BY id").fetchall() == [(1,), (2,)]
+        conn.close()
