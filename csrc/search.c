@@ -17,7 +17,9 @@ VsStatus vs_walk_reserve(VsGraph *g, size_t ef) {
     VsStatus st = vs_grow(&g->alloc, (void **)&s->visited, &s->cap_visited, words, 8);
     if (st == VS_OK) {
         memset(s->visited + had, 0, (s->cap_visited - had) * 8);
-        st = vs_grow(&g->alloc, (void **)&s->touched, &s->cap_touched, s->cap_visited, 4);
+        /* one more: a walk writes the next before it knows whether it is one */
+        st = vs_grow(&g->alloc, (void **)&s->touched, &s->cap_touched, s->cap_visited + 1,
+                     4);
     }
     if (st == VS_OK) {
         st = vs_grow(&g->alloc, (void **)&s->pool, &s->cap_pool, ef + 1, sizeof *s->pool);
@@ -99,19 +101,34 @@ static VsStatus find_codes(VsGraph *g, VsFront *front) {
     return VS_OK;
 }
 
+/* The links that this walk has not seen, seen from now on. No branch depends on which ones
+ * those are: it is random. */
+static uint32_t take_unseen(VsScratch *s, const uint32_t *links, uint32_t n_links,
+                            uint32_t n_nodes, uint32_t *out) {
+    uint64_t *visited = s->visited;
+    uint32_t *touched = s->touched;
+    size_t n_touched = s->n_touched;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_links && links[i] < n_nodes; i++) {
+        uint32_t node = links[i], at = node >> 6;
+        uint64_t word = visited[at], bit = (uint64_t)1 << (node & 63);
+        touched[n_touched] = at;
+        n_touched += word == 0;
+        visited[at] = word | bit;
+        out[n] = node;
+        n += (word & bit) == 0;
+    }
+    s->n_touched = n_touched;
+    return n;
+}
+
 VsStatus vs_front_unseen(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out) {
     VsList list;
     VsStatus st = vs_list(g, node, layer, &list);
     if (st != VS_OK) {
         return st;
     }
-    VsScratch *s = g->scratch;
-    uint32_t n = 0, n_nodes = g->state.n_nodes;
-    for (uint32_t i = 0; i < list.cap && list.links[i] < n_nodes; i++) {
-        out->node[n] = list.links[i];
-        n += !vs_visit(s, list.links[i]);
-    }
-    out->n = n;
+    out->n = take_unseen(g->scratch, list.links, list.cap, g->state.n_nodes, out->node);
     return find_codes(g, out);
 }
 
@@ -152,13 +169,14 @@ static inline void fetch_list(const VsGraph *g, uint32_t node) {
 /* Offers a scored front; returns the foremost place that changed, or cap. */
 static size_t offer_front(const VsGraph *g, VsPool *pool, const VsFront *front,
                           size_t next, uint32_t layer) {
+    VsHit near[2 * VS_MAX_M];
+    uint32_t n = vs_front_near(front, pool, near);
     size_t foremost = pool->cap;
-    for (uint32_t i = 0; i < front->n; i++) {
-        VsHit hit = {front->order[i], front->node[i]};
-        size_t place = vs_pool_offer(pool, hit);
+    for (uint32_t i = 0; i < n; i++) {
+        size_t place = vs_pool_offer(pool, near[i]);
         foremost = place < foremost ? place : foremost;
-        if (place <= next + 1 && layer == 0) {
-            fetch_list(g, hit.node);
+        if (place <= next + 2 && layer == 0) {
+            fetch_list(g, near[i].node);
         }
     }
     return foremost;

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "build.h"
 #include "hnsw.h"
 #include "kernels.h"
+#include "model.h"
 #include "search.h"
 #include "team.h"
 #include "validate.h"
@@ -134,14 +136,29 @@ static float distance_of(const VsQuery *q, float order) {
                                  : 1 + scaled;
 }
 
+typedef struct Candidate {
+    float low;
+    int64_t rowid;
+} Candidate;
+
 typedef struct Search {
     const float *queries, *vectors;
     size_t k, ef;
-    size_t room; /* candidates of a query */
-    VsHit *hits; /* room for each worker */
+    size_t room;           /* candidates of a query */
+    VsHit *hits;           /* room for each worker */
+    Candidate *candidates; /* the same */
     int64_t *rowids;
     float *distances;
 } Search;
+
+static const float *vector_at(const Search *s, int64_t rowid, size_t dims) {
+    return s->vectors + (size_t)rowid * dims;
+}
+
+static int compare_candidates(const void *a, const void *b) {
+    const Candidate *x = a, *y = b;
+    return x->low < y->low ? -1 : x->low > y->low;
+}
 
 /* Puts a row among the n nearest of the answer, which are in order; returns how many
  * there are then. */
@@ -162,6 +179,48 @@ static size_t put_nearest(const Search *s, size_t item, size_t n, int64_t rowid,
     return n < s->k ? n + 1 : n;
 }
 
+/* The hits by the least distance that their rows are likely to have. */
+static VsStatus likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
+                       Candidate *out) {
+    float share = vs_likely_share(&g->params.code), high;
+    int bounded = g->params.code.codec != VS_CODEC_PQ; /* its errors do add up */
+    for (size_t i = 0; i < n; i++) {
+        const VsNode *node = NULL;
+        VsStatus st = vs_node(g, hits[i].node, &node);
+        if (st != VS_OK) {
+            return st;
+        }
+        out[i] = (Candidate){-INFINITY, node->rowid};
+        if (bounded) {
+            vs_bounds(q, hits[i].order, vs_error(node->error), share, &out[i].low, &high);
+        }
+    }
+    qsort(out, n, sizeof *out, compare_candidates);
+    return VS_OK;
+}
+
+/* Compares candidates by their vectors until nothing nearer can be expected, as a cursor
+ * does (ext/rerank.c). Vectors are fetched a few ahead. */
+static size_t rerank(const Search *s, const VsQuery *q, const float *query, size_t item,
+                     const Candidate *c, size_t n) {
+    const VsCodecParams *p = q->params;
+    size_t kept = 0, bytes = p->dims * sizeof *query;
+    for (size_t i = 0; i < n; i++) {
+        if (kept == s->k && c[i].low > s->distances[item * s->k + kept - 1]) {
+            break;
+        }
+        for (size_t f = i == 0 ? 1 : i + VS_LOOKAHEAD; f < n && f <= i + VS_LOOKAHEAD;
+             f++) {
+            vs_prefetch_code((const unsigned char *)vector_at(s, c[f].rowid, p->dims),
+                             bytes);
+        }
+        const float *v = vector_at(s, c[i].rowid, p->dims);
+        double d = vs_metric_distance(p->metric, p->element, query, v, p->dims);
+        kept = put_nearest(s, item, kept, c[i].rowid, (float)d);
+    }
+    return kept;
+}
+
 static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) {
     const Search *s = ctx;
     const VsCodecParams *p = &g->params.code;
@@ -171,14 +230,15 @@ static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) 
     size_t n = 0, kept = 0;
     VsStatus st = vs_query_set(g, query, &q);
     st = st == VS_OK ? vs_search(g, &q, s->room, s->ef, NULL, hits, &n) : st;
-    for (size_t i = 0; st == VS_OK && i < n; i++) {
+    if (st == VS_OK && s->vectors != NULL) {
+        Candidate *c = s->candidates + worker * s->room;
+        st = likely(g, &q, hits, n, c);
+        kept = st == VS_OK ? rerank(s, &q, query, item, c, n) : 0;
+    }
+    for (size_t i = 0; st == VS_OK && s->vectors == NULL && i < n && i < s->k; i++) {
         const VsNode *node = NULL;
         st = vs_node(g, hits[i].node, &node);
-        if (st == VS_OK && s->vectors != NULL) {
-            const float *v = s->vectors + (size_t)node->rowid * p->dims;
-            double d = vs_metric_distance(p->metric, p->element, query, v, p->dims);
-            kept = put_nearest(s, item, kept, node->rowid, (float)d);
-        } else if (st == VS_OK && i < s->k) {
+        if (st == VS_OK) {
             float d = distance_of(&q, hits[i].order);
             kept = put_nearest(s, item, kept, node->rowid, d);
         }
@@ -203,13 +263,15 @@ int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_
                 .ef = ef,
                 .room = room,
                 .hits = vs_alloc(&libc_alloc, room * team.n, sizeof(VsHit)),
+                .candidates = vs_alloc(&libc_alloc, room * team.n, sizeof(Candidate)),
                 .rowids = rowids,
                 .distances = distances};
-    st = s.hits == NULL ? VS_NOMEM : st;
+    st = s.hits == NULL || s.candidates == NULL ? VS_NOMEM : st;
     st = st == VS_OK ? vs_team_run(&team, n, vs_search_room(g, room, ef), search_one, &s)
                      : st;
     vs_team_close(&team);
     free(s.hits);
+    free(s.candidates);
     return (int)st;
 }
 

@@ -10,6 +10,7 @@
 #ifndef VS_WALK_H
 #define VS_WALK_H
 
+#include <math.h>
 #include <string.h>
 
 #include "batch.h"
@@ -107,17 +108,25 @@ static inline size_t vs_pool_offer(VsPool *p, VsHit hit) {
     return low;
 }
 
-/* Offers a scored front; returns the foremost place that changed, or cap. */
-static inline size_t vs_pool_offer_front(VsPool *p, const VsFront *front) {
-    size_t foremost = p->cap;
+/* The hits of a scored front that may enter the pool, to out[]; returns how many. Three
+ * of four may not, and which is random: no branch depends on it. */
+static inline uint32_t vs_front_near(const VsFront *front, const VsPool *p, VsHit *out) {
+    float last = p->n < p->cap || p->n == 0 ? INFINITY : p->at[p->n - 1].order;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < front->n; i++) {
-        VsHit hit = {front->order[i], front->node[i]};
-        size_t place = vs_pool_offer(p, hit);
-        if (place < foremost) {
-            foremost = place;
-        }
+        out[n] = (VsHit){front->order[i], front->node[i]};
+        n += front->order[i] <= last;
     }
-    return foremost;
+    return n;
+}
+
+/* Offers a scored front. */
+static inline void vs_pool_offer_front(VsPool *p, const VsFront *front) {
+    VsHit near[2 * VS_MAX_M];
+    uint32_t n = vs_front_near(front, p, near);
+    for (uint32_t i = 0; i < n; i++) {
+        (void)vs_pool_offer(p, near[i]);
+    }
 }
 
 #endif
