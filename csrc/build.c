@@ -185,7 +185,8 @@ static VsStatus take_batch(VsBatch *b, uint32_t n) {
 }
 
 /* The newcomers are no seeds any more, and get their ages: in the order of linking, so
- * that those who are linked first may be what leads to the others. */
+ * that those who are linked first may be what leads to the others. One that comes alone
+ * has its age, unless the entry point is younger (settle_entry). */
 static VsStatus admit(VsBatch *b, int in_order) {
     VsGraph *g = b->team.graph;
     VsStatus st = VS_OK;
@@ -196,7 +197,7 @@ static VsStatus admit(VsBatch *b, int in_order) {
         uint32_t node = b->newcomer[i].node;
         st = vs_edit(g, VS_NODE, node, offsetof(VsNode, flags), &flags, 1);
         st = st == VS_OK ? vs_node(g, node, &v) : st;
-        if (st == VS_OK && !in_order) {
+        if (st == VS_OK && (!in_order || v->seq + 1 != g->state.next_seq)) {
             if (g->state.next_seq == UINT32_MAX) {
                 return VS_RANGE;
             }
