@@ -7,10 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
+import hypothesis
 import pytest
 
 import vecsql
 from tests.oracle import connect, new_file
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 SOURCE = Path(__file__).resolve().parent.parent / "vecsql"
 

@@ -38,15 +38,15 @@ def run(code: str, *args: Any, moment: int = 0) -> int | None:
 
 
 def moments(changes: int | None, kills: int) -> Iterator[int]:
-    """When to kill work of so many changes, so many times: first in the middle of it, where it must
-    be interrupted; then at random, each after at most twice its share."""
+    """When to kill work of so many changes, so many times: first in the middle of it; then at random,
+    each after at most its share, so that at least half of them come before the work is done."""
     seed = int(os.environ.get("VECSQL_SEED", random.SystemRandom().randrange(10**6)))
     print(f"VECSQL_SEED={seed}")
     assert changes
     rng = random.Random(seed)
     yield rng.randint(changes // 3, changes // 2)
     for _ in range(kills - 1):
-        yield rng.randint(1, max(2 * changes // kills, 2))
+        yield rng.randint(1, max(changes // kills, 2))
 
 
 def _arm(moment: int) -> list[int]:

@@ -20,7 +20,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=60).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS, st.integers(1, 30), st.integers(0, 29), st.sampled_from(["sentences", "tokens"]))
 def test_every_token_is_in_a_chunk_and_no_chunk_is_too_long(text, size, overlap, by):
     overlap = min(overlap, size - 1)
@@ -39,7 +39,7 @@ def test_every_token_is_in_a_chunk_and_no_chunk_is_too_long(text, size, overlap,
         assert before.end < after.end
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TEXTS, st.integers(2, 30), st.integers(0, 29))
 def test_token_windows_overlap_exactly(text, size, overlap):
     overlap = min(overlap, size - 1)

@@ -255,7 +255,7 @@ def test_what_does_not_fit_is_named(ours, expression, message):
 finite16 = st.floats(-60000, 60000, width=16, allow_subnormal=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(finite16, min_size=1, max_size=70), st.randoms(use_true_random=False))
 def test_float16_functions_calculate_as_numpy(ours, values, random):
     a = np.array(values, "<f2")
@@ -278,7 +278,7 @@ def test_float16_functions_calculate_as_numpy(ours, values, random):
 # ---- ours --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=80), st.randoms(use_true_random=False))
 def test_bit_distances_count_bits(ours, a, random):
     b = bytes(x ^ random.getrandbits(8) & random.getrandbits(8) for x in a)
@@ -300,7 +300,7 @@ def test_the_json_of_a_vector_reads_back_to_the_same_bits(ours):
     assert back == v.tobytes()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=50))
 def test_quantizing_to_int8_gives_the_bytes_of_sqlite_vec(ours, peer, values):
     blob = struct.pack(f"<{len(values)}f", *values)

@@ -123,7 +123,7 @@ def test_collections_do_not_delete_each_others_documents(db, folder):
     assert vecsql.ingest(db, "docs", folder).added == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5), max_size=4), max_size=4)
 )

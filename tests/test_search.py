@@ -151,7 +151,7 @@ def test_no_text_breaks_the_full_text_query(db, text):
         vecsql.search(db, "notes", text, mode="hybrid", match=match)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=60), st.sampled_from(["any", "all"]))
 @example('"\0"', "any")
 def test_no_text_at_all_is_a_syntax_error(db, text, match):

@@ -80,11 +80,21 @@ class Program:
     def search(self):
         assert set(found(self.conn, self.rng)) == set(self.ids)
 
+    def savepoint(self):
+        self.conn.execute("SAVEPOINT s")
+        before = list(self.ids)
+        for _ in range(self.rng.choice([1, 2, 5])):
+            self.rng.choice([self.insert, self.delete, self.update, self.keep_few])()
+        if self.rng.random() < 0.5:
+            self.conn.execute("ROLLBACK TO s")
+            self.ids = before
+        self.conn.execute("RELEASE s")
+
     def transaction(self):
         before = list(self.ids)
         self.conn.execute("BEGIN")
         steps = [self.insert] * 10 + [self.delete] * 6 + [self.update] * 2
-        steps += [self.keep_few, self.search]
+        steps += [self.keep_few, self.search, self.savepoint]
         for _ in range(self.rng.choice([1, 2, 3, 6, 20])):
             self.rng.choice(steps)()
         if self.rng.random() < 0.1:
