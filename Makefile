@@ -49,6 +49,7 @@ test-slow: $(INSTALLED) ctest ## the slow tier: recall, faults, crashes, churn
 	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_SANITIZE=thread >/dev/null
 	$(BIN)/cmake --build build/tsan -j $(JOBS) --target fault_threads
 	build/tsan/tests/faults/fault_threads quick threads
+	sh scripts/sanitized.sh $(BIN)/python
 	$(BIN)/pytest -q -m slow || [ $$? -eq 5 ]
 
 FUZZ_SECONDS ?= 1800

@@ -38,8 +38,8 @@ def run(code: str, *args: Any, moment: int = 0) -> int | None:
 
 
 def moments(changes: int | None, kills: int) -> Iterator[int]:
-    """When to kill work of so many changes, so many times: first in the middle of it; then at random,
-    each after at most its share, so that at least half of them come before the work is done."""
+    """When to kill work of so many changes, so many times: first in the middle, then at random,
+    each after at most its share, so that at least half of them come before it is done."""
     seed = int(os.environ.get("VECSQL_SEED", random.SystemRandom().randrange(10**6)))
     print(f"VECSQL_SEED={seed}")
     assert changes

@@ -18,7 +18,7 @@ from tests.oracle import command, connect
 
 ROWS, DIM = 4000, 48
 SHARES = [0.0, 0.05, 0.3, 0.5, 0.8, 0.95]
-PATIENCE = 100  # calls of the progress handler after the interrupt
+PATIENCE = 20  # calls of the progress handler after the interrupt
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def calls(conn: apsw.Connection, sql: str, moment: int = 0) -> int:
             other.join()
         return False
 
-    conn.set_progress_handler(handler, 1)
+    conn.set_progress_handler(handler, 10)
     try:
         conn.execute(sql).fetchall()
     except apsw.InterruptError:
