@@ -117,7 +117,7 @@ static VsStatus judge(Scan *s, uint32_t i) {
         st = vs_grow(&s->g->alloc, (void **)&s->found, &s->cap, s->n + 1,
                      sizeof *s->found);
         if (st == VS_OK) {
-            s->found[s->n++] = (VsCandidate){low, s->order[i], s->node[i]};
+            s->found[s->n++] = (VsCandidate){low, s->order[i], s->node[i], 0};
             offer_high(&s->near, high);
         }
     }

@@ -15,6 +15,7 @@ typedef struct VsCandidate {
     float low;   /* no row is nearer than this */
     float order; /* full order of its code */
     uint32_t node;
+    float spread; /* for who guesses, too: low + spread is the distance of the code */
 } VsCandidate;
 
 /* The candidates among the admitted live nodes, by `low`, nearest first, in a new array

@@ -286,6 +286,7 @@ static int knn_next(Cursor *c) {
         c->rowid = c->eof ? 0 : knn->result[knn->at++].rowid;
         if (!c->eof && vsx_knn_moved(knn)) {
             rc = vsx_stored_distance(knn, c->rowid, &distance, &gone);
+            vsx_reader_rest(&knn->reader);
         }
     }
     return rc;

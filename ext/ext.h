@@ -130,6 +130,7 @@ typedef struct VsxFigures {
     uint64_t evaluations;   /* distances of codes */
     uint64_t batches;       /* of a stream */
     uint64_t probes;        /* rows that SQLite was asked about one by one */
+    uint64_t reads;         /* rows that were read one by one for their distance */
 } VsxFigures;
 
 typedef struct VsxVector {
@@ -168,7 +169,8 @@ struct VsxIndex {
     int refs;
     int dropped; /* no longer in the registry */
     char *schema, *table;
-    char *rows; /* the row table, quoted for SQL */
+    char *rows;      /* the row table, quoted for SQL */
+    char *row_table; /* its name, of a table of our own */
     VsxSchema *def;
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];

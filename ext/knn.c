@@ -48,6 +48,7 @@ void vsx_knn_clear(VsxKnn *knn) {
         vsx_admit_close(knn);
     }
     vs_stream_close(knn->stream);
+    vsx_reader_free(&knn->reader);
     sqlite3_free(knn->query);
     sqlite3_free(knn->result);
     sqlite3_free(knn->held.at);
@@ -96,21 +97,17 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
 /* *gone: the row is not there, or has no vector. In a table of our own that is damage,
  * unless the stream has begun before a change; a content table can lose a row or its
  * vector without telling (content.c). */
-int vsx_stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(knn->vector, VSX_SQL_VECTOR, &stmt);
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(stmt, 1, rowid);
-        rc = sqlite3_step(stmt);
-        int followed = knn->vector->index->def->content == NULL && !vsx_knn_moved(knn);
-        *gone = rc == SQLITE_DONE ||
-                (!followed && sqlite3_column_type(stmt, 0) == SQLITE_NULL);
-        if (rc == SQLITE_ROW && !*gone) {
-            rc = vsx_value_distance(knn, sqlite3_column_value(stmt, 0), out);
-        } else if (*gone && followed) {
-            rc = SQLITE_CORRUPT_VTAB;
-        }
-        rc = vsx_reset(stmt, rc);
+int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone) {
+    const VsCodecParams *p = code_params(knn);
+    const void *stored = NULL;
+    knn->figures.reads++;
+    int rc = vsx_reader_get(&knn->reader, knn->vector, rowid, &stored);
+    *gone = rc == SQLITE_OK && stored == NULL;
+    if (*gone && knn->vector->index->def->content == NULL && !vsx_knn_moved(knn)) {
+        return SQLITE_CORRUPT_VTAB;
+    }
+    if (rc == SQLITE_OK && !*gone) {
+        *out = vs_metric_distance(p->metric, p->element, knn->query, stored, p->dims);
     }
     return rc;
 }
@@ -121,8 +118,8 @@ int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out) {
            vs_order_tells(code_params(knn), hit->order, out);
 }
 
-int vsx_hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
-                     double *out, int *gone) {
+int vsx_hit_distance(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
+                     int *gone) {
     *gone = 0;
     return vsx_order_tells(knn, hit, out) ? SQLITE_OK
                                           : vsx_stored_distance(knn, rowid, out, gone);
@@ -184,12 +181,11 @@ static int find_candidates(VsxKnn *knn, size_t want, VsCandidate **found, size_t
     VsCandidate *likely = sqlite3_malloc64((room + 1) * sizeof *likely);
     st = st == VS_OK && (hits == NULL || likely == NULL) ? VS_NOMEM : st;
     st = st == VS_OK ? vs_search(g, &q, room, knn->ef, NULL, hits, n) : st;
-    int rc = vsx_code(knn->vector->index, st);
-    rc = rc == SQLITE_OK ? vsx_likely(knn, &q, hits, *n, likely) : rc;
+    st = st == VS_OK ? vsx_likely(g, &q, hits, *n, likely) : st;
     sqlite3_free(hits);
-    if (rc != SQLITE_OK) {
+    if (st != VS_OK) {
         sqlite3_free(likely);
-        return rc;
+        return vsx_code(knn->vector->index, st);
     }
     *found = likely;
     return SQLITE_OK;
@@ -207,6 +203,7 @@ static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
     int rc = result == NULL ? SQLITE_NOMEM : find_candidates(knn, room, &found, &n);
     v->last_query.evaluations = vs_evaluations(v->graph) - before;
     rc = rc == SQLITE_OK ? vsx_rerank(knn, found, n, room, gone) : rc;
+    v->last_query.reads = knn->figures.reads;
     sqlite3_free(found);
     return rc;
 }
@@ -225,7 +222,7 @@ static int search(VsxKnn *knn, size_t want) {
     return rc;
 }
 
-int vsx_knn_more(VsxKnn *knn) {
+static int more(VsxKnn *knn) {
     VsxVector *v = knn->vector;
     knn->at = 0;
     knn->n = 0;
@@ -254,4 +251,10 @@ int vsx_knn_more(VsxKnn *knn) {
         return search(knn, (sqlite3_uint64)knn->k < SIZE_MAX ? (size_t)knn->k : SIZE_MAX);
     }
     return vsx_nearest_more(knn);
+}
+
+int vsx_knn_more(VsxKnn *knn) {
+    int rc = more(knn);
+    vsx_reader_rest(&knn->reader);
+    return rc;
 }

@@ -12,6 +12,7 @@
 #include "../csrc/scan.h"
 #include "../csrc/stream.h"
 #include "ext.h"
+#include "stored.h"
 
 typedef struct VsxResult {
     double distance;
@@ -77,6 +78,7 @@ typedef struct VsxKnn {
     int exact, nothing; /* nothing: a bound is NULL */
     VsxFilter filter;
     VsxBounds bounds;
+    VsxReader reader;
     VsxResult *result; /* the current batch, in order */
     size_t n, at;
     int complete; /* no batch can follow */
@@ -85,7 +87,6 @@ typedef struct VsxKnn {
     VsStream *stream;
     VsxAdmission admission;
     int rested, ended;
-    size_t reads;     /* rows that were read for their distance */
     size_t pulled;    /* candidates so far */
     VsxResults held;  /* candidates with their distances, not given */
     VsxResults late;  /* found when something farther was already given */
@@ -108,13 +109,14 @@ int vsx_within(const VsxBounds *b, double distance);
 int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out);
 /* 1 if the table was changed since the stream began. */
 int vsx_knn_moved(const VsxKnn *knn);
-/* Distance to the stored vector of a row. *gone: there is none. */
-int vsx_stored_distance(const VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone);
+/* Distance to the stored vector of a row. *gone: there is none. The reader is to rest
+ * before the cursor returns. */
+int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone);
 /* 1 and the distance if the order of a hit tells it. */
 int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out);
 /* The same of a hit, whose order may tell it. */
-int vsx_hit_distance(const VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid,
-                     double *out, int *gone);
+int vsx_hit_distance(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
+                     int *gone);
 /* 1 for an order that left float32: the index cannot say how far the row is. */
 int vsx_leaves_float32(float order);
 /* Every admitted row within the bounds by its stored vector, in order, into `out`. */
@@ -123,13 +125,23 @@ int vsx_results_add(VsxResults *list, VsxResult r);
 
 /* ---- rerank.c --------------------------------------------------------------------- */
 
+/* How far rows lie from where their codes say, in units of the candidates' spread: learnt
+ * from the rows of one search that were read so far. */
+typedef struct VsxErrors {
+    double n, mean, squares;
+} VsxErrors;
+
+void vsx_errors_add(VsxErrors *e, const VsCandidate *c, double distance);
+/* 1 if the row of a candidate is hardly nearer than `limit`. */
+int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit);
+
 /* Candidates by `low`, nearest first, become the up to `want` nearest rows in knn->result,
  * sorted; there is room for them. *gone: rows that a content table lost. */
 int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
                size_t *gone);
 /* Hits of a walk as candidates: how near they probably are at the least. */
-int vsx_likely(VsxKnn *knn, const VsQuery *q, const VsHit *hits, size_t n,
-               VsCandidate *out);
+VsStatus vsx_likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
+                    VsCandidate *out);
 
 /* ---- nearest.c ------------------------------------------------------------------- */
 

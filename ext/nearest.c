@@ -156,10 +156,8 @@ static int begin_anew(VsxKnn *knn) {
 /* *gone: a row that we have deleted since the search began is not given. */
 static int distance_of(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
                        int *gone) {
-    int moved = vsx_knn_moved(knn);
-    knn->reads += moved || !vsx_order_tells(knn, hit, out);
-    return moved ? vsx_stored_distance(knn, rowid, out, gone)
-                 : vsx_hit_distance(knn, hit, rowid, out, gone);
+    return vsx_knn_moved(knn) ? vsx_stored_distance(knn, rowid, out, gone)
+                              : vsx_hit_distance(knn, hit, rowid, out, gone);
 }
 
 static int take_hit(VsxKnn *knn, const VsHit *hit, int *moved) {
@@ -264,7 +262,8 @@ static int reconsider(VsxKnn *knn, size_t want) {
         }
     }
     if (rc == SQLITE_OK && knn->k < 0 && !vsx_knn_moved(knn) &&
-        knn->reads > FEW_ROWS + knn->vector->graph->state.n_live / ROWS_PER_READ) {
+        knn->figures.reads >
+            FEW_ROWS + knn->vector->graph->state.n_live / ROWS_PER_READ) {
         rc = take_rows(knn);
     }
     if (rc == SQLITE_OK && !knn->ended && !knn->rested &&
@@ -374,7 +373,7 @@ static int more_of_stream(VsxKnn *knn) {
                    : knn->held.n > margin ? knn->held.n - margin
                                           : 0;
         rc = rc == SQLITE_OK ? give(knn, n) : rc;
-        size_t largest = knn->reads > 0 ? LARGEST_READ : LARGEST_BATCH;
+        size_t largest = knn->figures.reads > 0 ? LARGEST_READ : LARGEST_BATCH;
         knn->batch = knn->batch < largest ? knn->batch * 2 : knn->batch;
     }
     return rc;

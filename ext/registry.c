@@ -37,6 +37,7 @@ static void index_free(VsxIndex *index) {
     sqlite3_free(index->schema);
     sqlite3_free(index->table);
     sqlite3_free(index->rows);
+    sqlite3_free(index->row_table);
     sqlite3_free(index);
 }
 
@@ -54,7 +55,9 @@ static int index_new(VsxGlobal *global, const char *schema, const char *table,
     index->schema = sqlite3_mprintf("%s", schema);
     index->table = sqlite3_mprintf("%s", table);
     index->rows = vsx_rows_name(schema, table, def);
-    int rc = index->schema == NULL || index->table == NULL || index->rows == NULL
+    index->row_table = sqlite3_mprintf("%s_rows", table);
+    int rc = index->schema == NULL || index->table == NULL || index->rows == NULL ||
+                     index->row_table == NULL
                  ? SQLITE_NOMEM
                  : SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
@@ -129,16 +132,20 @@ void vsx_index_release(VsxIndex *index) {
 int vsx_index_rename(VsxIndex *index, const char *name) {
     char *table = sqlite3_mprintf("%s", name);
     char *rows = vsx_rows_name(index->schema, name, index->def);
-    if (table == NULL || rows == NULL) {
+    char *row_table = sqlite3_mprintf("%s_rows", name);
+    if (table == NULL || rows == NULL || row_table == NULL) {
         sqlite3_free(table);
         sqlite3_free(rows);
+        sqlite3_free(row_table);
         return SQLITE_NOMEM;
     }
     vsx_stmts_free(index); /* their text holds the old name */
     sqlite3_free(index->table);
     sqlite3_free(index->rows);
+    sqlite3_free(index->row_table);
     index->table = table;
     index->rows = rows;
+    index->row_table = row_table;
     return SQLITE_OK;
 }
 

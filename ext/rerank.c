@@ -6,6 +6,13 @@
  * returned: candidates come nearest first, each with the least distance that its row can
  * have (after a scan: proven; after a walk: likely), and reading stops when `want` rows
  * are nearer than that.
+ *
+ * After a walk the rows that were read tell more. What a code loses is estimated from its
+ * size alone, but clipping makes rows look nearer than they are, all in the same manner.
+ * So from the eighth row on a candidate is read only if its row would be nearer than the
+ * `want`-th in spite of being within three standard deviations of the mean error of those
+ * that were read (MiniLM-384: 11.6 rows are read for ten instead of 13.5, SIFT-128: 10.9
+ * instead of 11.1, and one of 10,000 results is another).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -60,30 +67,67 @@ static void keep_nearest(VsxKnn *knn, VsxResult r, size_t want) {
     }
 }
 
+/* ---- errors of codes ------------------------------------------------------------- */
+
+#define ERRORS_KNOWN 8 /* from so many rows on */
+#define ERRORS_SIGMAS 3
+
+void vsx_errors_add(VsxErrors *e, const VsCandidate *c, double distance) {
+    double error = (distance - (double)c->low) / (double)c->spread - 1;
+    if (isfinite(error)) { /* Welford's running variance */
+        double from = error - e->mean;
+        e->n++;
+        e->mean += from / e->n;
+        e->squares += from * (error - e->mean);
+    }
+}
+
+int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit) {
+    if (e->n < ERRORS_KNOWN || !(c->spread > 0)) {
+        return 0;
+    }
+    double least = 1 + e->mean - ERRORS_SIGMAS * sqrt(e->squares / (e->n - 1));
+    return (double)c->low + (double)c->spread * least > limit;
+}
+
 /* ---- reranking ------------------------------------------------------------------- */
+
+static int distance_of(VsxKnn *knn, const VsCandidate *c, sqlite3_int64 rowid,
+                       VsxErrors *errors, double *out, int *lost) {
+    const VsCodecParams *p = &knn->vector->graph->params.code;
+    *lost = 0;
+    if (knn->vector->index->def->content == NULL && vs_order_tells(p, c->order, out)) {
+        return SQLITE_OK;
+    }
+    int rc = vsx_stored_distance(knn, rowid, out, lost);
+    if (rc == SQLITE_OK && !*lost) {
+        vsx_errors_add(errors, c, *out);
+    }
+    return rc;
+}
 
 int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
                size_t *gone) {
     VsxVector *v = knn->vector;
-    const VsCodecParams *p = &v->graph->params.code;
-    int own = v->index->def->content == NULL;
+    VsxErrors errors = {0};
     int rc = SQLITE_OK;
     knn->n = *gone = 0;
     for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
         const VsNode *node = NULL;
         VsxResult r;
-        int lost = 0;
-        if (knn->n >= want && (double)found[i].low > knn->result[0].distance) {
+        int lost = 0, full = knn->n >= want;
+        if (full && (double)found[i].low > knn->result[0].distance) {
             break;
+        }
+        if (full && vsx_errors_rule_out(&errors, &found[i], knn->result[0].distance)) {
+            continue;
         }
         VsStatus st = vs_node(v->graph, found[i].node, &node);
         if (st != VS_OK) {
             return vsx_code(v->index, st);
         }
         r.rowid = node->rowid;
-        if (!own || !vs_order_tells(p, found[i].order, &r.distance)) {
-            rc = vsx_stored_distance(knn, r.rowid, &r.distance, &lost);
-        }
+        rc = distance_of(knn, &found[i], r.rowid, &errors, &r.distance, &lost);
         if (rc == SQLITE_OK && !lost) {
             keep_nearest(knn, r, want);
         }
@@ -98,22 +142,24 @@ static int compare_likely(const void *a, const void *b) {
     return x->low < y->low ? -1 : x->low > y->low;
 }
 
-int vsx_likely(VsxKnn *knn, const VsQuery *q, const VsHit *hits, size_t n,
-               VsCandidate *out) {
-    VsGraph *g = knn->vector->graph;
-    float share = vs_likely_share(&g->params.code), high;
-    int bounded = g->params.code.codec != VS_CODEC_PQ; /* its errors do add up */
+/* The errors of pq are not those of many independent dimensions: only the bound holds. */
+VsStatus vsx_likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
+                    VsCandidate *out) {
+    const VsCodecParams *p = &g->params.code;
+    float share = p->codec == VS_CODEC_PQ ? 1 : vs_likely_share(p);
     for (size_t i = 0; i < n; i++) {
         const VsNode *node = NULL;
+        VsCandidate *c = &out[i];
+        float high, guess;
         VsStatus st = vs_node(g, hits[i].node, &node);
         if (st != VS_OK) {
-            return vsx_code(knn->vector->index, st);
+            return st;
         }
-        out[i] = (VsCandidate){-INFINITY, hits[i].order, hits[i].node};
-        if (bounded) {
-            vs_bounds(q, hits[i].order, vs_error(node->error), share, &out[i].low, &high);
-        }
+        *c = (VsCandidate){0, hits[i].order, hits[i].node, 0};
+        vs_bounds(q, c->order, vs_error(node->error), 0, &guess, &high);
+        vs_bounds(q, c->order, vs_error(node->error), share, &c->low, &high);
+        c->spread = guess - c->low;
     }
     qsort(out, n, sizeof *out, compare_likely);
-    return SQLITE_OK;
+    return VS_OK;
 }

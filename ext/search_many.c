@@ -13,23 +13,32 @@
 #include <string.h>
 
 #include "../csrc/team.h"
+#include "rerank_many.h"
 
-/* Queries between two calls of the team: bounds the memory for hits. */
+/* Queries between two calls of the team, and what they may find: bounds the memory. */
 #define BLOCK 4096
+#define BLOCK_HITS ((size_t)1 << 20)
+/* Queries whose rows are read together while others walk. The more, the less a row costs:
+ * without other threads they are a whole block. */
+#define SHARE 512
 
 typedef struct Many {
     VsxVector *v;
     const unsigned char *queries; /* of the block */
     size_t stride, n, k, ef;
-    size_t ask;       /* hits of each: the codec orders roughly, the rows decide */
-    VsHit *hits;      /* `ask` for each */
-    size_t *n_hits;   /* of each */
-    VsShared *walked; /* of each: its hits are there */
-    size_t taken;     /* all before it have their results */
-    VsxResult *row;   /* room for `ask` */
+    size_t ask;         /* hits of each: the codec orders roughly, the rows decide */
+    size_t at_once;     /* queries whose rows are read together */
+    VsHit *hits;        /* of each worker */
+    VsCandidate *found; /* `ask` for each query */
+    VsxAsked *asked;    /* each */
+    VsShared *walked;   /* of each: what it found is there */
+    size_t taken;       /* all before it have their results */
+    VsxResult *row;     /* room for `ask` of each that is read at once */
+    VsxReader reader;
+    VsxReads reads;
     VsxResult *results;
-    size_t *found;
-    int rc; /* why reading stopped */
+    size_t *n_results; /* of each */
+    int rc;            /* why reading stopped */
 } Many;
 
 /* ---- names ----------------------------------------------------------------------- */
@@ -105,16 +114,18 @@ int vsx_find_vector(VsxIndex *index, const char *name, VsxVector **out, char **e
 static VsStatus walk(void *ctx, VsGraph *g, unsigned worker, size_t i) {
     Many *m = ctx;
     VsQuery q;
-    (void)worker;
-    VsStatus st = vs_query_set(g, m->queries + i * m->stride, &q);
-    m->n_hits[i] = 0;
-    VsHit *hits = m->hits + i * m->ask;
+    VsxAsked *a = &m->asked[i];
+    VsHit *hits = m->hits + worker * m->ask;
+    VsCandidate *found = m->found + i * m->ask;
+    *a = (VsxAsked){.query = m->queries + i * m->stride, .found = found};
+    VsStatus st = vs_query_set(g, a->query, &q);
     int scans = g->params.code.codec != VS_CODEC_PQ && /* as a cursor decides */
                 vs_search_scans(g, m->k, m->ef, NULL);
     if (st == VS_OK) {
-        st = scans ? vs_scan(g, &q, m->ask, NULL, hits, &m->n_hits[i])
-                   : vs_search(g, &q, m->ask, m->ef, NULL, hits, &m->n_hits[i]);
+        st = scans ? vs_scan(g, &q, m->ask, NULL, hits, &a->n)
+                   : vs_search(g, &q, m->ask, m->ef, NULL, hits, &a->n);
     }
+    st = st == VS_OK ? vsx_likely(g, &q, hits, a->n, found) : st;
     vs_shared_set(&m->walked[i], 1);
     return st;
 }
@@ -140,39 +151,35 @@ static int ask_a_cursor(const Many *m, size_t i, VsxResult *out, size_t *found) 
     return rc;
 }
 
-static int take_hits(const Many *m, size_t i) {
-    VsxKnn knn = {.vector = m->v, .query = (void *)(size_t)(m->queries + i * m->stride)};
-    const VsHit *hits = m->hits + i * m->ask;
-    VsxResult *out = m->row;
-    size_t n = m->n_hits[i], *found = &m->found[i];
-    int gone = 0, rc = SQLITE_OK;
-    for (size_t h = 0; rc == SQLITE_OK && h < n && !gone; h++) {
-        const VsNode *node = NULL;
-        VsStatus st = vs_node(m->v->graph, hits[h].node, &node);
-        if (st != VS_OK) {
-            return vsx_code(m->v->index, st);
+/* The results of the next n queries. */
+static int take(Many *m, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        m->asked[m->taken + i].row = m->row + i * m->ask;
+    }
+    int rc = vsx_rerank_many(m->v, &m->reader, m->asked + m->taken, n, m->k, &m->reads);
+    for (size_t end = m->taken + n; rc == SQLITE_OK && m->taken < end; m->taken++) {
+        const VsxAsked *a = &m->asked[m->taken];
+        VsxResult *out = m->results + m->taken * m->k;
+        if (a->lost) {
+            rc = ask_a_cursor(m, m->taken, out, &m->n_results[m->taken]);
+        } else {
+            memcpy(out, a->row, a->n_row * sizeof *out);
+            m->n_results[m->taken] = a->n_row;
         }
-        out[h].rowid = node->rowid;
-        gone = vsx_leaves_float32(hits[h].order);
-        rc = gone
-                 ? SQLITE_OK
-                 : vsx_hit_distance(&knn, &hits[h], node->rowid, &out[h].distance, &gone);
     }
-    if (rc == SQLITE_OK && gone) {
-        return ask_a_cursor(m, i, m->results + i * m->k, found);
-    }
-    vsx_results_sort(out, n);
-    *found = n < m->k ? n : m->k;
-    memcpy(m->results + i * m->k, out, *found * sizeof *out);
     return rc;
 }
 
-/* Takes the queries in order, as far as their walks are done. */
+/* Takes the queries in order, as soon as so many walks are done as are read at once. */
 static VsStatus attend(void *ctx) {
     Many *m = ctx;
-    while (m->rc == SQLITE_OK && m->taken < m->n &&
-           vs_shared_get(&m->walked[m->taken]) != 0) {
-        m->rc = take_hits(m, m->taken++);
+    size_t end = m->taken + m->at_once < m->n ? m->taken + m->at_once : m->n;
+    size_t done = m->taken;
+    while (m->rc == SQLITE_OK && done < end && vs_shared_get(&m->walked[done]) != 0) {
+        done++;
+    }
+    if (m->rc == SQLITE_OK && done == end && done > m->taken) {
+        m->rc = take(m, done - m->taken);
     }
     return m->rc == SQLITE_OK ? VS_OK : VS_IO;
 }
@@ -184,67 +191,83 @@ static int search_block(Many *m, VsTeam *team) {
     memset(m->walked, 0, m->n * sizeof *m->walked);
     VsStatus st =
         vs_team_run(team, m->n, vs_search_room(m->v->graph, m->ask, m->ef), walk, m);
-    if (m->rc != SQLITE_OK) {
-        return m->rc;
-    }
-    if (st != VS_OK) {
+    if (m->rc == SQLITE_OK && st != VS_OK) {
         return vsx_code(m->v->index, st);
     }
-    (void)attend(m);
+    while (attend(m) == VS_OK && m->taken < m->n) {
+    }
     return m->rc;
 }
 
-static int search_blocks(Many *m, VsTeam *team, size_t n) {
+static int search_blocks(Many *m, VsTeam *team, size_t n, size_t block) {
     int rc = SQLITE_OK;
     const unsigned char *queries = m->queries;
     VsxResult *results = m->results;
-    size_t *found = m->found;
-    for (size_t at = 0; rc == SQLITE_OK && at < n; at += BLOCK) {
-        m->n = n - at < BLOCK ? n - at : BLOCK;
+    size_t *n_results = m->n_results;
+    for (size_t at = 0; rc == SQLITE_OK && at < n; at += block) {
+        m->n = n - at < block ? n - at : block;
         m->queries = queries + at * m->stride;
         m->results = results + at * m->k;
-        m->found = found + at;
+        m->n_results = n_results + at;
         rc = search_block(m, team);
     }
     return rc;
+}
+
+static int reserve(Many *m, size_t block, unsigned threads) {
+    m->row = sqlite3_malloc64((m->at_once * m->ask + 1) * sizeof *m->row);
+    m->hits = sqlite3_malloc64((threads * m->ask + 1) * sizeof *m->hits);
+    m->found = sqlite3_malloc64((block * m->ask + 1) * sizeof *m->found);
+    m->asked = sqlite3_malloc64(block * sizeof *m->asked);
+    m->walked = sqlite3_malloc64(block * sizeof *m->walked);
+    return m->row == NULL || m->hits == NULL || m->found == NULL || m->asked == NULL ||
+                   m->walked == NULL
+               ? SQLITE_NOMEM
+               : SQLITE_OK;
+}
+
+static void release(Many *m) {
+    vsx_reader_free(&m->reader);
+    sqlite3_free(m->reads.at);
+    sqlite3_free(m->row);
+    sqlite3_free(m->hits);
+    sqlite3_free(m->found);
+    sqlite3_free(m->asked);
+    sqlite3_free(m->walked);
 }
 
 int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_t ef,
                     VsxResult *results, size_t *found) {
     const VsCodecParams *code = &v->graph->params.code;
     VsTeam team;
-    size_t block = n < BLOCK ? n : BLOCK;
     Many m = {.v = v,
               .queries = queries,
               .stride = vs_element_bytes(code->element, code->dims),
               .k = k,
               .ef = ef > 0 ? ef : v->graph->state.ef_search,
               .results = results,
-              .found = found};
-    if (n == 0 || k == 0) {
+              .n_results = found};
+    size_t live = v->graph->state.n_live;
+    if (n == 0 || k == 0 || live == 0) {
         memset(found, 0, n * sizeof *found);
         return SQLITE_OK;
     }
-    size_t live = v->graph->state.n_live;
     m.ask = v->graph->codec->candidates(k);
     m.ask = m.ask < live ? m.ask : live;
-    m.row = sqlite3_malloc64((m.ask + 1) * sizeof *m.row);
-    m.hits = sqlite3_malloc64((block * m.ask + 1) * sizeof *m.hits);
-    m.n_hits = sqlite3_malloc64(block * sizeof *m.n_hits);
-    m.walked = sqlite3_malloc64(block * sizeof *m.walked);
+    size_t block = BLOCK_HITS / m.ask < BLOCK ? BLOCK_HITS / m.ask : BLOCK;
+    block = block < 1 ? 1 : block < n ? block : n;
     /* a scan for so many allocates: that is for the thread of the connection */
     unsigned threads = m.ask > VS_SCAN_SORTED ? 1 : v->index->global->threads;
-    int rc = m.row == NULL || m.hits == NULL || m.n_hits == NULL || m.walked == NULL
-                 ? SQLITE_NOMEM
-                 : vsx_code(v->index, vs_team_open(v->graph, threads, &team));
+    m.at_once = threads > 1 && block > SHARE ? SHARE : block;
+    int rc = reserve(&m, block, threads);
     if (rc == SQLITE_OK) {
-        team.attend = attend;
-        rc = search_blocks(&m, &team, n);
+        rc = vsx_code(v->index, vs_team_open(v->graph, threads, &team));
+        if (rc == SQLITE_OK) {
+            team.attend = attend;
+            rc = search_blocks(&m, &team, n, block);
+        }
         vs_team_close(&team);
     }
-    sqlite3_free(m.row);
-    sqlite3_free(m.hits);
-    sqlite3_free(m.n_hits);
-    sqlite3_free(m.walked);
+    release(&m);
     return rc;
 }

@@ -11,7 +11,7 @@
 #include "search_many.h"
 #include "table_function.h"
 
-enum { FIGURES = 8 + 24 };
+enum { FIGURES = 8 + 25 };
 
 typedef enum Kind { NUMBER, WORD, MODEL, RECALL } Kind;
 
@@ -139,6 +139,7 @@ static int collect(StatsCursor *c) {
     add(c, "last_query_evaluations", (sqlite3_int64)last->evaluations);
     add(c, "last_query_batches", (sqlite3_int64)last->batches);
     add(c, "last_query_probes", (sqlite3_int64)last->probes);
+    add(c, "last_query_reads", (sqlite3_int64)last->reads);
     return SQLITE_OK;
 }
 

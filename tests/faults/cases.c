@@ -184,6 +184,13 @@ const Case cases[] = {
       "UPDATE v SET embedding = '[3,3,3]', n = 9, p = 2 WHERE id = 'k2'",
       "UPDATE v SET id = 'other' WHERE id = 'k2'", "DELETE FROM v WHERE p = 0",
       "CREATE VIRTUAL TABLE x USING vec0(e float[2], m real)", "DROP TABLE v"}},
+    {"many queries at once",
+     {"SELECT hex(vecsql_search('t', 'embedding', "
+      "x'0000803f00000040000040400000404000000040"
+      "0000803f', 4))", /* (1,2,3), (3,2,1) */
+      "SELECT hex(vecsql_search('c', 'embedding', vec_f32('[1,2,3]'), 3))",
+      "SELECT hex(vecsql_search('y', 'embedding', vec_f32('[1,2,3]'), 3)), "
+      "hex(vecsql_search('y', 'bits', vec_bit(x'0102'), 3))"}},
     {"vacuum", {"VACUUM", "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 3"}},
 };
 

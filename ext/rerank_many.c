@@ -1,0 +1,131 @@
+/* Distances for many queries; see rerank_many.h. */
+#include "rerank_many.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* A row that a query wants: candidate `at` of query `who`. */
+typedef struct VsxRead {
+    sqlite3_int64 rowid;
+    uint32_t who, at;
+} VsxRead;
+
+#define UNREAD NAN /* the distance of a candidate whose row was not read */
+
+static int compare_reads(const void *a, const void *b) {
+    const VsxRead *x = a, *y = b;
+    return x->rowid < y->rowid ? -1 : x->rowid > y->rowid;
+}
+
+static int add_read(VsxReads *reads, VsxRead read) {
+    if (reads->n == reads->cap) {
+        size_t cap = reads->cap == 0 ? 1024 : reads->cap * 2;
+        VsxRead *grown = sqlite3_realloc64(reads->at, cap * sizeof *grown);
+        if (grown == NULL) {
+            return SQLITE_NOMEM;
+        }
+        reads->at = grown;
+        reads->cap = cap;
+    }
+    reads->at[reads->n++] = read;
+    return SQLITE_OK;
+}
+
+/* Wants the rows of those candidates from..n of a query whose order does not tell the
+ * distance, and that can be nearer than `limit`. */
+static int want_rows(VsxVector *v, VsxAsked *asked, uint32_t who, size_t from, size_t to,
+                     double limit, VsxReads *reads) {
+    const VsCodecParams *p = &v->graph->params.code;
+    VsxAsked *a = &asked[who];
+    int own = v->index->def->content == NULL, rc = SQLITE_OK;
+    for (size_t i = from; rc == SQLITE_OK && i < to && !a->lost; i++) {
+        const VsCandidate *c = &a->found[i];
+        const VsNode *node = NULL;
+        a->row[i].distance = UNREAD;
+        if ((double)c->low > limit || vsx_errors_rule_out(&a->errors, c, limit)) {
+            continue;
+        }
+        VsStatus st = vs_node(v->graph, c->node, &node);
+        if (st != VS_OK) {
+            return vsx_code(v->index, st);
+        }
+        a->row[i].rowid = node->rowid;
+        a->lost = vsx_leaves_float32(c->order);
+        if (!own || !vs_order_tells(p, c->order, &a->row[i].distance)) {
+            rc = add_read(reads, (VsxRead){node->rowid, who, (uint32_t)i});
+        }
+    }
+    return rc;
+}
+
+static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads *reads) {
+    const VsCodecParams *p = &v->graph->params.code;
+    const void *stored = NULL;
+    int rc = SQLITE_OK;
+    if (reads->n > 0) {
+        qsort(reads->at, reads->n, sizeof *reads->at, compare_reads);
+    }
+    for (size_t i = 0; rc == SQLITE_OK && i < reads->n; i++) {
+        const VsxRead *r = &reads->at[i];
+        VsxAsked *a = &asked[r->who];
+        if (i == 0 || r->rowid != reads->at[i - 1].rowid) {
+            rc = vsx_reader_get(reader, v, r->rowid, &stored);
+        }
+        if (rc == SQLITE_OK && stored == NULL) {
+            a->lost = 1;
+            rc = v->index->def->content == NULL ? SQLITE_CORRUPT_VTAB : SQLITE_OK;
+        } else if (rc == SQLITE_OK) {
+            double d =
+                vs_metric_distance(p->metric, p->element, a->query, stored, p->dims);
+            a->row[r->at].distance = d;
+            vsx_errors_add(&a->errors, &a->found[r->at], d);
+        }
+    }
+    reads->n = 0;
+    return rc;
+}
+
+/* Leaves the rows whose distance is known, sorted. */
+static void sort_rows(VsxAsked *a, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
+        if (!isnan(a->row[i].distance)) {
+            a->row[a->n_row++] = a->row[i];
+        }
+    }
+    vsx_results_sort(a->row, a->n_row);
+}
+
+static size_t first_of(const VsxAsked *a, size_t k) {
+    return a->n < k ? a->n : k;
+}
+
+int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, size_t k,
+                    VsxReads *reads) {
+    int rc = SQLITE_OK;
+    reads->n = 0;
+    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
+        asked[i].errors = (VsxErrors){0};
+        asked[i].lost = 0;
+        asked[i].n_row = 0;
+        rc = want_rows(v, asked, (uint32_t)i, 0, first_of(&asked[i], k), HUGE_VAL, reads);
+    }
+    rc = rc == SQLITE_OK ? read_rows(v, reader, asked, reads) : rc;
+    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
+        VsxAsked *a = &asked[i];
+        size_t first = first_of(a, k);
+        if (!a->lost && first > 0) {
+            sort_rows(a, 0, first);
+            rc = want_rows(v, asked, (uint32_t)i, first, a->n, a->row[first - 1].distance,
+                           reads);
+        }
+    }
+    rc = rc == SQLITE_OK ? read_rows(v, reader, asked, reads) : rc;
+    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
+        VsxAsked *a = &asked[i];
+        if (!a->lost && a->n > k) {
+            sort_rows(a, k, a->n);
+            a->n_row = k;
+        }
+    }
+    return rc;
+}

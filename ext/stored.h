@@ -1,0 +1,28 @@
+/*
+ * Stored vectors, row after row, while a search computes distances.
+ *
+ * Through a blob handle that moves from row to row: 0.2 us where a statement that is bound,
+ * stepped and reset takes 0.4 (SQLite's own work, pages in the processor's cache). A
+ * handle holds a read transaction, so vsx_reader_rest comes before the search gives control
+ * back to SQLite. Where there is no handle a statement reads the row and says what is wrong
+ * with it: rows of a content table, which can be of any form; rows that are not there or
+ * have no vector; a SQLite without incremental I/O.
+ */
+#ifndef VSX_STORED_H
+#define VSX_STORED_H
+
+#include "ext.h"
+
+typedef struct VsxReader {
+    sqlite3_blob *blob; /* NULL: no row was read since the last rest */
+    void *room;         /* for one vector */
+} VsxReader;
+
+/* The vector of a row, until the next call; *out is NULL if there is no such row or it has
+ * no vector. SQLITE_CORRUPT_VTAB if the value is none. */
+int vsx_reader_get(VsxReader *r, VsxVector *v, sqlite3_int64 rowid, const void **out);
+void vsx_reader_rest(VsxReader *r);
+/* Rests, and frees the room. */
+void vsx_reader_free(VsxReader *r);
+
+#endif
