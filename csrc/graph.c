@@ -75,6 +75,18 @@ static void set_geometry(VsGraph *g) {
     g->geo[VS_SEED] = vs_geometry(size, 4, 0, 4);
 }
 
+/* For the pages that walks read. */
+static VsStatus make_arenas(VsGraph *g) {
+    for (int kind = VS_NODE; kind <= VS_CODE; kind++) {
+        VsGeometry *geo = &g->geo[kind];
+        geo->arena = vs_arena_new(&g->alloc, vs_page_memory(geo));
+        if (geo->arena == NULL) {
+            return VS_NOMEM;
+        }
+    }
+    return VS_OK;
+}
+
 VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHooks *hooks,
                        VsGraph **out) {
     const VsCodec *codec = vs_codec(params->code.codec);
@@ -93,7 +105,10 @@ VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHoo
     g->period = 1;
     g->state = vs_state_initial(params);
     set_geometry(g);
-    VsStatus st = vs_overlay_new(&g->alloc, g->geo, &g->overlay);
+    VsStatus st = make_arenas(g);
+    if (st == VS_OK) {
+        st = vs_overlay_new(&g->alloc, g->geo, &g->overlay);
+    }
     if (st == VS_OK) {
         st = vs_scratch_new(&g->alloc, codec->query_size(&params->code), &g->scratch);
     }
@@ -117,6 +132,8 @@ void vs_graph_close(VsGraph *g) {
     vs_overlay_free(g->overlay);
     vs_scratch_free(&a, g->scratch);
     vs_models_free(g);
+    vs_arena_close(g->geo[VS_NODE].arena);
+    vs_arena_close(g->geo[VS_CODE].arena);
     vs_free(&a, g->redo.data);
     vs_free(&a, g->undo.data);
     vs_free(&a, g->dirty);

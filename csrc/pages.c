@@ -12,7 +12,8 @@
 
 /* Lies in the PAGE_HEAD bytes before a page's first slot. */
 typedef struct PageHead {
-    void *block; /* what the allocator gave */
+    void *block;    /* what the allocator or the arena gave */
+    VsChunk *chunk; /* NULL: the allocator */
     uint64_t mark;
     uint32_t refs;
     uint32_t note;
@@ -62,24 +63,33 @@ static PageHead *head_of(unsigned char *page) {
 }
 
 size_t vs_page_memory(const VsGeometry *geo) {
-    return (size_t)geo->per_page * geo->slot_size + 2 * PAGE_HEAD;
+    return (size_t)geo->per_page * geo->slot_size + PAGE_HEAD;
 }
 
 unsigned char *vs_page_new(const VsAlloc *a, const VsGeometry *geo) {
-    unsigned char *block = vs_alloc(a, 1, vs_page_memory(geo));
+    VsChunk *chunk = NULL;
+    unsigned char *block = geo->arena != NULL
+                               ? vs_arena_take(geo->arena, &chunk)
+                               : vs_alloc(a, 1, vs_page_memory(geo) + PAGE_HEAD);
     if (block == NULL) {
         return NULL;
     }
     uintptr_t first = ((uintptr_t)block + PAGE_HEAD + 63) & ~(uintptr_t)63;
     unsigned char *page = block + (first - (uintptr_t)block);
     memset(page, 0, (size_t)geo->per_page * geo->slot_size);
-    *head_of(page) = (PageHead){.block = block, .refs = 1};
+    *head_of(page) = (PageHead){.block = block, .chunk = chunk, .refs = 1};
     return page;
 }
 
 void vs_page_release(const VsAlloc *a, unsigned char *page) {
-    if (page != NULL && --head_of(page)->refs == 0) {
-        vs_free(a, head_of(page)->block);
+    if (page == NULL || --head_of(page)->refs > 0) {
+        return;
+    }
+    const PageHead *head = head_of(page);
+    if (head->chunk != NULL) {
+        vs_arena_give(head->chunk, head->block);
+    } else {
+        vs_free(a, head->block);
     }
 }
 

@@ -40,6 +40,7 @@
 #include <stdint.h>
 
 #include "alloc.h"
+#include "arena.h"
 
 #define VS_FORMAT_VERSION 1
 #define VS_PAGE_HEADER 16
@@ -66,6 +67,7 @@ typedef struct VsGeometry {
     uint32_t n_links;    /* link fields at the end of a slot (NODE, UPPER) */
     uint32_t fixed_size; /* stored bytes before the links */
     uint64_t reciprocal; /* floor(2^64 / per_page) + 1: division by multiplication */
+    VsArena *arena;      /* where pages lie; NULL: each is allocated by itself */
 } VsGeometry;
 
 /* Geometry for stored pages of at most `page_bytes` bytes (at least one slot a page,

@@ -70,6 +70,7 @@ static VsStatus refresh_views(VsTeam *t, size_t ef) {
                            &scratch->cap_seeds, (size_t)t->graph->state.n_seeds + 1, 4)
                  : st;
         t->view[i].alloc = (VsAlloc){no_memory, keep, NULL};
+        t->view[i].geo[VS_NODE].arena = t->view[i].geo[VS_CODE].arena = NULL;
         t->view[i].hooks = (VsHooks){.load = load_nothing,
                                      .load_done = loaded_nothing,
                                      .interrupted = stopped,
