@@ -2,8 +2,9 @@
 
 At each size, on the first rows of one set (one pinned thread): rows a second of a load in one
 transaction, queries a second at recall@10 0.95 through SQL and in the core, and the median time of
-a one-row commit. The last lines are exponents: the slope of the logarithm of each time per
-operation over the logarithm of the rows, by least squares (0: independent of size, 1: linear).
+a one-row commit; and the same of hnswlib in memory. The last lines are exponents: the slope of the
+logarithm of each time per operation over the logarithm of the rows, by least squares (0:
+independent of size, 1: linear). Sizes that the file of --json already holds are not measured again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import numpy as np
 import report
 import run
 from datasets import Dataset
-from engines import Core, Vecsql
+from engine import Engine, Unavailable
+from engines import Core, HnswLib, Vecsql
 from report import number, table
 
 RECALL = 0.95
@@ -55,19 +57,27 @@ def commit_seconds(engine: Vecsql, data: Dataset) -> float:
 
 def at_size(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[str, Any]:
     clock = run.CLOCKS[args.clock]
-    found = [Vecsql(directory), Core(directory)]
-    built = run.build_all(list(found), data, clock)
-    curves = run.measure(list(found), data, 10, EF, 2, clock)
+    engine = Vecsql(directory)
+    found: list[Engine] = [engine, Core(directory)]
+    try:
+        found.append(HnswLib(directory))
+    except Unavailable as e:
+        run.progress(f"hnswlib not run: {e}")
+    built = run.build_all(found, data, clock)
+    curves = run.measure(found, data, 10, EF, 2, clock)
+    peer = built.get(HnswLib.name, {})
     out = {
         "rows": len(data.base),
         "rows_per_second": built[Vecsql.name]["rows_per_second"],
         "qps": run.at_recall(curves["vecsql"], RECALL),
         "core_qps": run.at_recall(curves["vecsql core"], RECALL),
-        "commit_seconds": commit_seconds(found[0], data),
+        "commit_seconds": commit_seconds(engine, data),
         "file_ratio": built[Vecsql.name]["file_ratio"],
+        "hnswlib_rows_per_second": peer.get("rows_per_second"),
+        "hnswlib_qps": run.at_recall(curves[HnswLib.name], RECALL) if peer else None,
     }
-    for engine in found:
-        engine.close()
+    for other in found:
+        other.close()
     return out
 
 
@@ -92,6 +102,8 @@ def show(name: str, results: list[dict[str, Any]]) -> dict[str, float | None]:
             number(r["core_qps"]),
             number(1e3 * r["commit_seconds"], 3),
             number(r["file_ratio"], 2),
+            number(r["hnswlib_rows_per_second"]),
+            number(r["hnswlib_qps"]),
         ]
         for r in results
     ]
@@ -101,9 +113,13 @@ def show(name: str, results: list[dict[str, Any]]) -> dict[str, float | None]:
         "query": exponent(sizes, [inverse(r["qps"]) for r in results]),
         "core query": exponent(sizes, [inverse(r["core_qps"]) for r in results]),
         "commit": exponent(sizes, [r["commit_seconds"] for r in results]),
+        "file": None,
+        "hnswlib row": exponent(sizes, [inverse(r["hnswlib_rows_per_second"]) for r in results]),
+        "hnswlib query": exponent(sizes, [inverse(r["hnswlib_qps"]) for r in results]),
     }
-    rows.append(["exponent of the time", *(number(s, 3) for s in slopes.values()), ""])
+    rows.append(["exponent of the time", *(number(s, 3) for s in slopes.values())])
     head = ["rows", "rows/s", "QPS at 0.95", "core QPS", "commit ms", "file / raw"]
+    head += ["hnswlib rows/s", "QPS"]
     print(f"# {name}: cost as it grows, one thread\n")
     print(table(head, rows))
     return slopes
@@ -112,8 +128,12 @@ def show(name: str, results: list[dict[str, Any]]) -> dict[str, float | None]:
 def main() -> int:
     args = arguments()
     Vecsql.extension = args.extension
-    results, name = [], args.set
-    for size in (int(s) for s in args.sizes.split(",")):
+    sizes, name = [int(s) for s in args.sizes.split(",")], args.set
+    known = json.loads(args.json.read_text())["sizes"] if args.json and args.json.exists() else []
+    results = [r for r in known if r["rows"] in sizes]
+    for size in sizes:
+        if any(r["rows"] == size for r in results):
+            continue
         try:
             data = datasets.load(
                 args.set,
@@ -133,7 +153,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
             results.append(at_size(args, data, Path(directory)))
         run.progress(f"{size:,} rows done")
-    slopes = show(name, results)
+        if args.json:
+            out = {"machine": report.machine(), "sizes": results}
+            args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    slopes = show(name, sorted(results, key=lambda r: int(r["rows"])))
     if args.json:
         out = {"machine": report.machine(), "sizes": results, "exponents": slopes}
         args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
