@@ -4,7 +4,7 @@ At each size, on the first rows of one set (one pinned thread): rows a second of
 transaction, queries a second at recall@10 0.95 through SQL and in the core, and the median time of
 a one-row commit; and the same of hnswlib in memory. The last lines are exponents: the slope of the
 logarithm of each time per operation over the logarithm of the rows, by least squares (0:
-independent of size, 1: linear). Sizes that the file of --json already holds are not measured again.
+independent of size, 1: linear). What the file of --json already holds is not measured again.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def main() -> int:
     args = arguments()
     Vecsql.extension = args.extension
     sizes, name = [int(s) for s in args.sizes.split(",")], args.set
-    known = json.loads(args.json.read_text())["sizes"] if args.json and args.json.exists() else []
-    results = [r for r in known if r["rows"] in sizes]
+    kept = args.json is not None and args.json.exists()
+    results = json.loads(args.json.read_text())["sizes"] if kept else []
     for size in sizes:
         if any(r["rows"] == size for r in results):
             continue
