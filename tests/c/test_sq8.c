@@ -76,8 +76,9 @@ static double coordinate(const VsModel *m, const unsigned char *code, size_t dim
 static VsModel fitted(const VsCodecParams *p, float *sample, size_t n,
                       unsigned char *blob) {
     VsModel m = {0};
-    VsFitting with = {NULL, 1};
+    VsFitting with = {malloc(vs_codec_sq8.fit_scratch(p, n, 1)), 1};
     size_t len = vs_codec_sq8.fit(p, p->nav_bits, sample, n, &with, blob);
+    free(with.scratch);
     CHECK(vs_codec_sq8.read_model(p, blob, len, &m) == VS_OK);
     CHECK(vs_codec_sq8.read_model(p, blob, len - 1, &m) == VS_CORRUPT);
     for (size_t i = 0; i < len; i++) { /* every byte counts */
@@ -86,6 +87,48 @@ static VsModel fitted(const VsCodecParams *p, float *sample, size_t n,
         blob[i] ^= 0x40;
     }
     return m;
+}
+
+/* Vectors of `inner` random numbers, spread over p->dims dimensions; 0: cubes of random
+ * numbers, each dimension for itself. */
+static void spread_vectors(const VsCodecParams *p, uint32_t inner, float *out, size_t n) {
+    Random r = {inner};
+    float base[16][400], x[400];
+    for (uint32_t j = 0; j < inner; j++) {
+        random_vector(&r, base[j], p->dims);
+    }
+    for (size_t i = 0; i < n; i++) {
+        random_vector(&r, x, inner > 0 ? inner : p->dims);
+        for (uint32_t d = 0; d < p->dims; d++) {
+            float sum = inner > 0 ? 0 : x[d] * x[d] * x[d];
+            for (uint32_t j = 0; j < inner; j++) {
+                sum += x[j] * base[j][d];
+            }
+            out[i * p->dims + d] = sum;
+        }
+    }
+}
+
+static uint32_t chosen_bits(uint32_t dims, uint32_t inner, VsMetric metric, size_t n) {
+    VsCodecParams p = {.dims = dims, .metric = metric, .codec = VS_CODEC_SQ8};
+    unsigned char blob[64];
+    float *sample = malloc(n * dims * sizeof *sample);
+    spread_vectors(&p, inner, sample, n);
+    VsModel m = fitted(&p, sample, n, blob);
+    free(sample);
+    return m.nav_bits;
+}
+
+/* Where distances differ little, four bits put strangers before neighbours. */
+static void test_bits_are_chosen_by_a_trial(void) {
+    for (int metric = VS_L2; metric <= VS_COSINE; metric++) {
+        CHECK(chosen_bits(384, 12, (VsMetric)metric, 300) == VS_NAV_4);
+        CHECK(chosen_bits(384, 0, (VsMetric)metric, 300) == VS_NAV_8);
+        CHECK(chosen_bits(128, 12, (VsMetric)metric, 300) ==
+              VS_NAV_8);                                              /* no gain there */
+        CHECK(chosen_bits(384, 0, (VsMetric)metric, 20) == VS_NAV_4); /* too few to try */
+    }
+    CHECK(chosen_bits(384, 12, VS_DOT, 300) == VS_NAV_8);
 }
 
 /* The error that encode returns bounds what the code loses, clipped or not. */
@@ -316,6 +359,7 @@ static void test_fitting_recodes_every_row_or_nothing(void) {
 }
 
 int main(void) {
+    test_bits_are_chosen_by_a_trial();
     test_kernels_on_codes_have_the_same_bits_everywhere();
     test_errors_are_bounded_for_every_metric_and_size();
     test_a_packed_error_is_never_less();
