@@ -4,6 +4,8 @@
  *     rows    an exact scan of the stored vectors: exact = 1, and a single row
  *     scan    one shot for k without a filter: bounds of all codes, then rows (rerank.c)
  *     walk    the same through the graph
+ *             LIMIT says how many rows a stream is likely to give: these come in one shot
+ *             too, and a stream follows only if more are asked for
  *     the others are in nearest.c
  */
 #include <math.h>
@@ -222,8 +224,22 @@ static int search(VsxKnn *knn, size_t want) {
     return rc;
 }
 
+static int search_k(VsxKnn *knn) {
+    knn->complete = 1;
+    return search(knn, (sqlite3_uint64)knn->k < SIZE_MAX ? (size_t)knn->k : SIZE_MAX);
+}
+
+/* The batch that LIMIT hints at. Fewer rows are all that there are. */
+static int search_hinted(VsxKnn *knn) {
+    int rc = search(knn, knn->batch);
+    knn->complete = knn->n < knn->batch;
+    knn->begun = 1;
+    return rc;
+}
+
 static int more(VsxKnn *knn) {
     VsxVector *v = knn->vector;
+    size_t given = knn->n;
     knn->at = 0;
     knn->n = 0;
     if (knn->complete || knn->k == 0 || knn->nothing) {
@@ -237,8 +253,8 @@ static int more(VsxKnn *knn) {
         return rc;
     }
     knn->ef = knn->ef > 0 ? knn->ef : v->graph->state.ef_search;
-    int open =
-        knn->k > 0 && vsx_filter_is_empty(&knn->filter) && knn->bounds.low == -HUGE_VAL;
+    int all = vsx_filter_is_empty(&knn->filter) && knn->bounds.low == -HUGE_VAL;
+    int open = all && knn->k > 0;
     /* Codes prune a search for the k nearest of all rows. Few pass a filter; a content
      * table can change without telling; bounds of pq admit too many. */
     if (knn->exact &&
@@ -247,10 +263,13 @@ static int more(VsxKnn *knn) {
         return scan_rows(knn, "rows");
     }
     if (open) {
-        knn->complete = 1;
-        return search(knn, (sqlite3_uint64)knn->k < SIZE_MAX ? (size_t)knn->k : SIZE_MAX);
+        return search_k(knn);
     }
-    return vsx_nearest_more(knn);
+    if (all && knn->batch > 0 && knn->bounds.high == HUGE_VAL && !knn->begun) {
+        return search_hinted(knn);
+    }
+    rc = knn->begun ? vsx_nearest_after(knn, given) : SQLITE_OK;
+    return rc == SQLITE_OK ? vsx_nearest_more(knn) : rc;
 }
 
 int vsx_knn_more(VsxKnn *knn) {

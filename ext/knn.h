@@ -146,6 +146,8 @@ VsStatus vsx_likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
 /* ---- nearest.c ------------------------------------------------------------------- */
 
 int vsx_nearest_more(VsxKnn *knn);
+/* Before the first time: what follows the `given` rows at knn->result. */
+int vsx_nearest_after(VsxKnn *knn, size_t given);
 
 /* ---- admit.c --------------------------------------------------------------------- */
 

@@ -130,19 +130,33 @@ static int begin(VsxKnn *knn) {
     return rc;
 }
 
-/* The graph has gone on and the snapshot cannot be read any more: a stream over the
- * present, without what was taken. */
-static int begin_anew(VsxKnn *knn) {
-    int rc = SQLITE_OK;
-    vs_stream_close(knn->stream);
-    knn->stream = NULL;
+/* Nothing that was taken comes again. */
+static int skip_taken(VsxKnn *knn) {
     if (knn->skip == NULL && (knn->skip = vsx_rowmap_new()) == NULL) {
-        rc = SQLITE_NOMEM;
+        return SQLITE_NOMEM;
     }
-    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(knn->skip, knn->taken.n) : rc;
+    int rc = vsx_rowmap_reserve(knn->skip, knn->taken.n);
     for (size_t i = 0; rc == SQLITE_OK && i < knn->taken.n; i++) {
         vsx_rowmap_put(knn->skip, knn->taken.at[i].rowid, 0);
     }
+    return rc;
+}
+
+int vsx_nearest_after(VsxKnn *knn, size_t given) {
+    int rc = SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < given; i++) {
+        knn->last = knn->result[i];
+        rc = vsx_results_add(&knn->taken, knn->last);
+    }
+    return rc == SQLITE_OK ? skip_taken(knn) : rc;
+}
+
+/* The graph has gone on and the snapshot cannot be read any more: a stream over the
+ * present, without what was taken. */
+static int begin_anew(VsxKnn *knn) {
+    vs_stream_close(knn->stream);
+    knn->stream = NULL;
+    int rc = skip_taken(knn);
     rc = rc == SQLITE_OK ? vsx_refresh(knn->vector) : rc;
     rc = rc == SQLITE_OK ? open_stream(knn) : rc;
     if (rc == SQLITE_OK && knn->admission.gate == VSX_GATE_NODES) {

@@ -142,7 +142,8 @@ def test_plans_can_be_told_apart(large):
         ("AND k = 5", "walk"),
         ("AND k = 5 AND exact = 1", "scan"),
         ("AND rowid = 5", "rows"),
-        ("ORDER BY distance LIMIT 5", "stream"),
+        ("ORDER BY distance", "stream"),
+        ("ORDER BY distance LIMIT 5", "walk"),
         ("AND distance < 1", "range"),
         ("AND u < 4000 AND k = 5", "filtered walk"),
     ]:
@@ -286,6 +287,18 @@ def finish(cursor: Any, got: list[tuple[int, float]]) -> list[int]:
 
 
 STREAM = "SELECT rowid, distance FROM t WHERE e MATCH ? ORDER BY distance"
+
+
+def test_a_stream_goes_on_after_the_batch_that_limit_and_offset_hint_at(small_file):
+    """OFFSET 40 without a limit: 40 rows come in one shot, the others from a stream."""
+    query = small_file.queries[0].tobytes()
+    whole = small_file.db.execute(STREAM, (query,)).fetchall()
+    rows = small_file.db.execute(STREAM + " LIMIT -1 OFFSET 40", (query,)).fetchall()
+    first = small_file.db.execute(STREAM + " LIMIT 40", (query,)).fetchall()
+    assert small_file.figures()["plan"] in ("walk", "scan")
+    assert sorted(first + rows) == sorted(whole)
+    assert [d for _, d in first] == sorted(d for _, d in first)
+    assert len({rowid for rowid, _ in first + rows}) == ROWS
 
 
 def test_a_stream_keeps_its_snapshot_while_the_connection_writes(small_file):
