@@ -16,6 +16,13 @@
 #define VS_X86_64 0
 #endif
 
+/* Compilers that know AVX-512's VNNI and how to ask for it. */
+#if VS_X86_64 && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 10))
+#define VS_X86_64_VNNI 1
+#else
+#define VS_X86_64_VNNI 0
+#endif
+
 /* NEON is part of every AArch64; big-endian ones take the scalar code. */
 #if (defined(__aarch64__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
 #define VS_AARCH64 1
@@ -96,6 +103,15 @@ static inline bool vs_cpu_has_f16c(void) {
     return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
 }
 
+#endif
+
+#if VS_X86_64_VNNI
+static inline bool vs_cpu_has_avx512vnni(void) {
+    return __builtin_cpu_supports("avx512f") != 0 &&
+           __builtin_cpu_supports("avx512bw") != 0 &&
+           __builtin_cpu_supports("avx512vl") != 0 &&
+           __builtin_cpu_supports("avx512vnni") != 0;
+}
 #endif
 
 #endif
