@@ -56,7 +56,7 @@ FUZZ_SECONDS ?= 1800
 
 soak: $(INSTALLED) ctest ## by hand, hours: mutants, coverage, fuzzing with clang (FUZZ_SECONDS=1800)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants/run.py
-	sh scripts/coverage.sh $(BIN)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/coverage.py
 	$(BIN)/python tests/faults/fuzz.py --seconds $(FUZZ_SECONDS)
 
 lint: $(LINTERS) ## formatters, linters, types, and a build without warnings

@@ -57,6 +57,23 @@ def test_an_exact_search_gives_the_rows_of_brute_force(metric, index, shape):
             assert d == pytest.approx(want[rowid - 1], rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("index", ["hnsw", "flat"])
+@pytest.mark.parametrize("codec", ["none", "sq8"])
+def test_of_equal_distances_an_exact_search_gives_the_first_rows(index, codec):
+    """As ORDER BY distance, rowid LIMIT k does."""
+    data = np.repeat(np.eye(3, 8, dtype=np.float32), 20, axis=0)
+    np.random.default_rng(4).shuffle(data)
+    db = table(f"index={index} codec={codec}", data)
+    query = data[0]
+    far = distances("l2", data, query)
+    want = [int(i) + 1 for i in np.lexsort((np.arange(len(data)), far))]
+    for k in (1, 7, 20, 23, 60):
+        rows = db.execute(
+            "SELECT rowid FROM t WHERE e MATCH ? AND k = ? AND exact = 1", (query.tobytes(), k)
+        ).fetchall()
+        assert [r for (r,) in rows] == want[:k]
+
+
 def test_zero_vectors_under_cosine_are_found_at_distance_one():
     r = np.random.default_rng(1)
     data = r.normal(size=(500, 16)).astype(np.float32)

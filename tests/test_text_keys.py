@@ -145,7 +145,8 @@ def test_update_or_replace_removes_the_row_in_the_way_and_no_other(conn):
 def test_a_row_that_the_statement_replaced_is_not_updated_any_more(conn):
     put(conn, "a", "b", "c")
     conn.execute(
-        "UPDATE OR REPLACE t SET id = CASE id WHEN 'a' THEN 'b' WHEN 'b' THEN 'x' ELSE id END"
+        "UPDATE OR REPLACE t SET id = CASE id WHEN 'a' THEN 'b' WHEN 'b' THEN 'x' ELSE id END, "
+        "e = '[1,2,3,4]'"
     )
     assert conn.execute("SELECT id, n FROM t ORDER BY id").fetchall() == [("b", 0), ("c", 2)]
     sound(conn)

@@ -7,6 +7,8 @@
 #include "graph_fixture.h"
 
 #include "../../csrc/crc32c.h"
+#include "../../csrc/model.h"
+#include "../../csrc/snapshot.h"
 
 enum { DIMS = 6, ROWS = 300 };
 
@@ -200,6 +202,32 @@ static void test_a_page_gets_the_edits_after_its_version_in_their_order(void) {
     CHECK(heap.live == 0);
 }
 
+static void test_going_back_leaves_nothing_of_what_came_after(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    Random r = {9};
+    VsHistory history = {.n = 0};
+    const unsigned char *edits = NULL;
+    size_t n = 0;
+    VsGraph *g = open_graph(&a, &store);
+    insert_rows(g, &r, 0, 50);
+    CHECK(vs_flush_log(g, &edits, &n) == VS_OK);
+    vs_history_push(g, &history);
+    VsState then = g->state;
+    uint64_t before = fingerprint(g);
+    size_t bytes = vs_overlay_bytes(g->overlay);
+    insert_rows(g, &r, 50, 60);
+    CHECK(vs_flush_log(g, &edits, &n) == VS_OK);
+    vs_history_push(g, &history);
+    insert_rows(g, &r, 60, 70); /* not flushed */
+    CHECK(vs_history_return(g, &history, &then));
+    CHECK(fingerprint(g) == before && g->state.stamp == then.stamp && !g->changed);
+    CHECK(vs_overlay_bytes(g->overlay) == bytes);
+    vs_history_clear(g, &history);
+    vs_graph_close(g);
+    CHECK(heap.live == 0);
+}
+
 /* ---- what is read is checked ----------------------------------------------------- */
 
 static void test_a_changed_byte_of_a_state_or_its_edits_is_refused(void) {
@@ -346,6 +374,48 @@ static void test_a_state_cannot_count_pages_that_neither_disk_nor_log_has(void) 
     vs_graph_close(g);
 }
 
+typedef struct Models {
+    const unsigned char *blob;
+    size_t len;
+} Models;
+
+static VsStatus give_model(void *ctx, uint32_t epoch, const unsigned char **blob,
+                           size_t *len) {
+    const Models *m = ctx;
+    (void)epoch;
+    *blob = m->blob;
+    *len = m->len;
+    return VS_OK;
+}
+
+/* Sound by itself, but of another table. */
+static void test_a_model_is_the_one_that_the_state_names(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    Random r = {8};
+    Models models = {NULL, 0};
+    VsGraph *g[3];
+    VsParams params = test_params(DIMS, 4, VS_HNSW);
+    VsHooks hooks = {.load_model = give_model, .load_done = no_done, .ctx = &models};
+    params.code.codec = VS_CODEC_SQ8;
+    for (int i = 0; i < 3; i++) {
+        CHECK(vs_graph_open(&a, &params, &hooks, &g[i]) == VS_OK);
+        insert_rows(g[i], &r, 0, i < 2 ? 20 : 0);
+    }
+    CHECK(g[0]->state.epoch == g[1]->state.epoch);
+    CHECK(vs_graph_reset(g[2], &g[0]->state) == VS_OK);
+    models = (Models){g[1]->model->blob, g[1]->model->len};
+    CHECK(vs_model_ready(g[2]) == VS_CORRUPT);
+    models.blob = NULL;
+    CHECK(vs_model_ready(g[2]) == VS_CORRUPT);
+    models = (Models){g[0]->model->blob, g[0]->model->len};
+    CHECK(vs_model_ready(g[2]) == VS_OK);
+    for (int i = 0; i < 3; i++) {
+        vs_graph_close(g[i]);
+    }
+    CHECK(heap.live == 0);
+}
+
 /* ---- each flaw is found ---------------------------------------------------------- */
 
 static VsFlaw flaw_of(VsGraph *g) {
@@ -425,12 +495,14 @@ int main(void) {
     test_edits_that_no_log_row_can_hold_are_written_as_pages();
     test_another_history_has_another_stamp();
     test_a_page_gets_the_edits_after_its_version_in_their_order();
+    test_going_back_leaves_nothing_of_what_came_after();
     test_a_changed_byte_of_a_state_or_its_edits_is_refused();
     test_a_state_that_cannot_be_is_refused();
     test_a_changed_byte_or_a_slot_too_many_in_a_page_is_refused();
     test_links_of_three_bytes_end_before_the_one_that_means_none();
     test_an_edit_outside_of_its_slot_is_refused();
     test_a_state_cannot_count_pages_that_neither_disk_nor_log_has();
+    test_a_model_is_the_one_that_the_state_names();
     test_each_flaw_of_a_graph_is_named();
     test_a_check_can_be_interrupted_in_each_of_its_passes();
     return check_report();

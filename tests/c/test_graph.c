@@ -5,6 +5,8 @@
 #include "check.h"
 #include "graph_fixture.h"
 
+#include "../../csrc/choose.h"
+
 enum { DIMS = 12 };
 
 static VsGraph *open_graph(const VsAlloc *a, uint32_t m, VsIndexKind kind) {
@@ -34,6 +36,11 @@ static double recall(VsGraph *g, Random *r, size_t ef) {
         random_vector(r, v, DIMS);
         CHECK(vs_query_set(g, v, &q) == VS_OK);
         CHECK(vs_search(g, &q, 10, ef, NULL, walk, &n_walk) == VS_OK);
+        for (size_t b = 0; b < n_walk; b++) {
+            const VsNode *node = NULL;
+            CHECK(vs_node(g, walk[b].node, &node) == VS_OK &&
+                  (node->flags & VS_STATUS_MASK) == VS_LIVE);
+        }
         CHECK(vs_scan(g, &q, 10, NULL, exact, &n_exact) == VS_OK);
         for (size_t a = 0; a < n_exact; a++) {
             for (size_t b = 0; b < n_walk; b++) {
@@ -63,6 +70,80 @@ static void test_inserting_keeps_every_invariant_and_recall(void) {
     CHECK(recall(g, &r, 64) > 0.95);
     vs_graph_close(g);
     CHECK(heap.live == 0);
+}
+
+static void test_a_walk_looks_at_a_part_of_the_graph(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 8, VS_HNSW);
+    Random r = {7};
+    float v[DIMS];
+    int nearer = 0;
+    for (int i = 0; i < 3000; i++) {
+        random_vector(&r, v, DIMS);
+        insert(g, i, v);
+    }
+    for (int i = 0; i < 50; i++) {
+        VsQuery q;
+        VsHit hits[10];
+        size_t n = 0;
+        uint32_t entry = VS_NIL;
+        float from, to;
+        random_vector(&r, v, DIMS);
+        CHECK(vs_query_set(g, v, &q) == VS_OK);
+        uint64_t before = vs_evaluations(g);
+        CHECK(vs_search(g, &q, 10, 64, NULL, hits, &n) == VS_OK && n == 10);
+        CHECK(vs_evaluations(g) - before < 1500);
+        CHECK(vs_descend(g, &q, 0, &entry) == VS_OK);
+        CHECK(vs_order(g, &q, g->state.entry, &from) == VS_OK);
+        CHECK(vs_order(g, &q, entry, &to) == VS_OK && to <= from);
+        nearer += to < from;
+    }
+    CHECKF(nearer > 40, "%d", nearer);
+    vs_graph_close(g);
+}
+
+static void test_tombstones_go_by_themselves(void) {
+    enum { ROWS = 1500, DELETED = 1000 };
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 8, VS_HNSW);
+    Random r = {8};
+    float v[DIMS];
+    uint32_t node[ROWS], most = 0;
+    for (int i = 0; i < ROWS; i++) {
+        random_vector(&r, v, DIMS);
+        node[i] = insert(g, i, v);
+    }
+    for (int i = 0; i < DELETED; i++) {
+        vs_begin(g);
+        CHECK(vs_delete(g, node[i]) == VS_OK);
+        vs_done(g);
+        most = g->state.n_dead > most ? g->state.n_dead : most;
+    }
+    printf("at most %u tombstones\n", most);
+    CHECK(sound(g));
+    CHECK(most < 150);
+    vs_graph_close(g);
+}
+
+/* 0 and 1, and two candidates for the links of 0: one behind 1, one on the other side. */
+static void test_a_link_leads_where_no_other_does(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsGraph *g = open_graph(&a, 8, VS_HNSW);
+    static const float place[] = {0, 1, 1.1f, -1.1f};
+    uint32_t node[4];
+    int diverse = 0;
+    for (int i = 0; i < 4; i++) {
+        float v[DIMS] = {place[i]};
+        node[i] = insert(g, i, v);
+    }
+    VsHit behind = {1.21f, node[2]}, other = {1.21f, node[3]};
+    CHECK(vs_is_diverse(g, &behind, &node[1], 1, 1, &diverse) == VS_OK && !diverse);
+    CHECK(vs_is_diverse(g, &other, &node[1], 1, 1, &diverse) == VS_OK && diverse);
+    CHECK(vs_is_diverse(g, &behind, &node[1], 0, 1, &diverse) == VS_OK && diverse);
+    vs_graph_close(g);
 }
 
 static void test_churn_keeps_every_invariant_and_recall(void) {
@@ -275,6 +356,9 @@ static void test_levels_follow_from_the_rowid_with_the_right_frequency(void) {
 
 int main(void) {
     test_inserting_keeps_every_invariant_and_recall();
+    test_a_walk_looks_at_a_part_of_the_graph();
+    test_tombstones_go_by_themselves();
+    test_a_link_leads_where_no_other_does();
     test_churn_keeps_every_invariant_and_recall();
     test_ten_thousand_equal_vectors_are_all_found();
     test_a_filter_returns_as_many_rows_as_match();

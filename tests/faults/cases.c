@@ -156,6 +156,8 @@ const Case cases[] = {
       "INSERT INTO t(id, embedding) VALUES(601, '[1,2,3]')", "SAVEPOINT s",
       "DROP TABLE f", "ROLLBACK TO s",
       "INSERT INTO f(id, embedding) VALUES(601, '[1,2,3]')", "COMMIT"}},
+    {"content table with a collation",
+     {"SELECT count(title = 'TITLE 4' OR NULL) FROM c"}},
     {"create over a content table",
      {"CREATE VIRTUAL TABLE n USING vecsql(content=docs, content_rowid=id, "
       "embedding FLOAT[3] m=4)",

@@ -1,13 +1,13 @@
 /*
  * Risk: an allocation that fails crashes, leaks, or leaves a statement half done.
  *
- *     oom [quick|full]
+ *     oom [quick|full|every] [case]
  *
  * Every allocation of every case fails once (alone, and with all that follow), on a
  * connection that has used its tables before and on one that has not. After each: the
  * connection still works and holds what the successful statements say (fixture.h), so
  * does a new one, and with both closed no block is left. Where a case has more allocations
- * than POINTS, as many are chosen evenly.
+ * than POINTS, as many are chosen evenly; `every` takes all.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +149,7 @@ static long count_calls(const FsImage *image, const Case *c, int cold) {
 
 int main(int argc, char **argv) {
     int quick = argc > 1 && strcmp(argv[1], "quick") == 0;
+    int every = argc > 1 && strcmp(argv[1], "every") == 0;
     static const sqlite3_mem_methods methods = {
         heap_malloc,   heap_free, heap_realloc,  heap_size,
         heap_round_up, heap_init, heap_shutdown, NULL};
@@ -166,7 +167,7 @@ int main(int argc, char **argv) {
         replay_reset();
         for (int way = 0; way < 4; way++) {
             calls = count_calls(&image, &cases[i], way & 1);
-            long step = calls / (quick ? POINTS_QUICK : POINTS_FULL) + 1;
+            long step = every ? 1 : calls / (quick ? POINTS_QUICK : POINTS_FULL) + 1;
             long k = quick ? (i + way) % step : 0;
             while (totals.failures < 20 &&
                    point(&image, &cases[i], way & 1, way >> 1, k, &totals)) {

@@ -1,198 +1,146 @@
 """Mutants: small mistakes put into the code, each of which its own test must notice.
 
-    python tests/mutants/run.py [NAME...]     all of them: some ten minutes
+    python tests/mutants/run.py [-j N] [NAME...]
 
-A mutant is one replacement in one file and the C test that must fail on it, or not end: a name of
-ctest, or a fault harness and its arguments ("fault_damage:full:t_log0"). Prints the survivors; the
-exit status is their number. Where the code has moved, the mutant is reported as stale and counts as
-a survivor: adapt it.
+A mutant (mutants.py) is one replacement in one file and the test that must fail on it, or not end:
+
+    test_disk                            a C test
+    fault_damage  fault_oom:full:insert  a fault harness, quick, or with arguments
+    pytest:tests/test_x.py::test_y       Python tests, against an extension with the mutant in it
+
+Each of N workers (one for a core) has a copy of the sources, in which only what a mutant changes is
+compiled anew. Prints the survivors; the exit status is their number. Where the code has moved, the
+mutant is stale and counts as a survivor: adapt it. Needs cmake, ninja and the installed package.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
-from typing import NamedTuple
+
+from mutants import CONTROL, MUTANTS, Mutant
+
+import vecsql
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-COPIED = ("csrc", "ext", "tests", "CMakeLists.txt", "vecsql/__init__.py")
+COPIED = ("csrc", "ext", "tests/c", "tests/faults", "CMakeLists.txt", "vecsql/__init__.py")
+LONGEST = "60"  # seconds of CPU time of a test; without a mutant none takes half of it
 
 
-class Mutant(NamedTuple):
-    name: str
-    file: str
-    old: str
-    new: str
-    killer: str
+def run(*command: object, **options: object) -> bool:
+    limited = ["sh", "-c", f'ulimit -t {LONGEST}; exec "$@"', "sh", *map(str, command)]
+    done = subprocess.run(limited, capture_output=True, check=False, **options)  # type: ignore
+    return done.returncode == 0
 
 
-MUTANTS = [
-    # --- what is on disk is checked
-    Mutant(
-        "a page's checksum is not looked at",
-        "csrc/pages.c",
-        " || vs_get_u32(blob + 12) != page_crc(blob, len)",
-        "",
-        "fault_damage",
-    ),
-    Mutant(
-        "a page's number is not looked at",
-        "csrc/pages.c",
-        "vs_get_u32(blob + 4) != page || ",
-        "",
-        "fault_damage",
-    ),
-    Mutant(
-        "counters of a state are believed",
-        "csrc/log.c",
-        "    if (!state_sane(&row.state)) {\n        return VS_CORRUPT;\n    }\n",
-        "",
-        "fault_damage",
-    ),
-    Mutant(
-        "links of a page that comes from disk are believed",
-        "csrc/graph.c",
-        "        if (!ok) {\n            return VS_CORRUPT;\n        }\n",
-        "",
-        "fault_damage",
-    ),
-    Mutant(
-        "an edit may reach beyond its slot",
-        "csrc/edit.c",
-        "(uint64_t)e.offset + e.len > geo[e.kind].slot_size || ",
-        "",
-        "fault_damage",
-    ),
-    # --- undo
-    Mutant(
-        "undo leaves the counters",
-        "csrc/graph.c",
-        "    g->state = g->undo_state;\n",
-        "",
-        "test_graph",
-    ),
-    Mutant(
-        "undo leaves the edits for the log",
-        "csrc/graph.c",
-        "        g->redo.len = g->undo_redo_len;\n",
-        "",
-        "fault_oom",
-    ),
-    Mutant(
-        "a row that could not be written stays in the graph",
-        "ext/update.c",
-        "            vs_undo(index->vector[i].graph);\n",
-        "            vs_done(index->vector[i].graph);\n",
-        "fault_ioerr",
-    ),
-    Mutant(
-        "a writer does not copy a shared page",
-        "csrc/pages.c",
-        "if (head_of(*at)->refs > 1) {",
-        "if (head_of(*at)->refs > 1000) {",
-        "fault_oom",
-    ),
-    # --- coherence
-    Mutant(
-        "rolled back edits stay in memory",
-        "ext/txn.c",
-        "            v->stale = 1;\n            vs_forget(v->graph);\n",
-        "",
-        "fault_ioerr",
-    ),
-    Mutant(
-        "a failed flush does not poison",
-        "ext/txn.c",
-        "        index->poison = rc;\n        index->poison_level = level;\n",
-        "        (void)level;\n",
-        "fault_oom",
-    ),
-    Mutant(
-        "the map is not written",
-        "ext/txn.c",
-        "        rc = vsx_stmt(v, put ? VSX_SQL_MAP_PUT : VSX_SQL_MAP_DELETE, &stmt);\n",
-        "        continue;\n",
-        "fault_kill",
-    ),
-    Mutant(
-        "the overlay forgets its first row",
-        "csrc/overlay.c",
-        "if (o->rows[i].ver > after && o->rows[i].ver <= upto) {",
-        "if (i > 0 && o->rows[i].ver > after && o->rows[i].ver <= upto) {",
-        "fault_threads",
-    ),
-    # --- the extension
-    Mutant(
-        "read errors of the content table's key are swallowed",
-        "ext/content.c",
-        "    int final = sqlite3_finalize(stmt);\n"
-        "    return rc == SQLITE_OK ? final : rc;\n}\n\nint vsx_content_columns",
-        "    sqlite3_finalize(stmt);\n    return SQLITE_OK;\n}\n\nint vsx_content_columns",
-        "fault_oom",
-    ),
-    Mutant(
-        "last_insert_rowid is lost, and nothing else: must survive",
-        "ext/txn.c",
-        "    sqlite3_set_last_insert_rowid(db, last);\n",
-        "    (void)last;\n",
-        "survives",
-    ),
-]
+class Tree:
+    """A copy of the sources, built in the way that its tests need."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.build = root, root / "build"
+        for part in COPIED:
+            (root / part).parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, root / part)
+        options = ["-G", "Ninja", "-DVECSQL_TESTS=ON", "-DVECSQL_PYTHON=OFF"]
+        options.append("-DCMAKE_C_FLAGS_RELEASE=-O1")
+        configure = ["cmake", "-S", str(root), "-B", str(self.build), *options]
+        subprocess.run(configure, check=True, capture_output=True)
+        self.site = root / "site"
+
+    def make(self, target: str) -> bool:
+        return run("cmake", "--build", self.build, "--target", target)
+
+    def passes(self, killer: str) -> bool:
+        """Builds what the test needs and runs it."""
+        kind, *arguments = killer.split(":", 1)
+        target = "vecsql" if kind == "pytest" else kind
+        if not self.make(target):
+            raise RuntimeError(f"{target} cannot be built")
+        if kind == "pytest":
+            return self.python_test_passes(arguments[0])
+        if kind.startswith("test_"):
+            return run(self.build / kind)
+        arguments = arguments[0].split(":", 1) if arguments else ["quick"]
+        return run(self.build / "tests" / "faults" / kind, *arguments)
+
+    def python_test_passes(self, test: str) -> bool:
+        if not self.site.exists():
+            package = Path(vecsql.__file__).parent
+            shutil.copytree(package, self.site / "vecsql")
+        library = Path(vecsql.loadable_path()).name
+        built = next(self.build.glob(f"vecsql{Path(library).suffix}"))
+        shutil.copy(built, self.site / "vecsql" / library)
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
+        environment = {**os.environ, "PYTHONPATH": str(self.site)}
+        pytest = (sys.executable, "-m", "pytest", *options, ROOT / test)
+        return run(*pytest, env=environment, cwd=self.site)
+
+    def why_alive(self, mutant: Mutant) -> str:
+        """What is wrong with a mutant; "" if it is dead, as it should be."""
+        file = self.root / mutant.file
+        source = file.read_text(encoding="utf-8")
+        if source.count(mutant.old) != 1:
+            return "stale: the code has moved"
+        file.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
+        try:
+            passed = self.passes(mutant.killer)
+        except RuntimeError as error:
+            return str(error)
+        finally:
+            file.write_text(source, encoding="utf-8")
+        if mutant == CONTROL:
+            return "" if passed else "died, though it must not"
+        return f"{mutant.killer} passes" if passed else ""
 
 
-def build(tree: Path, target: str) -> bool:
-    command = ["cmake", "--build", str(tree / "build"), "--target", target]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def passes(tree: Path, test: str) -> bool:
-    target, *arguments = test.split(":")
-    if not build(tree, target):
-        sys.exit(f"{target} cannot be built")
-    command = ["ctest", "--test-dir", str(tree / "build"), "-R", f"^{test}$", "--timeout", "300"]
-    if arguments:
-        command = [str(tree / "build" / "tests" / "faults" / target), *arguments]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def survives(tree: Path, mutant: Mutant) -> str:
-    """Why the mutant lives; "" if it is dead."""
-    file = tree / mutant.file
-    source = file.read_text(encoding="utf-8")
-    if source.count(mutant.old) != 1:
-        return "stale: the code has moved"
-    file.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
-    try:
-        if mutant.killer == "survives":  # the control: a mutant that no C test knows of
-            return "" if passes(tree, "fault_kill") else "died, though it must not"
-        return f"{mutant.killer} passes" if passes(tree, mutant.killer) else ""
-    finally:
-        file.write_text(source, encoding="utf-8")
+def work(root: Path, jobs: queue.Queue[tuple[str, Mutant | None]], bad: list[str]) -> None:
+    tree = Tree(root)
+    while True:
+        try:
+            killer, mutant = jobs.get_nowait()
+        except queue.Empty:
+            return
+        started = time.monotonic()
+        if mutant is None:
+            name, why = killer, "" if tree.passes(killer) else "fails without a mutant"
+        else:
+            name, why = mutant.name, tree.why_alive(mutant)
+        verdict = "BAD" if why else "sound" if mutant is None else "dead"
+        print(f"{verdict:5} {time.monotonic() - started:5.1f} s  {name}  {why}", flush=True)
+        if why:
+            bad.append(name)
 
 
 def main() -> int:
-    chosen = [m for m in MUTANTS if not sys.argv[1:] or m.name in sys.argv[1:]]
-    alive = 0
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-j", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+    chosen = [m for m in MUTANTS if not arguments.names or m.name in arguments.names]
+    jobs: queue.Queue[tuple[str, Mutant | None]] = queue.Queue()
+    bad: list[str] = []
+    for killer in sorted({m.killer for m in chosen}):
+        jobs.put((killer, None))
+    for mutant in chosen:
+        jobs.put((mutant.killer, mutant))
     with tempfile.TemporaryDirectory(prefix="vecsql-mutants-") as name:
-        tree = Path(name)
-        for part in COPIED:
-            (tree / part).parent.mkdir(exist_ok=True)
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, tree / part)
-        options = ["-G", "Ninja", "-DVECSQL_TESTS=ON", "-DVECSQL_PYTHON=OFF"]
-        subprocess.run(["cmake", "-S", tree, "-B", tree / "build", *options], check=True)
-        for killer in sorted({m.killer for m in chosen} - {"survives"}):
-            if not passes(tree, killer):
-                sys.exit(f"{killer} fails without a mutant")
-        for mutant in chosen:
-            why = survives(tree, mutant)
-            alive += why != ""
-            print(f"{'ALIVE' if why else 'dead '}  {mutant.name}  {why}", flush=True)
-    print(f"{len(chosen)} mutants, {alive} alive")
-    return alive
+        trees = [Path(name) / str(i) for i in range(arguments.j)]
+        threads = [threading.Thread(target=work, args=(t, jobs, bad)) for t in trees]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    print(f"{len(chosen)} mutants, {len(bad)} alive, stale or without a sound test")
+    return len(bad)
 
 
 if __name__ == "__main__":

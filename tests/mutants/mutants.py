@@ -1,0 +1,559 @@
+"""The mutants: one small mistake each, and the test that must notice it (see run.py)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    killer: str
+
+
+DISK = [
+    Mutant(
+        "a page's checksum is not looked at",
+        "csrc/pages.c",
+        " || vs_get_u32(blob + 12) != page_crc(blob, len)",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "a page's number is not looked at",
+        "csrc/pages.c",
+        "vs_get_u32(blob + 4) != page || ",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "a page may hold too many slots",
+        "csrc/pages.c",
+        " || count > geo->per_page",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "the first link that needs four bytes gets three",
+        "csrc/pages.c",
+        "if (v >= NARROW_NIL && v != VS_NIL)",
+        "if (v > NARROW_NIL && v != VS_NIL)",
+        "test_disk",
+    ),
+    Mutant(
+        "links of a page that comes from disk are believed",
+        "csrc/graph.c",
+        "        if (!ok) {\n            return VS_CORRUPT;\n        }\n",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "pages that nobody has are believed in",
+        "csrc/graph.c",
+        "if (pages > g->state.folded[k] && pages - g->state.folded[k] > in_log) {",
+        "if (0 && in_log) {",
+        "test_disk",
+    ),
+    Mutant(
+        "a state's checksum is not looked at",
+        "csrc/log.c",
+        " ||\n        vs_get_u32(blob + 108) != state_crc(blob, ver, stamp)",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "a state's checksum does not cover its columns",
+        "csrc/log.c",
+        "vs_crc32c(vs_crc32c(0, blob, VS_STATE_SIZE - 4), columns, sizeof columns)",
+        "vs_crc32c(vs_crc32c(0, blob, VS_STATE_SIZE - 4), columns, 0)",
+        "test_disk",
+    ),
+    Mutant(
+        "counters of a state are believed",
+        "csrc/log.c",
+        "    if (!state_sane(&row.state)) {\n        return VS_CORRUPT;\n    }\n",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "the checksum of edits is not looked at",
+        "csrc/log.c",
+        " && row->edits_crc == vs_crc32c(0, edits, len)",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "a stamp does not tell which edits were made",
+        "csrc/log.c",
+        "    next.stamp = vs_hash64(next_stamp(&next), g->redo.data, g->redo.len);",
+        "    next.stamp = next_stamp(&next);",
+        "test_disk",
+    ),
+    Mutant(
+        "a stamp does not tell which pages were written",
+        "csrc/log.c",
+        "    *hash = vs_hash64(*hash, blob, VS_PAGE_HEADER);\n",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "an edit may reach beyond its slot",
+        "csrc/edit.c",
+        "(uint64_t)e.offset + e.len > geo[e.kind].slot_size || ",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "an edited page is not marked",
+        "csrc/graph.c",
+        "        g->dirty[g->n_dirty++] = (VsPageRef){kind, page};\n",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "edits that a page has are laid over it again",
+        "csrc/overlay.c",
+        "if (row->ver > after &&\n",
+        "if (row->ver + after > 0 &&\n",
+        "test_disk",
+    ),
+    Mutant(
+        "the overlay forgets its first row",
+        "csrc/overlay.c",
+        "if (o->rows[i].ver > after && o->rows[i].ver <= upto) {",
+        "if (i > 0 && o->rows[i].ver > after && o->rows[i].ver <= upto) {",
+        "fault_threads",
+    ),
+    Mutant(
+        "in-links are not compared",
+        "csrc/validate.c",
+        "(n->indeg != c->indeg[u] || n->indeg_old != c->indeg_old[u])",
+        "n->indeg != c->indeg[u]",
+        "test_disk",
+    ),
+    Mutant(
+        "a link to the node itself is sound",
+        "csrc/validate.c",
+        " || v == node",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "a file of a newer format is read",
+        "ext/shadow.c",
+        "format > FORMAT",
+        "format > FORMAT + 1000000",
+        "pytest:tests/test_format.py::test_a_file_of_a_newer_format_is_refused_with_both_numbers",
+    ),
+]
+
+UNDO = [
+    Mutant(
+        "undo leaves the counters",
+        "csrc/graph.c",
+        "    g->state = g->undo_state;\n",
+        "",
+        "test_graph",
+    ),
+    Mutant(
+        "undo leaves the edits for the log",
+        "csrc/graph.c",
+        "        g->redo.len = g->undo_redo_len;\n",
+        "",
+        "fault_oom",
+    ),
+    Mutant(
+        "a writer does not copy a shared page",
+        "csrc/pages.c",
+        "if (head_of(*at)->refs > 1) {",
+        "if (head_of(*at)->refs > 1000) {",
+        "test_stream",
+    ),
+    Mutant(
+        "a stream is not pinned before a change",
+        "csrc/graph.c",
+        "void vs_begin(VsGraph *g) {\n    vs_streams_pin(g);\n",
+        "void vs_begin(VsGraph *g) {\n",
+        "test_stream",
+    ),
+    Mutant(
+        "a row that could not be written stays in the graph",
+        "ext/update.c",
+        "            vs_undo(index->vector[i].graph);\n",
+        "            vs_done(index->vector[i].graph);\n",
+        "pytest:tests/test_transactions.py::test_a_row_that_cannot_be_written_leaves_the_graph_alone",
+    ),
+    Mutant(
+        "rolled back edits stay in memory",
+        "ext/txn.c",
+        "            v->stale = 1;\n            vs_forget(v->graph);\n",
+        "",
+        "pytest:tests/test_transactions.py",
+    ),
+    Mutant(
+        "a rollback leaves the newer log rows in memory",
+        "csrc/snapshot.c",
+        "    vs_overlay_keep(g->overlay, 0, state->ver);\n",
+        "",
+        "test_disk",
+    ),
+    Mutant(
+        "a failed flush does not poison",
+        "ext/txn.c",
+        "        index->poison = rc;\n        index->poison_level = level;\n",
+        "        (void)level;\n",
+        "pytest:tests/test_review.py::test_a_flush_that_failed_at_a_savepoint_cannot_commit",
+    ),
+    Mutant(
+        "a model that was rolled back is used on",
+        "csrc/model.c",
+        "if (g->model != NULL && g->model->hash == g->state.model) {",
+        "if (g->model != NULL) {",
+        "pytest:tests/test_pq.py::test_rollback_brings_the_old_codebook_back",
+    ),
+]
+
+COHERENCE = [
+    Mutant(
+        "nothing interrupts the core",
+        "csrc/graph.c",
+        "    return g->hooks.interrupted != NULL && g->hooks.interrupted(g->hooks.ctx);\n",
+        "    (void)g;\n    return 0;\n",
+        "test_disk",
+    ),
+    Mutant(
+        "the map is not written",
+        "ext/txn.c",
+        "        rc = vsx_stmt(v, put ? VSX_SQL_MAP_PUT : VSX_SQL_MAP_DELETE, &stmt);\n",
+        "        continue;\n",
+        "fault_kill",
+    ),
+    Mutant(
+        "our stamp is not looked for in the log",
+        "ext/txn.c",
+        "*found = rc == SQLITE_ROW &&\n"
+        "                 (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;",
+        "*found = rc == SQLITE_ROW;",
+        "pytest:tests/test_files.py",
+    ),
+    Mutant(
+        "a map row may name any node",
+        "ext/txn.c",
+        " || n->rowid != rowid",
+        "",
+        "pytest:tests/test_review.py::test_a_map_row_that_names_another_node_is_damage_and_not_an_answer",
+    ),
+]
+
+GRAPH = [
+    Mutant(
+        "who loses the only older in-link is not rescued",
+        "csrc/delete.c",
+        "if (x->indeg_old == 1) {",
+        "if (x->indeg_old == 0) {",
+        "test_graph",
+    ),
+    Mutant(
+        "a deleted seed stays a seed",
+        "csrc/delete.c",
+        "if (st == VS_OK && (n->flags & VS_IS_SEED) != 0) {",
+        "if (0) {",
+        "test_graph",
+    ),
+    Mutant(
+        "the entry point is not moved when it is deleted",
+        "csrc/delete.c",
+        "        st = move_entry(g, top, n_top);\n",
+        "",
+        "test_graph",
+    ),
+    Mutant(
+        "tombstones are never consolidated",
+        "csrc/delete.c",
+        "g->state.n_dead > g->state.n_live / DEAD_SHARE",
+        "g->state.n_dead > g->state.n_live * DEAD_SHARE",
+        "test_graph",
+    ),
+    Mutant(
+        "a link that is needed is replaced",
+        "csrc/links.c",
+        "        *out = old && t->indeg_old == 1;\n",
+        "        *out = old && t->indeg_old == 0;\n",
+        "test_graph",
+    ),
+    Mutant(
+        "links lead to the covered instead of the diverse",
+        "csrc/choose.c",
+        "n += order[i - from] > hit.order ||",
+        "n += order[i - from] < hit.order ||",
+        "test_graph",
+    ),
+    Mutant(
+        "repair links in one direction only",
+        "csrc/choose.c",
+        "*diverse = stretch(g, order, alpha) > candidate->order;",
+        "*diverse = stretch(g, order, alpha) <= candidate->order;",
+        "test_graph",
+    ),
+    Mutant(
+        "descent moves away",
+        "csrc/search.c",
+        "if (front.order[i] < order) {",
+        "if (front.order[i] > order) {",
+        "test_graph",
+    ),
+    Mutant(
+        "the dead are returned",
+        "csrc/search.c",
+        "        if (live) {\n            hits[kept++] = pool->at[i];",
+        "        if (live || 1) {\n            hits[kept++] = pool->at[i];",
+        "test_graph",
+    ),
+    Mutant(
+        "one hit too few",
+        "csrc/search.c",
+        "i < pool->n && kept < k; i++)",
+        "i < pool->n && kept + 1 < k; i++)",
+        "test_graph",
+    ),
+    Mutant(
+        "seeds are not offered to a search",
+        "csrc/search.c",
+        "        st = offer_entries(g, q, seeds, n_seeds, &pool);\n",
+        "",
+        "test_build",
+    ),
+    Mutant(
+        "a stream's heap has the farthest on top",
+        "csrc/stream.c",
+        "if (!vs_before(s->far[child], hit)) {",
+        "if (vs_before(s->far[child], hit)) {",
+        "test_stream",
+    ),
+    Mutant(
+        "a stream gives what it has given again",
+        "csrc/stream.c",
+        "if (st == VS_OK && live && !vs_is_visited(s->scratch, u)) {",
+        "if (st == VS_OK && live) {",
+        "test_stream",
+    ),
+    Mutant(
+        "a row that waits counts as linked",
+        "csrc/insert.c",
+        "linked && !first ? VS_LIVE | VS_PENDING : VS_LIVE,",
+        "VS_LIVE,",
+        "test_build",
+    ),
+]
+
+CODES = [
+    Mutant(
+        "the bound of a code's error is too small",
+        "csrc/sq8.c",
+        "    z->lost += e * e;\n",
+        "    z->lost += e * e / 4;\n",
+        "test_sq8",
+    ),
+    Mutant(
+        "the error of the query's own code is left out",
+        "csrc/sq8.c",
+        "    query->error = bound_of(&z);\n",
+        "    query->error = 0;\n",
+        "test_sq8",
+    ),
+    Mutant(
+        "a packed error is rounded down",
+        "csrc/model.c",
+        " + ((pun.bits & 0xFFFF) != 0)",
+        "",
+        "test_sq8",
+    ),
+    Mutant(
+        "a new model leaves the old codes",
+        "csrc/model.c",
+        "    return recode_all(g, r);\n",
+        "    (void)r;\n    return VS_OK;\n",
+        "test_sq8",
+    ),
+    Mutant(
+        "a codebook's checksum is not looked at",
+        "csrc/pq.c",
+        "vs_get_u32(blob + 12) != crc ||",
+        "crc == 1 ||",
+        "test_pq",
+    ),
+    Mutant(
+        "the model is not the one that the state names",
+        "csrc/model.c",
+        "blob == NULL || vs_hash64(0, blob, len) != g->state.model",
+        "blob == NULL",
+        "test_disk",
+    ),
+]
+
+QUERIES = [
+    Mutant(
+        "a lower bound is taken for an upper one",
+        "csrc/scan.c",
+        "            offer_high(&s->near, high);\n",
+        "            offer_high(&s->near, low);\n",
+        "pytest:tests/test_sq8.py::test_an_exact_search_gives_the_rows_of_brute_force",
+    ),
+    Mutant(
+        "reranking stops too early",
+        "ext/rerank.c",
+        "knn->n >= want && (double)found[i].low > knn->result[0].distance",
+        "knn->n >= want",
+        "pytest:tests/test_sq8.py::test_an_exact_search_gives_the_rows_of_brute_force",
+    ),
+    Mutant(
+        "of equal distances the last is kept",
+        "ext/rerank.c",
+        "a->distance != b->distance || knn->exact",
+        "a->distance != b->distance",
+        "pytest:tests/test_sq8.py::test_of_equal_distances_an_exact_search_gives_the_first_rows",
+    ),
+    Mutant(
+        "equal distances come in any order",
+        "ext/knn.c",
+        "    return x->rowid < y->rowid ? -1 : x->rowid > y->rowid;\n",
+        "    return x->rowid > y->rowid ? -1 : x->rowid < y->rowid;\n",
+        "pytest:tests/test_sq8.py::test_of_equal_distances_an_exact_search_gives_the_first_rows",
+    ),
+    Mutant(
+        "a bound of the distance is always open",
+        "ext/knn.c",
+        "b->below ? distance < b->high : distance <= b->high",
+        "distance < b->high",
+        "pytest:tests/test_plans.py::test_k_counts_the_rows_within_the_bounds",
+    ),
+    Mutant(
+        "two sets of rowids are not intersected",
+        "ext/filter.c",
+        "if (vsx_rowmap_get(other, all[i].rowid) != NULL) {",
+        "if (other != NULL) {",
+        "pytest:tests/test_review.py::test_two_sets_of_rowids_are_intersected",
+    ),
+    Mutant(
+        "a value has one reading",
+        "ext/filter.c",
+        "    return !t->literal && affinity_of(column) != AFFINITY_NUMERIC &&\n",
+        "    return 0 && affinity_of(column) != AFFINITY_NUMERIC &&\n",
+        "pytest:tests/test_plans.py::test_a_join_on_a_column_has_the_affinity_of_a_plain_table",
+    ),
+    Mutant(
+        "a resolved filter outlives a commit elsewhere",
+        "ext/admit.c",
+        " || now.data_version != kept->data_version",
+        "",
+        "pytest:tests/test_filters.py::test_a_resolved_filter_does_not_outlive_a_commit_elsewhere",
+    ),
+    Mutant(
+        "a resolved filter of a transaction is kept",
+        "ext/admit.c",
+        " || !sqlite3_get_autocommit(knn->vector->index->global->db)",
+        "",
+        "pytest:tests/test_filters.py::test_a_resolved_filter_of_a_transaction_ends_with_it",
+    ),
+    Mutant(
+        "descending order is taken for ascending",
+        "ext/plan.c",
+        "           !info->aOrderBy[0].desc && ",
+        "           ",
+        "pytest:tests/test_queries.py::test_descending_order_is_right",
+    ),
+    Mutant(
+        "a test that SQLite does not omit is left to match()",
+        "ext/plan.c",
+        "enum { FIRST_NOT_OMITTED = 16 };",
+        "enum { FIRST_NOT_OMITTED = 1600 };",
+        "pytest:tests/test_plans.py::test_more_predicates_than_sqlite_omits_do_not_hide_match",
+    ),
+    Mutant(
+        "vec0 takes LIMIT and k together",
+        "ext/vec0_plan.c",
+        "    if (p->limit >= 0 && p->k >= 0) {\n",
+        "    if (0) {\n",
+        "pytest:tests/test_vec0_queries.py",
+    ),
+    Mutant(
+        "vec0's largest k is one too small",
+        "ext/vec0_plan.c",
+        "if (*k > VSX_VEC0_MAX_K) {",
+        "if (*k >= VSX_VEC0_MAX_K) {",
+        "pytest:tests/test_vec0_queries.py",
+    ),
+]
+
+WRITES = [
+    Mutant(
+        "a row that is replaced stays in the graph",
+        "ext/update.c",
+        "    if (rc == SQLITE_OK && c->replaces) {\n",
+        "    if (0) {\n",
+        "pytest:tests/test_dml.py::test_conflicts_resolve_as_in_an_ordinary_table",
+    ),
+    Mutant(
+        "a kept vector does not move with its key",
+        "ext/update.c",
+        "    if (rc == SQLITE_OK && change->keep && moves) {\n",
+        "    if (0) {\n",
+        "pytest:tests/test_dml.py::test_update_of_the_key_moves_vector_and_metadata",
+    ),
+    Mutant(
+        "a row that is gone is updated",
+        "ext/update.c",
+        "    *gone = !exists;\n",
+        "    *gone = 0;\n",
+        "pytest:tests/test_text_keys.py::test_a_row_that_the_statement_replaced_is_not_updated_any_more",
+    ),
+    Mutant(
+        "behind the highest rowid comes the lowest",
+        "ext/update.c",
+        "rc == SQLITE_OK && last == LLONG_MAX",
+        "rc == SQLITE_OK && last < 0",
+        "pytest:tests/test_review.py::test_the_highest_rowid_stops_an_insert_and_not_the_transaction",
+    ),
+    Mutant(
+        "an update of a content row does not say which row it was",
+        "ext/content.c",
+        '    char *both = sqlite3_mprintf("%s%s", removed, added);\n',
+        '    char *both = sqlite3_mprintf("%s", added);\n',
+        "pytest:tests/test_content.py::test_every_statement_on_the_table_is_followed",
+    ),
+    Mutant(
+        "read errors of the content table's key are swallowed",
+        "ext/content.c",
+        "    int final = sqlite3_finalize(stmt);\n"
+        "    return rc == SQLITE_OK ? final : rc;\n}\n\nint vsx_content_columns",
+        "    sqlite3_finalize(stmt);\n    return SQLITE_OK;\n}\n\nint vsx_content_columns",
+        "fault_oom",
+    ),
+    Mutant(
+        "a collation is lost without memory",
+        "ext/content.c",
+        "        rc = c->collation == NULL ? SQLITE_NOMEM : SQLITE_OK;\n",
+        "",
+        "fault_oom:every:content table with a collation",
+    ),
+    Mutant(
+        "a hidden column is lost without memory",
+        "ext/vec0_schema.c",
+        "    if (!whole) {\n",
+        "    if (0) {\n",
+        "fault_oom:full:vec0 table",
+    ),
+]
+
+# The control: nobody promises it, so every test must let it live.
+CONTROL = Mutant(
+    "last_insert_rowid is lost, and nothing else: must survive",
+    "ext/txn.c",
+    "    sqlite3_set_last_insert_rowid(db, last);\n",
+    "    (void)last;\n",
+    "fault_kill",
+)
+
+MUTANTS = [*DISK, *UNDO, *COHERENCE, *GRAPH, *CODES, *QUERIES, *WRITES, CONTROL]
