@@ -49,13 +49,13 @@ test-slow: $(INSTALLED) ctest ## the slow tier: recall, faults, crashes, churn
 	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_SANITIZE=thread >/dev/null
 	$(BIN)/cmake --build build/tsan -j $(JOBS) --target fault_threads
 	build/tsan/tests/faults/fault_threads quick threads
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants/run.py
 	sh scripts/sanitized.sh $(BIN)/python
 	$(BIN)/pytest -q -m slow || [ $$? -eq 5 ]
 
 FUZZ_SECONDS ?= 1800
 
-soak: $(INSTALLED) ctest ## by hand, hours: mutants, coverage, fuzzing with clang (FUZZ_SECONDS=1800)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants/run.py
+soak: $(INSTALLED) ctest ## by hand, hours: coverage, fuzzing with clang (FUZZ_SECONDS=1800)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python scripts/coverage.py
 	$(BIN)/python tests/faults/fuzz.py --seconds $(FUZZ_SECONDS)
 

@@ -262,3 +262,16 @@ def test_a_large_graph_finds_what_a_scan_finds():
         found += len(walk & scan)
     assert found / 1000 >= 0.97
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize("also", ["", " AND k = 9"])
+@pytest.mark.parametrize(
+    ("bound", "rows"),
+    [("<= 5", [1, 2, 3]), ("< 5", [1]), (">= 5", [2, 3, 4]), ("> 5", [4]), ("= 5", [2, 3])],
+)
+def test_a_distance_that_is_the_bound_is_within_if_the_bound_is_closed(bound, rows, also):
+    conn = vecsql.connect(":memory:", driver="apsw")
+    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
+    conn.execute("INSERT INTO t(e) VALUES('[1,0]'), ('[3,4]'), ('[0,5]'), ('[6,0]')")
+    sql = f"SELECT rowid FROM t WHERE e MATCH '[0,0]' AND distance {bound}{also} ORDER BY rowid"
+    assert [r for (r,) in conn.execute(sql)] == rows

@@ -404,8 +404,8 @@ QUERIES = [
     Mutant(
         "reranking stops too early",
         "ext/rerank.c",
-        "knn->n >= want && (double)found[i].low > knn->result[0].distance",
-        "knn->n >= want",
+        "if (full && (double)found[i].low > knn->result[0].distance) {",
+        "if (full) {",
         "pytest:tests/test_sq8.py::test_an_exact_search_gives_the_rows_of_brute_force",
     ),
     Mutant(
@@ -427,7 +427,7 @@ QUERIES = [
         "ext/knn.c",
         "b->below ? distance < b->high : distance <= b->high",
         "distance < b->high",
-        "pytest:tests/test_plans.py::test_k_counts_the_rows_within_the_bounds",
+        "pytest:tests/test_queries.py::test_a_distance_that_is_the_bound_is_within_if_the_bound_is_closed",
     ),
     Mutant(
         "two sets of rowids are not intersected",

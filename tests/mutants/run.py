@@ -31,7 +31,10 @@ from mutants import CONTROL, MUTANTS, Mutant
 import vecsql
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-COPIED = ("csrc", "ext", "tests/c", "tests/faults", "CMakeLists.txt", "vecsql/__init__.py")
+COPIED = (
+    *("csrc", "ext", "third_party", "tests/c", "tests/faults"),
+    *("CMakeLists.txt", "vecsql/__init__.py"),
+)
 LONGEST = "60"  # seconds of CPU time of a test; without a mutant none takes half of it
 
 
