@@ -23,7 +23,9 @@ from engine import (
     version_of,
 )
 
-CACHE_KIB = 1 << 20  # SQLite's page cache, for every engine: the rows of all sets fit
+# SQLite's page cache and mapped memory, for every engine: the rows of all sets fit.
+CACHE_KIB = 1 << 20
+ROOM = (f"PRAGMA cache_size = -{CACHE_KIB}", f"PRAGMA mmap_size = {CACHE_KIB << 10}")
 
 
 class Sql(Engine):
@@ -69,7 +71,8 @@ class Sql(Engine):
     def open(self, path: Path | None = None) -> Any:
         db = self.apsw.Connection(str(path or self.path))
         self.load(db)
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        for pragma in ROOM:
+            db.execute(pragma)
         return db
 
     def enable(self, db: Any, path: str) -> None:
@@ -191,7 +194,8 @@ class VecsqlStdlib(Vecsql):
     def open(self, path: Path | None = None) -> Any:
         # no statement of its own before ours: transactions are begun by hand
         db = self.vecsql.connect(str(path or self.path), driver="sqlite3", isolation_level=None)
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        for pragma in ROOM:
+            db.execute(pragma)
         return db
 
     def page_cache(self) -> int:
