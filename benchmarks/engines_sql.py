@@ -23,9 +23,7 @@ from engine import (
     version_of,
 )
 
-# SQLite's page cache and mapped memory, for every engine: the rows of all sets fit.
-CACHE_KIB = 1 << 20
-ROOM = (f"PRAGMA cache_size = -{CACHE_KIB}", f"PRAGMA mmap_size = {CACHE_KIB << 10}")
+CACHE_KIB = 1 << 20  # SQLite's page cache, for every engine: the rows of all sets fit
 
 
 class Sql(Engine):
@@ -39,6 +37,7 @@ class Sql(Engine):
     delete = "DELETE FROM v WHERE rowid = ?"
     in_file = True  # the index is in the database file
     exact = False
+    mapped = CACHE_KIB << 10  # bytes of the file that may be mapped; it counts as resident
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -71,9 +70,12 @@ class Sql(Engine):
     def open(self, path: Path | None = None) -> Any:
         db = self.apsw.Connection(str(path or self.path))
         self.load(db)
-        for pragma in ROOM:
-            db.execute(pragma)
+        self.make_room(db)
         return db
+
+    def make_room(self, db: Any) -> None:
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        db.execute(f"PRAGMA mmap_size = {self.mapped}")
 
     def enable(self, db: Any, path: str) -> None:
         db.enable_load_extension(True)
@@ -194,8 +196,7 @@ class VecsqlStdlib(Vecsql):
     def open(self, path: Path | None = None) -> Any:
         # no statement of its own before ours: transactions are begun by hand
         db = self.vecsql.connect(str(path or self.path), driver="sqlite3", isolation_level=None)
-        for pragma in ROOM:
-            db.execute(pragma)
+        self.make_room(db)
         return db
 
     def page_cache(self) -> int:
