@@ -37,7 +37,7 @@ ctest: $(TOOLS)
 	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS) -LE slow
 
 pytest: $(INSTALLED)
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" -n $(JOBS) --dist loadfile
 
 test-slow: $(INSTALLED) ctest ## the slow tier: recall, faults, crashes, churn
 	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS) -L slow

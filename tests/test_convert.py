@@ -46,6 +46,9 @@ class Unwilling:
     def __array__(self, *args, **kwargs):
         raise RuntimeError("call detach() first")
 
+    def __repr__(self):
+        return "unwilling"  # the same in every process, for the name of the test
+
 
 @pytest.mark.parametrize(
     ("value", "message"),
