@@ -38,9 +38,9 @@ COPIED = (
 LONGEST = "60"  # seconds of CPU time of a test; without a mutant none takes half of it
 
 
-def run(*command: object, **options: object) -> bool:
+def run(*command: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> bool:
     limited = ["sh", "-c", f'ulimit -t {LONGEST}; exec "$@"', "sh", *map(str, command)]
-    done = subprocess.run(limited, capture_output=True, check=False, **options)  # type: ignore
+    done = subprocess.run(limited, capture_output=True, check=False, env=env, cwd=cwd)
     return done.returncode == 0
 
 
