@@ -106,9 +106,9 @@ def opening(args: argparse.Namespace, name: str, directory: Path) -> dict[str, A
     engine = make(name, directory)
     search = next(iter(engine.searchers().values()))
     effort = max((e for e in engine.efforts([EF]) if e is not None), default=None)
+    Sql.mapped = 0  # mapped pages of the file would count as memory
     before = resident()
     start = time.perf_counter()
-    Sql.mapped = 0  # mapped pages of the file would count as memory
     engine.reopen(data)
     search(query[:1], 10, effort)
     first = time.perf_counter() - start
