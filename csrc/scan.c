@@ -81,6 +81,7 @@ typedef struct Scan {
     Nearest near;
     VsCandidate *found;
     size_t n, cap;
+    int fixed; /* room for no more */
     uint32_t node[FRONT], n_front;
     const unsigned char *code[FRONT];
     float order[FRONT];
@@ -105,6 +106,29 @@ static float worst_of_page(const VsGraph *g, const Slots *s) {
     return vs_error((uint16_t)(*note - 1));
 }
 
+/* Those that are candidates still. */
+static void tidy(Scan *s) {
+    float limit = limit_of(&s->near);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->found[i].low <= limit) {
+            s->found[kept++] = s->found[i];
+        }
+    }
+    s->n = kept;
+}
+
+static VsStatus reserve_one(Scan *s) {
+    if (!s->fixed) {
+        return vs_grow(&s->g->alloc, (void **)&s->found, &s->cap, s->n + 1,
+                       sizeof *s->found);
+    }
+    if (s->n == s->cap) {
+        tidy(s);
+    }
+    return s->n < s->cap ? VS_OK : VS_RANGE;
+}
+
 static VsStatus judge(Scan *s, uint32_t i) {
     const VsNode *node = NULL;
     float low, high;
@@ -114,8 +138,7 @@ static VsStatus judge(Scan *s, uint32_t i) {
     }
     vs_bounds(s->q, s->order[i], vs_error(node->error), 1, &low, &high);
     if (low <= limit_of(&s->near)) {
-        st = vs_grow(&s->g->alloc, (void **)&s->found, &s->cap, s->n + 1,
-                     sizeof *s->found);
+        st = reserve_one(s);
         if (st == VS_OK) {
             s->found[s->n++] = (VsCandidate){low, s->order[i], s->node[i], 0};
             offer_high(&s->near, high);
@@ -140,21 +163,9 @@ static VsStatus judge_front(Scan *s) {
     return st;
 }
 
-/* Once in a while: what is left of the candidates. */
-static void tidy(Scan *s) {
-    float limit = limit_of(&s->near);
-    size_t kept = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        if (s->found[i].low <= limit) {
-            s->found[kept++] = s->found[i];
-        }
-    }
-    s->n = kept;
-}
-
 static VsStatus score_front(Scan *s, uint32_t *fronts) {
     VsStatus st = judge_front(s);
-    if (++*fronts % 16 == 0) {
+    if (++*fronts % 16 == 0) { /* once in a while */
         tidy(s);
     }
     return st == VS_OK && *fronts % 32 == 0 && vs_interrupted(s->g) ? VS_INTERRUPT : st;
@@ -225,26 +236,61 @@ static int compare_candidates(const void *a, const void *b) {
     return x->node < y->node ? -1 : x->node > y->node;
 }
 
+/* Scans; the candidates are at s->found, sorted. */
+static VsStatus scan(Scan *s, const VsAdmit *admit) {
+    VsStatus st = s->near.k > 0 ? scan_all(s, admit) : VS_OK;
+    if (st == VS_OK) {
+        tidy(s);
+        if (s->n > 0) {
+            qsort(s->found, s->n, sizeof *s->found, compare_candidates);
+        }
+    }
+    return st;
+}
+
+static size_t at_most(const VsGraph *g, size_t k) {
+    return k < g->state.n_live ? k : g->state.n_live;
+}
+
 VsStatus vs_scan_candidates(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
                             VsCandidate **out, size_t *n) {
-    Scan s = {.g = g, .q = q};
-    size_t room = k < g->state.n_live ? k : g->state.n_live;
-    s.near.k = room;
-    s.near.high = vs_alloc(&g->alloc, room, sizeof *s.near.high);
-    VsStatus st = s.near.high == NULL ? VS_NOMEM : VS_OK;
-    if (st == VS_OK && room > 0) {
-        st = scan_all(&s, admit);
-    }
+    Scan s = {.g = g, .q = q, .near.k = at_most(g, k)};
+    s.near.high = vs_alloc(&g->alloc, s.near.k, sizeof *s.near.high);
+    VsStatus st = s.near.high == NULL ? VS_NOMEM : scan(&s, admit);
     if (st == VS_OK) {
-        tidy(&s);
-        if (s.n > 0) {
-            qsort(s.found, s.n, sizeof *s.found, compare_candidates);
-        }
         *out = s.found;
         *n = s.n;
     } else {
         vs_free(&g->alloc, s.found);
     }
     vs_free(&g->alloc, s.near.high);
+    return st;
+}
+
+/* The notes of all pages: whoever reads them then writes none. */
+VsStatus vs_scan_ready(VsGraph *g) {
+    Slots nodes = {.kind = VS_NODE};
+    VsStatus st = VS_OK;
+    while (st == VS_OK && nodes.end < g->state.n_nodes) {
+        st = turn_page(g, &nodes, nodes.end);
+        if (st == VS_OK) {
+            worst_of_page(g, &nodes);
+        }
+    }
+    return st;
+}
+
+VsStatus vs_scan_within(VsGraph *g, const VsQuery *q, size_t k, const VsScanRoom *room,
+                        size_t *n) {
+    Scan s = {.g = g,
+              .q = q,
+              .near = {.high = room->high, .k = at_most(g, k)},
+              .found = room->found,
+              .cap = room->cap,
+              .fixed = 1};
+    VsStatus st = scan(&s, NULL);
+    if (st == VS_OK) {
+        *n = s.n;
+    }
     return st;
 }

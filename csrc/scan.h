@@ -23,4 +23,17 @@ typedef struct VsCandidate {
 VsStatus vs_scan_candidates(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
                             VsCandidate **out, size_t *n);
 
+/* The same for several threads, each with a view of the graph: room for the candidates and
+ * for k upper bounds is given, nothing is allocated, and VS_RANGE says that the room is too
+ * small. Before that, the owner has read through the nodes (vs_scan_ready). */
+typedef struct VsScanRoom {
+    VsCandidate *found;
+    size_t cap;
+    float *high;
+} VsScanRoom;
+
+VsStatus vs_scan_ready(VsGraph *g);
+VsStatus vs_scan_within(VsGraph *g, const VsQuery *q, size_t k, const VsScanRoom *room,
+                        size_t *n);
+
 #endif

@@ -6,7 +6,7 @@
  * process that forks or unloads the library, and a batch takes a thousand times as long as
  * starting one.
  *
- * What may run there: code that reads a frozen graph through a view (view.h). Never
+ * What may run there: code that reads a frozen graph through a view (team.h). Never
  * SQLite, and never an allocator or hook of the owner. So memory is reserved before, and
  * only worker 0, which is the caller's thread, polls for interrupts and reports progress.
  * Signals of the process are blocked on the other threads.

@@ -219,7 +219,7 @@ static int add_value(VsBuffer *key, sqlite3_value *value) {
     } else if (rc == SQLITE_OK && type != SQLITE_NULL) {
         const void *bytes = sqlite3_value_blob(value);
         int n = sqlite3_value_bytes(value);
-        rc = add_bytes(key, &n, sizeof n);
+        rc = bytes == NULL && n > 0 ? SQLITE_NOMEM : add_bytes(key, &n, sizeof n);
         rc = rc == SQLITE_OK && n > 0 ? add_bytes(key, bytes, (size_t)n) : rc;
     }
     return rc;

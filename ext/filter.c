@@ -193,7 +193,8 @@ static void append_literal(sqlite3_str *sql, sqlite3_value *value) {
     case SQLITE_BLOB:
         blob = sqlite3_value_blob(value);
         sqlite3_str_appendall(sql, "x'");
-        for (int i = 0; i < sqlite3_value_bytes(value); i++) {
+        /* none for want of memory: then the statement fails anyway */
+        for (int i = 0; blob != NULL && i < sqlite3_value_bytes(value); i++) {
             sqlite3_str_appendf(sql, "%02x", blob[i]);
         }
         sqlite3_str_appendall(sql, "'");

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A row that a query wants: candidate `at` of query `who`. */
 typedef struct VsxRead {
@@ -99,6 +100,21 @@ static size_t first_of(const VsxAsked *a, size_t k) {
     return a->n < k ? a->n : k;
 }
 
+/* Leaves the first k; of those at the distance of the k-th the last by rowid, as vsx_rerank
+ * does. */
+static void keep_first(VsxAsked *a, size_t k) {
+    double last = a->row[k - 1].distance;
+    size_t from = k, to = k;
+    while (from > 0 && a->row[from - 1].distance == last) {
+        from--;
+    }
+    while (to < a->n_row && a->row[to].distance == last) {
+        to++;
+    }
+    memmove(a->row + from, a->row + from + (to - k), (k - from) * sizeof *a->row);
+    a->n_row = k;
+}
+
 int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, size_t k,
                     VsxReads *reads) {
     int rc = SQLITE_OK;
@@ -124,7 +140,7 @@ int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, 
         VsxAsked *a = &asked[i];
         if (!a->lost && a->n > k) {
             sort_rows(a, k, a->n);
-            a->n_row = k;
+            keep_first(a, k);
         }
     }
     return rc;

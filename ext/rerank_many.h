@@ -17,6 +17,7 @@ typedef struct VsxAsked {
     const VsCandidate *found; /* by `low` */
     size_t n;
     VsxResult *row; /* room for n */
+    int unknown;    /* `found` holds nothing: ask a cursor */
     int lost;       /* a row is not there, or no code can order it: ask a cursor */
     size_t n_row;   /* afterwards: the up to k nearest are at row[0..n_row), sorted */
     VsxErrors errors;

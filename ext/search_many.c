@@ -21,14 +21,22 @@
 /* Queries whose rows are read together while others walk. The more, the less a row costs:
  * without other threads they are a whole block. */
 #define SHARE 512
+/* Rows that an exact scan leaves to be read, more than k: many where all distances are much
+ * the same (94 for k = 10 are too few for half the queries on 20,000 rows of random 384); and
+ * room for the candidates that it has on the way. */
+#define SCAN_MARGIN(k) (4 * (k) + 256)
+#define SCAN_ROOM 4096
 
 typedef struct Many {
     VsxVector *v;
     const unsigned char *queries; /* of the block */
     size_t stride, n, k, ef;
-    size_t ask;         /* hits of each: the codec orders roughly, the rows decide */
+    size_t k_live;      /* k, or all */
+    int scans;          /* answers are exact, as those of a cursor are then */
+    size_t ask;         /* candidates of each: codes order roughly, the rows decide */
     size_t at_once;     /* queries whose rows are read together */
-    VsHit *hits;        /* of each worker */
+    VsHit *hits;        /* of each worker that walks */
+    VsScanRoom scan;    /* of the first worker that scans; the others follow */
     VsCandidate *found; /* `ask` for each query */
     VsxAsked *asked;    /* each */
     VsShared *walked;   /* of each: what it found is there */
@@ -111,27 +119,49 @@ int vsx_find_vector(VsxIndex *index, const char *name, VsxVector **out, char **e
 
 /* ---- one query -------------------------------------------------------------------- */
 
-static VsStatus walk(void *ctx, VsGraph *g, unsigned worker, size_t i) {
+static VsStatus walk(const Many *m, VsGraph *g, unsigned worker, const VsQuery *q,
+                     VsCandidate *found, size_t *n) {
+    VsHit *hits = m->hits + worker * m->ask;
+    VsStatus st = vs_search(g, q, m->ask, m->ef, NULL, hits, n);
+    return st == VS_OK ? vsx_likely(g, q, hits, *n, found) : st;
+}
+
+/* VS_RANGE if there are more candidates than `ask`. */
+static VsStatus scan(const Many *m, VsGraph *g, unsigned worker, const VsQuery *q,
+                     VsCandidate *found, size_t *n) {
+    VsScanRoom room = m->scan;
+    room.found += worker * room.cap;
+    room.high += worker * m->k_live;
+    VsStatus st = vs_scan_within(g, q, m->k_live, &room, n);
+    st = st == VS_OK && *n > m->ask ? VS_RANGE : st;
+    if (st == VS_OK) {
+        memcpy(found, room.found, *n * sizeof *found);
+    }
+    return st;
+}
+
+static VsStatus answer_one(void *ctx, VsGraph *g, unsigned worker, size_t i) {
     Many *m = ctx;
     VsQuery q;
     VsxAsked *a = &m->asked[i];
-    VsHit *hits = m->hits + worker * m->ask;
     VsCandidate *found = m->found + i * m->ask;
     *a = (VsxAsked){.query = m->queries + i * m->stride, .found = found};
     VsStatus st = vs_query_set(g, a->query, &q);
-    int scans = g->params.code.codec != VS_CODEC_PQ && /* as a cursor decides */
-                vs_search_scans(g, m->k, m->ef, NULL);
     if (st == VS_OK) {
-        st = scans ? vs_scan(g, &q, m->ask, NULL, hits, &a->n)
-                   : vs_search(g, &q, m->ask, m->ef, NULL, hits, &a->n);
+        st = (m->scans ? scan : walk)(m, g, worker, &q, found, &a->n);
     }
-    st = st == VS_OK ? vsx_likely(g, &q, hits, a->n, found) : st;
+    if (m->scans && st == VS_RANGE) {
+        a->n = 0;
+        a->unknown = 1;
+        st = VS_OK;
+    }
     vs_shared_set(&m->walked[i], 1);
     return st;
 }
 
-/* The search of a cursor, for what the walk cannot answer: vectors so long that their
- * squares leave float32, rows that a content table has lost. */
+/* The search of a cursor, for what is not answered otherwise: vectors so long that their
+ * squares leave float32, rows that a content table has lost, a scan that left more rows to
+ * read than there is room for. */
 static int ask_a_cursor(const Many *m, size_t i, VsxResult *out, size_t *found) {
     VsxKnn knn = {.vector = m->v,
                   .query = sqlite3_malloc64(m->stride),
@@ -160,7 +190,7 @@ static int take(Many *m, size_t n) {
     for (size_t end = m->taken + n; rc == SQLITE_OK && m->taken < end; m->taken++) {
         const VsxAsked *a = &m->asked[m->taken];
         VsxResult *out = m->results + m->taken * m->k;
-        if (a->lost) {
+        if (a->lost || a->unknown) {
             rc = ask_a_cursor(m, m->taken, out, &m->n_results[m->taken]);
         } else {
             memcpy(out, a->row, a->n_row * sizeof *out);
@@ -189,8 +219,8 @@ static VsStatus attend(void *ctx) {
 static int search_block(Many *m, VsTeam *team) {
     m->taken = 0;
     memset(m->walked, 0, m->n * sizeof *m->walked);
-    VsStatus st =
-        vs_team_run(team, m->n, vs_search_room(m->v->graph, m->ask, m->ef), walk, m);
+    VsStatus st = vs_team_run(team, m->n, vs_search_room(m->v->graph, m->ask, m->ef),
+                              answer_one, m);
     if (m->rc == SQLITE_OK && st != VS_OK) {
         return vsx_code(m->v->index, st);
     }
@@ -217,11 +247,14 @@ static int search_blocks(Many *m, VsTeam *team, size_t n, size_t block) {
 static int reserve(Many *m, size_t block, unsigned threads) {
     m->row = sqlite3_malloc64((m->at_once * m->ask + 1) * sizeof *m->row);
     m->hits = sqlite3_malloc64((threads * m->ask + 1) * sizeof *m->hits);
+    m->scan.cap = m->scans ? m->ask + SCAN_ROOM : 0;
+    m->scan.found = sqlite3_malloc64((threads * m->scan.cap + 1) * sizeof(VsCandidate));
+    m->scan.high = sqlite3_malloc64((threads * m->k_live + 1) * sizeof(float));
     m->found = sqlite3_malloc64((block * m->ask + 1) * sizeof *m->found);
     m->asked = sqlite3_malloc64(block * sizeof *m->asked);
     m->walked = sqlite3_malloc64(block * sizeof *m->walked);
     return m->row == NULL || m->hits == NULL || m->found == NULL || m->asked == NULL ||
-                   m->walked == NULL
+                   m->walked == NULL || m->scan.found == NULL || m->scan.high == NULL
                ? SQLITE_NOMEM
                : SQLITE_OK;
 }
@@ -231,6 +264,8 @@ static void release(Many *m) {
     sqlite3_free(m->reads.at);
     sqlite3_free(m->row);
     sqlite3_free(m->hits);
+    sqlite3_free(m->scan.found);
+    sqlite3_free(m->scan.high);
     sqlite3_free(m->found);
     sqlite3_free(m->asked);
     sqlite3_free(m->walked);
@@ -252,14 +287,20 @@ int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_
         memset(found, 0, n * sizeof *found);
         return SQLITE_OK;
     }
-    m.ask = v->graph->codec->candidates(k);
+    m.k_live = k < live ? k : live;
+    m.scans = code->codec != VS_CODEC_PQ && /* as a cursor decides */
+              vs_search_scans(v->graph, k, m.ef, NULL);
+    m.ask = m.scans ? m.k_live + SCAN_MARGIN(m.k_live) : v->graph->codec->candidates(k);
     m.ask = m.ask < live ? m.ask : live;
     size_t block = BLOCK_HITS / m.ask < BLOCK ? BLOCK_HITS / m.ask : BLOCK;
     block = block < 1 ? 1 : block < n ? block : n;
-    /* a scan for so many allocates: that is for the thread of the connection */
-    unsigned threads = m.ask > VS_SCAN_SORTED ? 1 : v->index->global->threads;
+    /* a walk for so many allocates: that is for the thread of the connection */
+    unsigned threads = !m.scans && m.ask > VS_SCAN_SORTED ? 1 : v->index->global->threads;
     m.at_once = threads > 1 && block > SHARE ? SHARE : block;
     int rc = reserve(&m, block, threads);
+    if (rc == SQLITE_OK && m.scans) {
+        rc = vsx_code(v->index, vs_scan_ready(v->graph));
+    }
     if (rc == SQLITE_OK) {
         rc = vsx_code(v->index, vs_team_open(v->graph, threads, &team));
         if (rc == SQLITE_OK) {

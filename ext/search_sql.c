@@ -60,6 +60,9 @@ static int read_queries(Request *r, sqlite3_value *value, char **err) {
     }
     r->n = bytes / size;
     r->queries = sqlite3_value_blob(value);
+    if (r->queries == NULL && r->n > 0) {
+        return SQLITE_NOMEM; /* a zeroblob becomes bytes only now */
+    }
     size_t all = r->n * code->dims,
            bad = vs_element_first_nonfinite(element, r->queries, all);
     if (bad < all) {

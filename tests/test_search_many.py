@@ -55,6 +55,26 @@ def test_the_answer_is_that_of_a_statement_per_query(metric, codec, threads):
             assert row["distance"] == pytest.approx([d for _, d in expected], rel=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("codec", ["none", "sq8"])
+@pytest.mark.parametrize("rows", [12, 40, 700])
+def test_a_scan_is_exact_where_codes_order_badly_and_distances_tie(rows, codec, threads):
+    # queries outside of the range that the codes stand for; whole numbers, so many ties
+    conn = connect(":memory:")
+    conn.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[3] index=flat codec={codec})")
+    rng = np.random.default_rng(5)
+    base = rng.integers(-9, 10, (rows, 3)).astype("<f4")
+    queries = (rng.integers(-10, 32, (200, 3)) / 2).astype("<f4")
+    with conn:
+        conn.executemany("INSERT INTO t(e) VALUES(?)", ((v.tobytes(),) for v in base))
+    conn.execute("INSERT INTO t(t) VALUES(?)", (f"threads={threads}",))
+    found = search(conn, queries, 3)
+    true = np.sort(np.linalg.norm(queries[:, None].astype(float) - base, axis=2), axis=1)[:, :3]
+    assert found["distance"] == pytest.approx(true, rel=1e-6)
+    for row, expected in zip(found, one_by_one(conn, queries, 3), strict=True):
+        assert list(row["rowid"]) == [i for i, _ in expected]
+
+
 @pytest.mark.parametrize("extra", ["index=flat", "index=hnsw"])
 def test_a_table_too_small_for_k_fills_up_with_minus_one_and_nan(extra):
     conn = new(extra, n=3)

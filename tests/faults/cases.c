@@ -59,7 +59,9 @@ const Case cases[] = {
       "(SELECT id FROM docs)",
       "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 5 AND tag LIKE 'tag%'",
       "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND (tag = 'tag1' OR id < 5) "
-      "ORDER BY distance LIMIT 4"}},
+      "ORDER BY distance LIMIT 4",
+      "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 5 AND tag <> zeroblob(9)",
+      "SELECT id FROM t WHERE tag < zeroblob(9) AND id > 30"}},
     {"range, exact and joins",
      {"SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND distance < 6",
       "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 5 AND exact = 1",
@@ -193,6 +195,11 @@ const Case cases[] = {
       "SELECT hex(vecsql_search('c', 'embedding', vec_f32('[1,2,3]'), 3))",
       "SELECT hex(vecsql_search('y', 'embedding', vec_f32('[1,2,3]'), 3)), "
       "hex(vecsql_search('y', 'bits', vec_bit(x'0102'), 3))"}},
+    {"many queries on threads",
+     {"INSERT INTO t(t) VALUES('threads=2')",
+      "SELECT hex(vecsql_search('t', 'embedding', zeroblob(240), 4))",
+      "SELECT hex(vecsql_search('y', 'whole', zeroblob(120), 3, 1)), "
+      "hex(vecsql_search('y', 'embedding', zeroblob(120), 3))"}},
     {"vacuum", {"VACUUM", "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 3"}},
 };
 

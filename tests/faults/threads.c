@@ -7,7 +7,9 @@
  * Writers and readers on one file, each with its own connection: in threads of this
  * process (under ThreadSanitizer in the slow tier) and as processes. A reader's
  * transaction sees rows and neighbours of one snapshot: all ways of searching equal
- * brute force over the rows that the same transaction sees. In the end the file is sound.
+ * brute force over the rows that the same transaction sees. Batches of queries walk on
+ * threads of their own (vecsql_search), while the connection's thread reads rows between
+ * its walks; they see what their own transaction wrote. In the end the file is sound.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -16,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "batches.h"
 #include "fixture.h"
 
 #define WRITERS 2
@@ -36,6 +39,23 @@ static int attempt(sqlite3 *db, const char *sql) {
     return rc == SQLITE_OK;
 }
 
+/* A batch of more queries than the rows of which are read at once (search_many.c), or of
+ * a few; on a table that is walked, or on one that is scanned. */
+static void search_some(sqlite3 *db, unsigned *random) {
+    static const Batch batches[] = {
+        {"b", 700, 4, 20, 1}, {"b", 50, 20, 0, 1},  {"b", 40, 5, 2000, 0},
+        {"t", 700, 5, 0, 0},  {"t", 30, 100, 0, 0}, {"c", 30, 4, 0, 0},
+        {"f", 600, 3, 0, 0},
+    };
+    static const size_t n = sizeof batches / sizeof *batches;
+    const Batch *b = &batches[(size_t)rand_r(random) % n];
+    const char *bad = batch_flaw(db, b, random);
+    if (bad != NULL && strstr(bad, "locked") == NULL) {
+        printf("%zu queries to %s, k %zu, ef %zu\n", b->n, b->table, b->k, b->ef);
+        fixture_fatal("a batch", bad);
+    }
+}
+
 static void write_some(sqlite3 *db, unsigned *random) {
     static const char *const work[] = {
         "INSERT OR REPLACE INTO t(id, embedding) VALUES(%d, '[1,2,3]')",
@@ -48,6 +68,13 @@ static void write_some(sqlite3 *db, unsigned *random) {
         "UPDATE docs SET embedding = vec_f32('[5,5,5]') WHERE id = %d %% 12",
         "INSERT INTO t(t) SELECT 'optimize' WHERE %d %% 3 = 0",
         "CREATE TABLE IF NOT EXISTS x%d(a)",
+        "UPDATE b SET embedding = '[5,5,5]' WHERE id %% 100 = %d",
+        "DELETE FROM b WHERE id %% 80 = %d",
+        "INSERT OR REPLACE INTO b(id, embedding) WITH RECURSIVE n(i) AS (SELECT 10 * %d "
+        "UNION ALL SELECT i + 1 FROM n WHERE (i + 1) %% 60 > 0) SELECT i, "
+        "printf('[%%d,%%d,%%d]', i %% 17, i %% 23, i %% 31) FROM n",
+        "INSERT OR REPLACE INTO b(id, embedding) VALUES(%d, '[1e24,2,3]')",
+        "INSERT INTO b(b) SELECT 'optimize' WHERE %d %% 9 = 0",
     };
     char sql[300];
     if (!attempt(db, "BEGIN IMMEDIATE")) {
@@ -57,6 +84,9 @@ static void write_some(sqlite3 *db, unsigned *random) {
         const char *text = work[(size_t)rand_r(random) % (sizeof work / sizeof *work)];
         snprintf(sql, sizeof sql, text, rand_r(random) % 80);
         attempt(db, sql);
+    }
+    if (rand_r(random) % 4 == 0) {
+        search_some(db, random);
     }
     if (rand_r(random) % 4 == 0 || !attempt(db, "COMMIT")) {
         must_exec(db, "ROLLBACK");
@@ -71,6 +101,9 @@ static void read_some(sqlite3 *db, unsigned *random) {
     if (attempt(db, "BEGIN")) {
         bad = neighbours(db, rand_r(random) % 4 == 0 ? "c" : "t", query, 0);
         bad = bad != NULL ? bad : neighbours(db, "t", query, 0);
+        if (rand_r(random) % 2 == 0) {
+            search_some(db, random);
+        }
         must_exec(db, "ROLLBACK");
     }
     if (bad != NULL && strstr(bad, "locked") == NULL) {
@@ -78,7 +111,7 @@ static void read_some(sqlite3 *db, unsigned *random) {
     }
 }
 
-static sqlite3 *open_shared(void) {
+static sqlite3 *open_plain(void) {
     sqlite3 *db = NULL;
     if (sqlite3_open_v2(DATABASE, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
                         NULL) != SQLITE_OK) {
@@ -87,6 +120,24 @@ static sqlite3 *open_shared(void) {
     sqlite3_busy_timeout(db, 20000);
     must_exec(db, "PRAGMA synchronous = OFF");
     return db;
+}
+
+static sqlite3 *open_shared(void) {
+    sqlite3 *db = open_plain();
+    must_exec(db, "INSERT INTO b(b) VALUES('threads=3')");
+    return db;
+}
+
+/* A table that is large enough to be searched along its graph. */
+static void build(const char *journal) {
+    fixture_build(journal);
+    sqlite3 *db = open_plain();
+    must_exec(db, "CREATE VIRTUAL TABLE b USING vecsql(id INTEGER PRIMARY KEY, embedding "
+                  "FLOAT[3] m=8)");
+    must_exec(db, "INSERT INTO b(id, embedding) WITH RECURSIVE n(i) AS (SELECT 1 UNION "
+                  "ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, printf('[%d,%d,%d]', "
+                  "i % 17, i % 23, i % 31) FROM n");
+    sqlite3_close(db);
 }
 
 static void *work(void *arg) {
@@ -147,7 +198,7 @@ int main(int argc, char **argv) {
             if (argc > 2 && (strcmp(argv[2], "processes") == 0) != processes) {
                 continue;
             }
-            fixture_build(journals[j]);
+            build(journals[j]);
             if (processes) {
                 failures += run_processes();
             } else {
