@@ -12,7 +12,7 @@
  * Fitting chooses the range by the error that it leaves: of a sample's coordinates,
  * candidates are the quantiles a and 1 - a for a few a, and the best is the one with the
  * least mean square of (x - what its code stands for), codes cut to the bits that
- * navigate. So a walk over four bits gets a narrower range than one over eight.
+ * navigate; what is out of all proportion does not count. So a walk over four bits gets a narrower range than one over eight.
  *
  * Everything here is integers, or float64 in a fixed order: the same on every machine.
  *
@@ -143,6 +143,22 @@ static size_t gather(const VsCodecParams *params, float *sample, size_t n) {
     return kept * d;
 }
 
+/* Leaves out coordinates a thousand times as far away as nearly all are: a vector that is
+ * so much longer than the others would have all the codes, and they one for all of them. */
+static float *without_outliers(float *sample, size_t *m) {
+    size_t cut = *m / 50, first = 0, end = *m;
+    double low = (double)sample[cut], high = (double)sample[*m - 1 - cut];
+    double room = 1000 * (high - low);
+    while (room > 0 && (double)sample[first] < low - room) {
+        first++;
+    }
+    while (room > 0 && (double)sample[end - 1] > high + room) {
+        end--;
+    }
+    *m = end - first;
+    return sample + first;
+}
+
 /* Writes the model whose range suits that many bits best, of coordinates in ascending
  * order. */
 static void fit_range(const VsCodecParams *params, const float *sample, size_t m,
@@ -174,6 +190,9 @@ static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *samp
         wanted == VS_NAV_AUTO && params->dims >= HIGH_FROM && params->metric != VS_DOT;
     size_t kept = tries ? vs_nav_keep(params, sample, n, with->scratch) : 0;
     size_t m = gather(params, sample, n);
+    if (params->metric != VS_DOT) { /* there the longest are the nearest */
+        sample = without_outliers(sample, &m);
+    }
     fit_range(params, sample, m,
               wanted != VS_NAV_AUTO ? wanted
               : tries               ? VS_NAV_4

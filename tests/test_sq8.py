@@ -58,6 +58,41 @@ def test_an_exact_search_gives_the_rows_of_brute_force(metric, index, shape):
 
 
 @pytest.mark.parametrize("index", ["hnsw", "flat"])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+@pytest.mark.parametrize("longest", [1e17, 1e20, 1e24, 3e38])
+def test_a_vector_out_of_all_proportion_costs_no_query_its_rows(metric, index, longest):
+    """It is in the table when the codes get their range."""
+    data = np.random.default_rng(4).normal(size=(400, 16)).astype(np.float32)
+    data[3:5, 7] = longest
+    db = table(f"distance_metric={metric} index={index}", data)
+    for command in ("train", "rebuild"):
+        db.execute("INSERT INTO t(t) VALUES(?)", (command,))
+        for query in data[[0, 3]]:
+            want = np.sort(distances(metric, data, query))
+            for k, extra in ((5, ""), (5, "AND exact = 1"), (400, ""), (400, "AND rowid > 0")):
+                rows = db.execute(
+                    f"SELECT distance FROM t WHERE e MATCH ? AND k = {k} {extra}",
+                    (query.tobytes(),),
+                ).fetchall()
+                assert [d for (d,) in rows] == pytest.approx(want[:k], rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_a_vector_out_of_all_proportion_does_not_blur_the_others(metric):
+    r = np.random.default_rng(4)
+    data = r.normal(size=(6000, 16)).astype(np.float32)
+    data[0] *= 1e15
+    db = table(f"distance_metric={metric}", data)
+    db.execute("INSERT INTO t(t) VALUES('rebuild')")
+    found = 0
+    for query in r.normal(size=(50, 16)).astype(np.float32):
+        rows = db.execute("SELECT rowid FROM t WHERE e MATCH ? AND k = 10", (query.tobytes(),))
+        best = np.argsort(distances(metric, data, query))[:10] + 1
+        found += len({i for (i,) in rows} & set(best.tolist()))
+    assert found > 450
+
+
+@pytest.mark.parametrize("index", ["hnsw", "flat"])
 @pytest.mark.parametrize("codec", ["none", "sq8"])
 def test_of_equal_distances_an_exact_search_gives_the_first_rows(index, codec):
     """As ORDER BY distance, rowid LIMIT k does."""

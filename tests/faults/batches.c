@@ -12,8 +12,8 @@
 #define DIMS 3
 #define ENTRY 12 /* of the answer: a rowid and a distance */
 #define MAX_ROWS 4096
-/* Of the neighbours of a batch that a walk has to find: less than is measured (0.8, with
- * many rows at one point), far more than an index of other rows would give. */
+/* Of the neighbours of a batch that a walk has to find: less than is measured (0.8 and
+ * more), far more than an index of other rows would give. */
 #define RECALL 0.5
 
 typedef struct Row {
