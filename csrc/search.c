@@ -87,9 +87,10 @@ VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out) {
 
 /* ---- the walk ------------------------------------------------------------------- */
 
-/* Codes are found page by page; one that is not in memory is loaded. */
-static VsStatus find_codes(VsGraph *g, VsFront *front) {
-    for (uint32_t i = 0; i < front->n; i++) {
+/* Finds the codes of front->node[from..], loading those that are not in memory; the first
+ * `fetch` bytes of each are on the way into the cache. */
+static VsStatus find_codes(VsGraph *g, VsFront *front, uint32_t from, uint32_t fetch) {
+    for (uint32_t i = from; i < front->n; i++) {
         front->code[i] = vs_slot_loaded(g, VS_CODE, front->node[i]);
         if (front->code[i] == NULL) {
             VsStatus st = vs_slot(g, VS_CODE, front->node[i], &front->code[i]);
@@ -97,6 +98,7 @@ static VsStatus find_codes(VsGraph *g, VsFront *front) {
                 return st;
             }
         }
+        vs_prefetch_code(front->code[i], fetch);
     }
     return VS_OK;
 }
@@ -122,14 +124,17 @@ static uint32_t take_unseen(VsScratch *s, const uint32_t *links, uint32_t n_link
     return n;
 }
 
-VsStatus vs_front_unseen(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out) {
+VsStatus vs_front_unseen(VsGraph *g, const VsQuery *q, uint32_t node, uint32_t layer,
+                         VsFront *front) {
     VsList list;
+    uint32_t from = front->n;
     VsStatus st = vs_list(g, node, layer, &list);
     if (st != VS_OK) {
         return st;
     }
-    out->n = take_unseen(g->scratch, list.links, list.cap, g->state.n_nodes, out->node);
-    return find_codes(g, out);
+    front->n += take_unseen(g->scratch, list.links, list.cap, g->state.n_nodes,
+                            front->node + from);
+    return find_codes(g, front, from, q->score_bytes);
 }
 
 VsStatus vs_front_one(VsGraph *g, uint32_t node, VsFront *out) {
@@ -138,7 +143,7 @@ VsStatus vs_front_one(VsGraph *g, uint32_t node, VsFront *out) {
     }
     out->node[0] = node;
     out->n = !vs_visit(g->scratch, node);
-    return find_codes(g, out);
+    return find_codes(g, out, 0, 0);
 }
 
 static VsStatus offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *entries,
@@ -155,8 +160,8 @@ static VsStatus offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *entr
     return st;
 }
 
-/* What a walk waits for most is the list of the node that it expands next (29 % of its
- * time without this): fetched when a hit comes so far to the front that it may be it. */
+/* What a walk waits for most is the list of a node that it expands: fetched when it is
+ * chosen. */
 static inline void fetch_list(const VsGraph *g, uint32_t node) {
     const unsigned char *p = vs_slot_loaded(g, VS_NODE, node);
     if (p != NULL) {
@@ -166,18 +171,32 @@ static inline void fetch_list(const VsGraph *g, uint32_t node) {
     }
 }
 
+/* Takes the nearest nodes of the pool that are not expanded yet, from place *next on;
+ * returns how many. */
+static uint32_t choose(const VsGraph *g, VsPool *pool, uint32_t layer, size_t *next,
+                       uint32_t *chosen) {
+    uint32_t n = 0;
+    for (; *next < pool->n && n < VS_EXPANDED; ++*next) {
+        VsHit *hit = &pool->at[*next];
+        if ((hit->node & VS_CHECKED) == 0) {
+            if (layer == 0) {
+                fetch_list(g, hit->node);
+            }
+            chosen[n++] = hit->node;
+            hit->node |= VS_CHECKED;
+        }
+    }
+    return n;
+}
+
 /* Offers a scored front; returns the foremost place that changed, or cap. */
-static size_t offer_front(const VsGraph *g, VsPool *pool, const VsFront *front,
-                          size_t next, uint32_t layer) {
-    VsHit near[2 * VS_MAX_M];
+static size_t offer_front(VsPool *pool, const VsFront *front) {
+    VsHit near[VS_FRONT];
     uint32_t n = vs_front_near(front, pool, near);
     size_t foremost = pool->cap;
     for (uint32_t i = 0; i < n; i++) {
         size_t place = vs_pool_offer(pool, near[i]);
         foremost = place < foremost ? place : foremost;
-        if (place <= next + 2 && layer == 0) {
-            fetch_list(g, near[i].node);
-        }
     }
     return foremost;
 }
@@ -187,28 +206,23 @@ static size_t offer_front(const VsGraph *g, VsPool *pool, const VsFront *front,
 static VsStatus walk(VsGraph *g, const VsQuery *q, uint32_t layer, VsPool *pool,
                      uint64_t budget, int *finished) {
     uint64_t limit = g->scratch->evaluations + budget;
+    uint32_t chosen[VS_EXPANDED], n, rounds = 0;
     size_t next = 0;
-    uint32_t expansions = 0;
     *finished = 1;
-    while (next < pool->n) {
-        if ((pool->at[next].node & VS_CHECKED) != 0) {
-            next++;
-            continue;
-        }
+    while ((n = choose(g, pool, layer, &next, chosen)) > 0) {
         VsFront front;
-        uint32_t node = pool->at[next].node;
-        pool->at[next].node |= VS_CHECKED;
-        VsStatus st = vs_front_unseen(g, node, layer, &front);
+        VsStatus st = VS_OK;
+        front.n = 0;
+        for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+            st = vs_front_unseen(g, q, chosen[i], layer, &front);
+        }
         if (st != VS_OK) {
             return st;
         }
-        for (uint32_t i = 0; i < front.n; i++) {
-            vs_prefetch_code(front.code[i], q->score_bytes);
-        }
         vs_front_score(g, q, &front);
-        size_t foremost = offer_front(g, pool, &front, next, layer);
-        next = foremost <= next ? foremost : next + 1;
-        if (++expansions % VS_POLL_EVERY == 0 && vs_interrupted(g)) {
+        size_t foremost = offer_front(pool, &front);
+        next = foremost < next ? foremost : next;
+        if (++rounds % VS_POLL_EVERY == 0 && vs_interrupted(g)) {
             return VS_INTERRUPT;
         }
         if (g->scratch->evaluations >= limit) {
@@ -258,7 +272,7 @@ VsStatus vs_front_all(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out) {
         n++;
     }
     out->n = n;
-    return find_codes(g, out);
+    return find_codes(g, out, 0, 0);
 }
 
 VsStatus vs_descend(VsGraph *g, const VsQuery *q, uint32_t layer, uint32_t *entry) {
@@ -427,7 +441,7 @@ static VsStatus refine(VsGraph *g, const VsQuery *q, VsPool *pool) {
         for (front.n = 0; front.n < n; front.n++) {
             front.node[front.n] = pool->at[from + front.n].node;
         }
-        VsStatus st = find_codes(g, &front);
+        VsStatus st = find_codes(g, &front, 0, 0);
         if (st != VS_OK) {
             return st;
         }

@@ -265,9 +265,10 @@ static VsStatus expand(VsStream *s) {
         VsFront front;
         uint32_t node = hit->node;
         size_t foremost = 0;
+        front.n = 0;
         VsStatus st = reserve_far(s, 2 * VS_MAX_M); /* nothing is lost when this fails */
         if (st == VS_OK) {
-            st = vs_front_unseen(&s->view, node, 0, &front);
+            st = vs_front_unseen(&s->view, &s->query, node, 0, &front);
         }
         if (st == VS_OK) {
             hit->node |= VS_CHECKED;

@@ -17,7 +17,8 @@
 #include "graph.h"
 
 #define VS_CHECKED 0x80000000u /* in a pool entry: this node was expanded */
-#define VS_POLL_EVERY 64 /* expansions, or pages of a scan, between interrupt polls */
+#define VS_POLL_EVERY \
+    64 /* steps of a walk, or pages of a scan, between interrupt polls */
 
 /* Room for a bit per node (and the node being inserted) and for a pool of ef. */
 VsStatus vs_walk_reserve(VsGraph *g, size_t ef);
@@ -41,17 +42,25 @@ static inline int vs_is_visited(const VsScratch *s, uint32_t node) {
  * instead of a 125 KB memset (1 M nodes). */
 void vs_forget_visits(VsScratch *s);
 
+/* Nodes that a walk expands at once. The second nearest is almost always expanded anyhow,
+ * and the memory that two of them wait for comes in the time of one: 6 % more evaluations
+ * at recall 0.95, 3 to 12 % less time (SIFT-128, MiniLM-384); three are no better. */
+#define VS_EXPANDED 2
+
 /* Nodes with their codes in memory, and their orders once they are scored. */
+#define VS_FRONT (VS_EXPANDED * 2 * VS_MAX_M)
 typedef struct VsFront {
-    uint32_t node[2 * VS_MAX_M];
-    const unsigned char *code[2 * VS_MAX_M];
-    float order[2 * VS_MAX_M];
+    uint32_t node[VS_FRONT];
+    const unsigned char *code[VS_FRONT];
+    float order[VS_FRONT];
     uint32_t n;
 } VsFront;
 
-/* The neighbours of a node on a layer that this walk has not seen: seen from now on,
- * their codes in memory, not scored. */
-VsStatus vs_front_unseen(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out);
+/* Adds the neighbours of a node on a layer that this walk has not seen: seen from now on,
+ * their codes in memory and on the way into the cache, not scored. At most VS_EXPANDED
+ * nodes fit. */
+VsStatus vs_front_unseen(VsGraph *g, const VsQuery *q, uint32_t node, uint32_t layer,
+                         VsFront *front);
 
 /* The same with every neighbour, seen or not; none is marked. */
 VsStatus vs_front_all(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out);
@@ -122,7 +131,7 @@ static inline uint32_t vs_front_near(const VsFront *front, const VsPool *p, VsHi
 
 /* Offers a scored front. */
 static inline void vs_pool_offer_front(VsPool *p, const VsFront *front) {
-    VsHit near[2 * VS_MAX_M];
+    VsHit near[VS_FRONT];
     uint32_t n = vs_front_near(front, p, near);
     for (uint32_t i = 0; i < n; i++) {
         (void)vs_pool_offer(p, near[i]);
