@@ -10,14 +10,9 @@
 
 #if VS_X86_64
 
-#include <immintrin.h>
 #include <string.h>
 
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#elif defined(_MSC_VER)
-#pragma fp_contract(off)
-#endif
+#include "lanes_avx2.h"
 
 #define AVX2 VS_TARGET("avx2,f16c")
 
@@ -25,26 +20,6 @@ extern const VsNarrowKernels
     vs_narrow_avx2; /* narrow.c declares it too: nobody else may */
 
 /* ---- float16 -------------------------------------------------------------------- */
-
-AVX2 static inline __m256 term_l2sq(__m256 x, __m256 y) {
-    __m256 d = _mm256_sub_ps(x, y);
-    return _mm256_mul_ps(d, d);
-}
-
-AVX2 static inline __m256 term_dot(__m256 x, __m256 y) {
-    return _mm256_mul_ps(x, y);
-}
-
-AVX2 static inline __m256 term_l1(__m256 x, __m256 y) {
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(x, y));
-}
-
-AVX2 static inline float reduce(const __m256 *p) {
-    __m256 s = _mm256_add_ps(_mm256_add_ps(p[0], p[1]), _mm256_add_ps(p[2], p[3]));
-    __m128 t = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
-    __m128 u = _mm_add_ps(t, _mm_movehl_ps(t, t)); /* t0 + t2, t1 + t3 */
-    return _mm_cvtss_f32(_mm_add_ss(u, _mm_shuffle_ps(u, u, 1)));
-}
 
 AVX2 static inline __m256 widen(const unsigned char *v, int lanes) {
     return _mm256_cvtph_ps(
@@ -69,7 +44,7 @@ AVX2 static inline __m256 widen(const unsigned char *v, int lanes) {
             }                                                                         \
             left -= left < 32 ? left : 32;                                            \
         }                                                                             \
-        return reduce(p);                                                             \
+        return reduce(p[0], p[1], p[2], p[3]);                                        \
     }
 
 F16_KERNEL(l2sq_f16, term_l2sq)

@@ -3,49 +3,16 @@
  * equal: bit for bit for float16 (over 32 partial sums, reduced as kernels.h says),
  * trivially for whole numbers.
  */
-#include <math.h>
 #include <string.h>
 
 #include "element.h"
+#include "lanes.h"
 #include "narrow.h"
-
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#elif defined(_MSC_VER)
-#pragma fp_contract(off)
-#endif
-
-#define LANES 32
 
 static inline float load(const unsigned char *v, size_t i) {
     uint16_t half;
     memcpy(&half, v + i * sizeof half, sizeof half);
     return vs_f16_value(half);
-}
-
-static inline float reduce(const float *p) {
-    float s[8];
-    float t[4];
-    for (int j = 0; j < 8; j++) {
-        s[j] = (p[j] + p[j + 8]) + (p[j + 16] + p[j + 24]);
-    }
-    for (int j = 0; j < 4; j++) {
-        t[j] = s[j] + s[j + 4];
-    }
-    return (t[0] + t[2]) + (t[1] + t[3]);
-}
-
-static inline float term_l2sq(float x, float y) {
-    float d = x - y;
-    return d * d;
-}
-
-static inline float term_dot(float x, float y) {
-    return x * y;
-}
-
-static inline float term_l1(float x, float y) {
-    return fabsf(x - y);
 }
 
 #define F16_KERNEL(NAME, TERM)                                  \

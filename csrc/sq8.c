@@ -12,7 +12,8 @@
  * Fitting chooses the range by the error that it leaves: of a sample's coordinates,
  * candidates are the quantiles a and 1 - a for a few a, and the best is the one with the
  * least mean square of (x - what its code stands for), codes cut to the bits that
- * navigate; what is out of all proportion does not count. So a walk over four bits gets a narrower range than one over eight.
+ * navigate; what is out of all proportion does not count. So a walk over four bits gets a
+ * narrower range than one over eight.
  *
  * Everything here is integers, or float64 in a fixed order: the same on every machine.
  *
