@@ -1,5 +1,4 @@
-/* Shared by the graph tests: an allocator that can fail on demand, random vectors, and what
- * to compare of a graph. */
+/* Shared by the graph tests: random vectors, and what to compare of a graph. */
 #ifndef GRAPH_FIXTURE_H
 #define GRAPH_FIXTURE_H
 
@@ -13,33 +12,7 @@
 #include "../../csrc/search.h"
 #include "../../csrc/validate.h"
 #include "check.h"
-
-typedef struct Heap {
-    long live;      /* blocks not released */
-    long countdown; /* fails when it reaches 0; -1: never */
-} Heap;
-
-static inline void *heap_resize(void *ctx, void *ptr, size_t size) {
-    Heap *h = ctx;
-    if (h->countdown >= 0 && h->countdown-- == 0) {
-        h->countdown = 0; /* and goes on failing */
-        return NULL;
-    }
-    h->live += ptr == NULL;
-    return realloc(ptr, size);
-}
-
-static inline void heap_release(void *ctx, void *ptr) {
-    Heap *h = ctx;
-    h->live -= ptr != NULL;
-    free(ptr);
-}
-
-static inline VsAlloc heap_alloc(Heap *h) {
-    h->live = 0;
-    h->countdown = -1;
-    return (VsAlloc){heap_resize, heap_release, h};
-}
+#include "heap.h"
 
 static inline VsParams test_params(uint32_t dims, uint32_t m, VsIndexKind kind) {
     return (VsParams){.code = {.dims = dims, .metric = VS_L2, .codec = VS_CODEC_NONE},

@@ -1,37 +1,15 @@
 /* Risk: two pages share memory, or memory is lost or given back while a page lies in it. */
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../csrc/arena.h"
 #include "check.h"
+#include "heap.h"
 
 enum { PLACES = 6000, SIZE = 4033 };
 
-/* An allocator that fails from a given size on, and counts what is live. */
-typedef struct Heap {
-    size_t largest;
-    long live, calls;
-} Heap;
-
-static void *heap_resize(void *ctx, void *ptr, size_t size) {
-    Heap *heap = ctx;
-    heap->calls++;
-    if (size > heap->largest) {
-        return NULL;
-    }
-    heap->live += ptr == NULL;
-    return realloc(ptr, size);
-}
-
-static void heap_release(void *ctx, void *ptr) {
-    Heap *heap = ctx;
-    heap->live -= ptr != NULL;
-    free(ptr);
-}
-
 static Heap heap;
-static const VsAlloc alloc = {heap_resize, heap_release, &heap};
+static VsAlloc alloc;
 static unsigned char *place[PLACES];
 static VsChunk *chunk[PLACES];
 
@@ -57,7 +35,7 @@ static void give(int i) {
 }
 
 static void test_places_are_apart_and_on_cache_lines(void) {
-    heap = (Heap){.largest = SIZE_MAX};
+    alloc = heap_alloc(&heap);
     VsArena *arena = vs_arena_new(&alloc, SIZE);
     for (int i = 0; i < PLACES; i++) {
         take(arena, i);
@@ -77,7 +55,7 @@ static void test_places_are_apart_and_on_cache_lines(void) {
 }
 
 static void test_memory_that_is_given_back_is_used_again(void) {
-    heap = (Heap){.largest = SIZE_MAX};
+    alloc = heap_alloc(&heap);
     VsArena *arena = vs_arena_new(&alloc, SIZE);
     for (int i = 0; i < PLACES; i++) {
         take(arena, i);
@@ -101,7 +79,7 @@ static void test_memory_that_is_given_back_is_used_again(void) {
 }
 
 static void test_places_outlive_the_arenas_owner(void) {
-    heap = (Heap){.largest = SIZE_MAX};
+    alloc = heap_alloc(&heap);
     VsArena *arena = vs_arena_new(&alloc, SIZE);
     for (int i = 0; i < 100; i++) {
         take(arena, i);
@@ -115,7 +93,8 @@ static void test_places_outlive_the_arenas_owner(void) {
 }
 
 static void test_without_memory_for_a_chunk_places_come_one_by_one(void) {
-    heap = (Heap){.largest = 2 * SIZE};
+    alloc = heap_alloc(&heap);
+    heap.largest = 2 * SIZE;
     VsArena *arena = vs_arena_new(&alloc, SIZE);
     for (int i = 0; i < 10; i++) {
         take(arena, i);

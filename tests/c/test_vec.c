@@ -10,31 +10,10 @@
 
 #include "../../csrc/vec.h"
 #include "check.h"
-
-/* An allocator that fails at a given call, and counts what is live. */
-typedef struct Heap {
-    long fail_at; /* 0: never */
-    long calls;
-    long live;
-} Heap;
-
-static void *heap_resize(void *ctx, void *ptr, size_t size) {
-    Heap *heap = ctx;
-    if (++heap->calls == heap->fail_at) {
-        return NULL;
-    }
-    heap->live += ptr == NULL;
-    return realloc(ptr, size);
-}
-
-static void heap_release(void *ctx, void *ptr) {
-    Heap *heap = ctx;
-    heap->live -= ptr != NULL;
-    free(ptr);
-}
+#include "heap.h"
 
 static Heap heap;
-static const VsAlloc alloc = {heap_resize, heap_release, &heap};
+static VsAlloc alloc;
 
 static uint64_t random_state;
 
@@ -412,25 +391,24 @@ static void test_no_memory_leaves_nothing_behind(void) {
     const char text[] =
         "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]"; /* three allocations */
     float v[] = {1.0f};
-    for (long fail_at = 1; fail_at <= 3; fail_at++) {
+    for (long before = 0; before < 3; before++) {
         float *out = NULL;
         size_t n = 7;
         VsParseError err = {VS_PARSE_NONE, 9};
-        heap.calls = 0;
-        heap.fail_at = fail_at;
+        heap.countdown = before;
         CHECK(parse(text, sizeof text - 1, &out, &n, &err) == VS_NOMEM);
         CHECK(out == NULL && n == 7 && err.fault == VS_PARSE_NONE && err.at == 9);
     }
     char *written = NULL;
     size_t len = 7;
-    heap.calls = 0;
-    heap.fail_at = 1;
+    heap.countdown = 0;
     CHECK(vs_vec_format(&alloc, v, 1, &written, &len) == VS_NOMEM);
     CHECK(written == NULL && len == 7);
-    heap.fail_at = 0;
+    heap.countdown = -1;
 }
 
 int main(int argc, char **argv) {
+    alloc = heap_alloc(&heap);
     random_state = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
     printf("seed %llu (an argument sets it)\n", (unsigned long long)random_state);
     test_numbers_are_rounded_correctly();
