@@ -7,7 +7,9 @@ For every engine, each figure from a fresh process:
 - resident memory per row of the loaded index: RSS after ``--queries`` queries (and vecsql's
   ``warm`` command, so that nothing is left unloaded) minus RSS before opening, SQLite's page
   cache subtracted;
-- time from opening the file (in the cache of the system) to the first answer.
+- time from opening the file (in the cache of the system) to the first answer;
+- for vecsql, the same two of each of ``--connections`` connections in one process, which share
+  the pages of the index.
 
 The libraries are loaded and the vectors mapped before the first reading of RSS.
 """
@@ -48,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--threads", default="1,2", metavar="1,2", help="threads of the builds")
     parser.add_argument("--engines", default=",".join(engines.NAMES), metavar="A,B,...")
+    parser.add_argument("--connections", type=int, default=8, help="of one process to one file")
     parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()
@@ -125,6 +128,38 @@ def opening(args: argparse.Namespace, name: str, directory: Path) -> dict[str, A
     return out
 
 
+def connections(args: argparse.Namespace, name: str, directory: Path) -> dict[str, Any]:
+    """What each further connection of one process adds."""
+    pin(1)
+    data = load(args)
+    query = np.array(data.query[: args.queries])
+    Sql.mapped = 0
+    held, first, opened = [], [], []
+    for _ in range(args.connections):
+        engine = make(name, directory)
+        assert isinstance(engine, Vecsql)
+        search = next(iter(engine.searchers().values()))
+        before = resident()
+        start = time.perf_counter()
+        engine.reopen(data)
+        search(query[:1], 10, EF)
+        first.append(1e3 * (time.perf_counter() - start))
+        engine.db.execute("PRAGMA cache_size = -2000")  # what SQLite has for a connection
+        engine.db.execute("INSERT INTO v(v) VALUES ('warm')")
+        search(query, 10, EF)
+        held.append(resident() - before - engine.page_cache())
+        opened.append(engine)
+    shared = "SELECT value FROM vecsql_stats('v') WHERE name = 'shared_bytes'"
+    out = {
+        "resident_bytes": held,
+        "first_answer_ms": first,
+        "shared_bytes": int(opened[0].db.execute(shared).fetchall()[0][0]),
+    }
+    for engine in opened:
+        engine.close()
+    return out
+
+
 def load(args: argparse.Namespace) -> Dataset:
     return datasets.load(
         args.set,
@@ -171,7 +206,10 @@ def measure(args: argparse.Namespace, name: str, directory: Path) -> dict[str, A
             return built
         out["build"][threads] = built
     opened = apart(opening, args, name, directory)
-    return out | ({"not_opened": opened} if isinstance(opened, str) else opened)
+    out |= {"not_opened": opened} if isinstance(opened, str) else opened
+    if name == Vecsql.name:
+        out["connections"] = apart(connections, args, name, directory)
+    return out
 
 
 def show(args: argparse.Namespace, data: Dataset, results: dict[str, Any]) -> None:
@@ -196,6 +234,23 @@ def show(args: argparse.Namespace, data: Dataset, results: dict[str, Any]) -> No
     head += ["file / raw", "bytes resident a row", "/ hnswlib", "peak MiB", "open to answer ms"]
     print(f"# {data.name}, {data.metric}: {rows:,} x {data.dims}\n")
     print(table(head, lines))
+    show_connections(results.get(Vecsql.name, {}).get("connections"))
+
+
+def show_connections(found: dict[str, Any] | str | None) -> None:
+    """One line for the first connection of a process, one for the others."""
+    if not isinstance(found, dict):
+        print(f"\nconnections: {found}" if found else "")
+        return
+    lines = []
+    count = len(found["first_answer_ms"])
+    for name, part in (("first", slice(0, 1)), (f"2nd to {count}th, each", slice(1, None))):
+        held, first = found["resident_bytes"][part], found["first_answer_ms"][part]
+        if held:
+            mean = sum(held) / len(held) / 2**20
+            lines.append([name, f"{mean:.2f}", number(sum(first) / len(first), 1)])
+    print("\n" + table(["connection of one process", "MiB resident", "open to answer ms"], lines))
+    print(f"\nPages on the shelf: {found['shared_bytes'] / 2**20:.1f} MiB")
 
 
 def main() -> int:

@@ -120,6 +120,13 @@ VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHoo
     return VS_OK;
 }
 
+void vs_graph_share(VsGraph *g, VsShelf *shelf) {
+    for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
+        g->geo[kind].shelf = shelf;
+        g->geo[kind].kind = (VsPageKind)kind;
+    }
+}
+
 void vs_graph_close(VsGraph *g) {
     if (g == NULL) {
         return;
@@ -202,28 +209,30 @@ static int node_ok(const VsGraph *g, const VsNode *node) {
            (node->level == 0 ? node->upper == VS_NIL : node->upper < g->state.n_upper);
 }
 
+VsStatus vs_slot_judge(const VsGraph *g, VsPageKind kind, const unsigned char *slot) {
+    uint32_t head = vs_get_u32(slot), n_links = g->geo[kind].n_links;
+    int ok = 1;
+    if (kind == VS_NODE) {
+        ok = node_ok(g, (const VsNode *)(const void *)slot) &&
+             links_ok(g, slot + sizeof(VsNode), n_links);
+    } else if (kind == VS_UPPER) {
+        ok = (head == VS_NIL || head < g->state.n_upper) &&
+             links_ok(g, slot + VS_UPPER_HEAD, n_links);
+    } else if (kind == VS_SEED) {
+        ok = head < g->state.n_nodes;
+    }
+    return ok ? VS_OK : VS_CORRUPT;
+}
+
 VsStatus vs_page_judge(const VsGraph *g, VsPageKind kind, uint32_t page,
                        const unsigned char *data) {
     const VsGeometry *geo = &g->geo[kind];
     uint32_t first = page * geo->per_page, used = vs_slots_used(&g->state, kind);
-    for (uint32_t i = 0; i < geo->per_page && first + i < used; i++) {
-        const unsigned char *slot = data + (size_t)i * geo->slot_size;
-        uint32_t head = vs_get_u32(slot);
-        int ok = 1;
-        if (kind == VS_NODE) {
-            ok = node_ok(g, (const VsNode *)(const void *)slot) &&
-                 links_ok(g, slot + sizeof(VsNode), geo->n_links);
-        } else if (kind == VS_UPPER) {
-            ok = (head == VS_NIL || head < g->state.n_upper) &&
-                 links_ok(g, slot + VS_UPPER_HEAD, geo->n_links);
-        } else if (kind == VS_SEED) {
-            ok = head < g->state.n_nodes;
-        }
-        if (!ok) {
-            return VS_CORRUPT;
-        }
+    VsStatus st = VS_OK;
+    for (uint32_t i = 0; st == VS_OK && i < geo->per_page && first + i < used; i++) {
+        st = vs_slot_judge(g, kind, data + (size_t)i * geo->slot_size);
     }
-    return VS_OK;
+    return st;
 }
 
 VsStatus vs_graph_judge(const VsGraph *g) {
@@ -238,12 +247,14 @@ VsStatus vs_graph_judge(const VsGraph *g) {
     return VS_OK;
 }
 
-/* Reads the page as it stands on disk; a page that was never folded begins as zeros. */
+/* Reads the page as it stands on disk; a page that was never folded begins as zeros. *crc
+ * is that of the stored bytes. */
 static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
-                            unsigned char *data, uint64_t *ver) {
+                            unsigned char *data, uint64_t *ver, uint32_t *crc) {
     const unsigned char *blob = NULL;
     size_t len = 0;
     *ver = 0;
+    *crc = 0;
     if (g->hooks.load == NULL || page >= g->state.folded[kind]) {
         return VS_OK;
     }
@@ -256,6 +267,7 @@ static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
         if (st == VS_OK && ver32 != (uint32_t)*ver) {
             st = VS_CORRUPT;
         }
+        *crc = st == VS_OK ? vs_page_stored_crc(blob) : 0;
         g->hooks.load_done(g->hooks.ctx);
     }
     return st;
@@ -273,13 +285,22 @@ static VsStatus touch_shared(VsGraph *g, VsPageKind kind, uint32_t page) {
     return vs_page_touch(g->base, kind, page);
 }
 
-VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
-    if (vs_table_get(&g->table[kind], page) != NULL) {
-        return VS_OK;
+/* Reads a page into `data` and judges it; *key is the one for a shelf. */
+static VsStatus read_page(VsGraph *g, VsPageKind kind, uint32_t page, unsigned char *data,
+                          uint64_t *key) {
+    uint64_t ver;
+    uint32_t crc;
+    VsStatus st = read_stored(g, kind, page, data, &ver, &crc);
+    if (st == VS_OK) {
+        uint64_t last = vs_overlay_apply(g->overlay, kind, page, ver, data);
+        *key = vs_shelf_key(kind, page, crc, last);
+        st = vs_page_judge(g, kind, page, data);
     }
-    if (g->base != NULL) {
-        return touch_shared(g, kind, page);
-    }
+    return st;
+}
+
+/* Loads a page; `share`: it is for reading, and may be the one that others read. */
+static VsStatus load_page(VsGraph *g, VsPageKind kind, uint32_t page, int share) {
     if (page >= g->table[kind].n_leaves * VS_LEAF_PAGES) {
         return VS_CORRUPT;
     }
@@ -287,19 +308,25 @@ VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
     if (data == NULL) {
         return VS_NOMEM;
     }
-    uint64_t ver;
-    VsStatus st = read_stored(g, kind, page, data, &ver);
-    if (st == VS_OK) {
-        vs_overlay_apply(g->overlay, kind, page, ver, data);
-        st = vs_page_judge(g, kind, page, data);
-    }
+    uint64_t key = 0;
+    VsStatus st = read_page(g, kind, page, data, &key);
     if (st == VS_OK) {
         st = vs_table_fill(&g->alloc, &g->table[kind], page, data);
     }
     if (st != VS_OK) {
         vs_page_release(&g->alloc, data);
+    } else if (share && g->geo[kind].shelf != NULL) {
+        vs_table_share(&g->alloc, &g->geo[kind], &g->table[kind], page,
+                       g->geo[kind].per_page, key);
     }
     return st;
+}
+
+VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
+    if (vs_table_get(&g->table[kind], page) != NULL) {
+        return VS_OK;
+    }
+    return g->base != NULL ? touch_shared(g, kind, page) : load_page(g, kind, page, 1);
 }
 
 VsStatus vs_slot(VsGraph *g, VsPageKind kind, uint32_t slot, const unsigned char **out) {
@@ -394,8 +421,8 @@ static VsStatus slot_for_write(VsGraph *g, VsPageKind kind, uint32_t slot,
     uint32_t page = vs_page_of(geo, slot);
     unsigned char *data = NULL;
     VsStatus st = vs_table_reserve(&g->alloc, &g->table[kind], page + 1);
-    if (st == VS_OK) {
-        st = vs_page_touch(g, kind, page);
+    if (st == VS_OK && vs_table_get(&g->table[kind], page) == NULL) {
+        st = load_page(g, kind, page, 0);
     }
     if (st == VS_OK) {
         st = vs_table_own(&g->alloc, geo, &g->table[kind], page, &data);
@@ -465,7 +492,7 @@ void vs_undo(VsGraph *g) {
         memcpy(data + (size_t)(head.slot - page * geo->per_page) * geo->slot_size +
                    head.offset,
                g->undo.data + g->undo.len, head.len);
-        *vs_page_note(data) = 0;
+        vs_page_set_note(data, 0);
     }
     g->state = g->undo_state;
     if (!g->redo_overflow) {

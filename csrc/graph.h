@@ -38,6 +38,7 @@
 #include "overlay.h"
 #include "pages.h"
 #include "scratch.h"
+#include "shelf.h"
 
 #define VS_MODELS 4       /* kept at hand: the one in use, and those that undo may need */
 #define VS_MAX_EF 100000u /* of ef_search and ef_construction */
@@ -138,6 +139,8 @@ typedef struct VsGraph {
     VsState state;
     VsTable table[VS_PAGE_KINDS];
     VsOverlay *overlay;
+    VsShelf
+        *shelf; /* the owner's: where pages that are read lie; NULL: in our own memory */
 
     /* not yet flushed */
     VsBuffer redo;
@@ -168,6 +171,9 @@ void vs_graph_close(VsGraph *g);
  * loaded when touched. Used to open, and to start over after any doubt. */
 VsStatus vs_graph_reset(VsGraph *g, const VsState *state);
 
+/* From now on its pages lie on that shelf, which has to outlive it. */
+void vs_graph_share(VsGraph *g, VsShelf *shelf);
+
 /* The state of an index that never held a row: stamp is a hash of the parameters. */
 VsState vs_state_initial(const VsParams *params);
 
@@ -181,7 +187,7 @@ uint32_t vs_slots_used(const VsState *state, VsPageKind kind);
 /* The page that holds the slot, loaded if need be (VS_IO, VS_CORRUPT, VS_NOMEM). */
 VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page);
 
-/* Pointer to a slot for reading; valid until the next vs_edit of that page or load. */
+/* Pointer to a slot for reading; valid until the next vs_edit of that page, load or flush. */
 static inline const unsigned char *vs_slot_loaded(const VsGraph *g, VsPageKind kind,
                                                   uint32_t slot) {
     const VsGeometry *geo = &g->geo[kind];
@@ -242,5 +248,6 @@ uint64_t vs_hash64(uint64_t seed, const void *data, size_t n);
  * page that comes from disk, so that a walk needs no further checks. */
 VsStatus vs_page_judge(const VsGraph *g, VsPageKind kind, uint32_t page,
                        const unsigned char *data);
+VsStatus vs_slot_judge(const VsGraph *g, VsPageKind kind, const unsigned char *slot);
 
 #endif

@@ -185,9 +185,10 @@ static uint32_t slots_in_page(const VsGraph *g, const VsPageRef *ref) {
     return used <= first ? 0 : used - first < per ? used - first : per;
 }
 
+/* *crc is the checksum of what is written. */
 static VsStatus write_page(VsGraph *g, const VsPageRef *ref, uint64_t ver,
                            unsigned char *blob, VsPageWriter write, void *ctx,
-                           uint64_t *hash) {
+                           uint64_t *hash, uint32_t *crc) {
     uint32_t count = slots_in_page(g, ref);
     VsStatus st = count > 0 ? vs_page_touch(g, ref->kind, ref->page) : VS_OK;
     if (st != VS_OK || count == 0) {
@@ -197,7 +198,21 @@ static VsStatus write_page(VsGraph *g, const VsPageRef *ref, uint64_t ver,
     size_t len =
         vs_page_encode(&g->geo[ref->kind], ref->kind, ref->page, ver, data, count, blob);
     *hash = vs_hash64(*hash, blob, VS_PAGE_HEADER);
+    *crc = vs_page_stored_crc(blob);
     return write(ctx, ref->kind, ref->page, ver, blob, len);
+}
+
+/* Pages that were written are now what everybody reads. */
+static void share_pages(VsGraph *g, const VsPageRef *pages, const uint32_t *crc,
+                        size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        VsPageKind kind = pages[i].kind;
+        uint32_t count = slots_in_page(g, &pages[i]);
+        if (count > 0 && g->geo[kind].shelf != NULL) {
+            vs_table_share(&g->alloc, &g->geo[kind], &g->table[kind], pages[i].page,
+                           count, vs_shelf_key(kind, pages[i].page, crc[i], 0));
+        }
+    }
 }
 
 VsStatus vs_flush_pages(VsGraph *g, VsPageWriter write, void *ctx) {
@@ -209,11 +224,16 @@ VsStatus vs_flush_pages(VsGraph *g, VsPageWriter write, void *ctx) {
         room = max > room ? max : room;
     }
     unsigned char *blob = vs_alloc(&g->alloc, 1, room);
+    uint32_t *crc = NULL;
     VsStatus st = blob == NULL ? VS_NOMEM : unfolded_pages(g, &pages, &n);
+    if (st == VS_OK) {
+        crc = vs_alloc(&g->alloc, n, sizeof *crc);
+        st = crc == NULL ? VS_NOMEM : VS_OK;
+    }
     next.ver += g->changed != 0;
     uint64_t hash = next_stamp(&next);
     for (size_t i = 0; st == VS_OK && i < n; i++) {
-        st = write_page(g, &pages[i], next.ver, blob, write, ctx, &hash);
+        st = write_page(g, &pages[i], next.ver, blob, write, ctx, &hash, &crc[i]);
     }
     if (st == VS_OK) {
         next.stamp = g->changed ? hash : next.stamp;
@@ -227,7 +247,9 @@ VsStatus vs_flush_pages(VsGraph *g, VsPageWriter write, void *ctx) {
         vs_overlay_clear(g->overlay);
         flushed(g, &next);
         g->redo.len = 0;
+        share_pages(g, pages, crc, n);
     }
+    vs_free(&g->alloc, crc);
     vs_free(&g->alloc, pages);
     vs_free(&g->alloc, blob);
     return st;
@@ -253,6 +275,43 @@ static VsStatus replay_edit(VsGraph *g, const VsEdit *e) {
     return st;
 }
 
+/* What the edits of a row made of the slots in memory must lie inside the arrays, as what
+ * is read from a page. */
+static VsStatus judge_replayed(const VsGraph *g, const unsigned char *edits, size_t len) {
+    VsStatus st = VS_OK;
+    for (size_t at = 0; st == VS_OK && at < len;) {
+        VsEdit e;
+        st = vs_edit_read(g->geo, edits, len, &at, &e);
+        const unsigned char *slot =
+            st == VS_OK && e.slot < vs_slots_used(&g->state, e.kind)
+                ? vs_slot_loaded(g, e.kind, e.slot)
+                : NULL;
+        st = slot != NULL ? vs_slot_judge(g, e.kind, slot) : st;
+    }
+    return st;
+}
+
+/* 1 if others may have the same pages. */
+static int sharing(const VsGraph *g) {
+    VsShelf *shelf = g->geo[VS_NODE].shelf;
+    return shelf != NULL && vs_shelf_users(shelf) > 1;
+}
+
+/* Pages that a replay has changed: everybody who replays that row has the same then. */
+static void share_replayed(VsGraph *g, uint64_t ver, const unsigned char *edits,
+                           size_t len) {
+    VsEdit e;
+    for (size_t at = 0;
+         sharing(g) && at < len && vs_edit_read(g->geo, edits, len, &at, &e) == VS_OK;) {
+        uint32_t page = vs_page_of(&g->geo[e.kind], e.slot);
+        unsigned char *data = vs_table_get(&g->table[e.kind], page);
+        if (data != NULL && !vs_page_is_listed(data)) {
+            vs_table_share(&g->alloc, &g->geo[e.kind], &g->table[e.kind], page,
+                           g->geo[e.kind].per_page, vs_shelf_key(e.kind, page, 0, ver));
+        }
+    }
+}
+
 VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
                    size_t len) {
     vs_streams_pin(g);
@@ -266,6 +325,27 @@ VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
     }
     if (st == VS_OK) {
         g->state = *state;
+        st = judge_replayed(g, edits, len);
+    }
+    if (st == VS_OK) {
+        share_replayed(g, state->ver, edits, len);
     }
     return st;
+}
+
+void vs_folded_elsewhere(VsGraph *g, uint64_t fold_ver) {
+    size_t n = vs_overlay_page_count(g->overlay);
+    VsPageRef *pages = sharing(g) ? vs_alloc(&g->alloc, n, sizeof *pages) : NULL;
+    if (pages != NULL) {
+        vs_overlay_list(g->overlay, pages);
+        for (size_t i = 0; i < n; i++) {
+            VsTable *t = &g->table[pages[i].kind];
+            unsigned char *data = vs_table_get(t, pages[i].page);
+            if (data != NULL && !vs_page_is_listed(data)) {
+                vs_table_drop(&g->alloc, t, pages[i].page);
+            }
+        }
+        vs_free(&g->alloc, pages);
+    }
+    vs_overlay_keep(g->overlay, fold_ver, g->state.ver);
 }

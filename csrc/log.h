@@ -57,4 +57,9 @@ VsStatus vs_flush_pages(VsGraph *g, VsPageWriter write, void *ctx);
 VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
                    size_t len);
 
+/* Another connection has written the pages up to fold_ver. The graph, which has no unflushed
+ * edits, forgets those edits of the log; and where pages are shared (shelf.h) the copies
+ * that it has written itself, so that it reads what all others read. */
+void vs_folded_elsewhere(VsGraph *g, uint64_t fold_ver);
+
 #endif

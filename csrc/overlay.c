@@ -191,10 +191,11 @@ VsStatus vs_overlay_add(VsOverlay *o, uint64_t ver, const unsigned char *edits,
     return st;
 }
 
-void vs_overlay_apply(const VsOverlay *o, VsPageKind kind, uint32_t page, uint64_t after,
-                      unsigned char *data) {
+uint64_t vs_overlay_apply(const VsOverlay *o, VsPageKind kind, uint32_t page,
+                          uint64_t after, unsigned char *data) {
+    uint64_t last = 0;
     if (o->n_pages == 0) {
-        return;
+        return last;
     }
     const VsGeometry *geo = &o->geo[kind];
     const OverlayPage *place = find_place(o, page_key(kind, page));
@@ -208,8 +209,10 @@ void vs_overlay_apply(const VsOverlay *o, VsPageKind kind, uint32_t page, uint64
             memcpy(data + (size_t)(e.slot - page * geo->per_page) * geo->slot_size +
                        e.offset,
                    e.bytes, e.len);
+            last = row->ver;
         }
     }
+    return last;
 }
 
 size_t vs_overlay_page_count(const VsOverlay *o) {

@@ -24,9 +24,10 @@ VsStatus vs_overlay_add(VsOverlay *o, uint64_t ver, const unsigned char *edits,
 /* Keeps only the rows with after < ver <= upto: a rollback cuts the end, a fold elsewhere
  * the beginning. Cannot fail. */
 void vs_overlay_keep(VsOverlay *o, uint64_t after, uint64_t upto);
-/* Lays the edits above `after` over a page that was just read. */
-void vs_overlay_apply(const VsOverlay *o, VsPageKind kind, uint32_t page, uint64_t after,
-                      unsigned char *data);
+/* Lays the edits above `after` over a page that was just read; the version of the last one
+ * (0: there is none). */
+uint64_t vs_overlay_apply(const VsOverlay *o, VsPageKind kind, uint32_t page,
+                          uint64_t after, unsigned char *data);
 /* Bytes of edits held. */
 size_t vs_overlay_bytes(const VsOverlay *o);
 

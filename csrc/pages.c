@@ -5,21 +5,12 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "page_head.h"
+#include "shelf.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "memory and stored slots share one little-endian layout"
 #endif
-
-/* Lies in the PAGE_HEAD bytes before a page's first slot. */
-typedef struct PageHead {
-    void *block;    /* what the allocator or the arena gave */
-    VsChunk *chunk; /* NULL: the allocator */
-    uint64_t mark;
-    uint32_t refs;
-    uint32_t note;
-} PageHead;
-
-#define PAGE_HEAD 64 /* keeps the slots on a cache line boundary */
 
 void vs_put_u16(unsigned char *p, uint16_t v) {
     memcpy(p, &v, sizeof v);
@@ -58,34 +49,25 @@ VsGeometry vs_geometry(uint32_t page_bytes, uint32_t fixed_size, uint32_t n_link
     return geo;
 }
 
-static PageHead *head_of(unsigned char *page) {
-    return (PageHead *)(void *)(page - PAGE_HEAD);
-}
-
 size_t vs_page_memory(const VsGeometry *geo) {
-    return (size_t)geo->per_page * geo->slot_size + PAGE_HEAD;
+    return (size_t)geo->per_page * geo->slot_size + VS_PAGE_HEAD;
 }
 
-unsigned char *vs_page_new(const VsAlloc *a, const VsGeometry *geo) {
-    VsChunk *chunk = NULL;
-    unsigned char *block = geo->arena != NULL
-                               ? vs_arena_take(geo->arena, &chunk)
-                               : vs_alloc(a, 1, vs_page_memory(geo) + PAGE_HEAD);
-    if (block == NULL) {
-        return NULL;
-    }
-    uintptr_t first = ((uintptr_t)block + PAGE_HEAD + 63) & ~(uintptr_t)63;
-    unsigned char *page = block + (first - (uintptr_t)block);
+void *vs_page_block(const VsAlloc *a, const VsGeometry *geo, VsChunk **chunk) {
+    *chunk = NULL;
+    return geo->arena != NULL ? vs_arena_take(geo->arena, chunk)
+                              : vs_alloc(a, 1, vs_page_memory(geo) + VS_PAGE_HEAD);
+}
+
+unsigned char *vs_page_begin(const VsGeometry *geo, void *block, VsChunk *chunk) {
+    uintptr_t first = ((uintptr_t)block + VS_PAGE_HEAD + 63) & ~(uintptr_t)63;
+    unsigned char *page = (unsigned char *)block + (first - (uintptr_t)block);
     memset(page, 0, (size_t)geo->per_page * geo->slot_size);
-    *head_of(page) = (PageHead){.block = block, .chunk = chunk, .refs = 1};
+    *vs_page_head(page) = (VsPageHead){.block = block, .chunk = chunk, .refs = 1};
     return page;
 }
 
-void vs_page_release(const VsAlloc *a, unsigned char *page) {
-    if (page == NULL || --head_of(page)->refs > 0) {
-        return;
-    }
-    const PageHead *head = head_of(page);
+void vs_page_end(const VsAlloc *a, const VsPageHead *head) {
     if (head->chunk != NULL) {
         vs_arena_give(head->chunk, head->block);
     } else {
@@ -93,12 +75,57 @@ void vs_page_release(const VsAlloc *a, unsigned char *page) {
     }
 }
 
-uint64_t *vs_page_mark(unsigned char *page) {
-    return &head_of(page)->mark;
+unsigned char *vs_page_new(const VsAlloc *a, const VsGeometry *geo) {
+    VsChunk *chunk = NULL;
+    unsigned char *page =
+        geo->shelf != NULL ? vs_shelf_page(geo->shelf, geo->kind) : NULL;
+    if (page != NULL) {
+        return page;
+    }
+    void *block = vs_page_block(a, geo, &chunk);
+    return block == NULL ? NULL : vs_page_begin(geo, block, chunk);
 }
 
-uint32_t *vs_page_note(unsigned char *page) {
-    return &head_of(page)->note;
+int vs_page_is_listed(unsigned char *page) {
+    return vs_page_head(page)->key != 0;
+}
+
+/* 1 if nobody else holds the page, or may come to hold it. */
+static int is_mine(unsigned char *page) {
+    VsPageHead *head = vs_page_head(page);
+    return head->key == 0 &&
+           (head->shelf != NULL ? vs_shared_get(&head->holders) : head->refs) == 1;
+}
+
+void vs_page_hold(unsigned char *page) {
+    if (vs_page_head(page)->shelf != NULL) {
+        vs_shelf_hold(page);
+    } else {
+        vs_page_head(page)->refs++;
+    }
+}
+
+void vs_page_release(const VsAlloc *a, unsigned char *page) {
+    if (page == NULL) {
+        return;
+    }
+    if (vs_page_head(page)->shelf != NULL) {
+        vs_shelf_release(page);
+    } else if (--vs_page_head(page)->refs == 0) {
+        vs_page_end(a, vs_page_head(page));
+    }
+}
+
+uint64_t *vs_page_mark(unsigned char *page) {
+    return &vs_page_head(page)->mark;
+}
+
+uint32_t vs_page_note(unsigned char *page) {
+    return vs_loose_get(&vs_page_head(page)->note);
+}
+
+void vs_page_set_note(unsigned char *page, uint32_t note) {
+    vs_loose_set(&vs_page_head(page)->note, note);
 }
 
 static void leaf_release(const VsAlloc *a, VsLeaf *leaf) {
@@ -137,7 +164,7 @@ VsStatus vs_table_own_leaf(const VsAlloc *a, VsTable *t, uint32_t page) {
     copy->refs = 1;
     for (uint32_t i = 0; i < VS_LEAF_PAGES; i++) {
         if (copy->page[i] != NULL) {
-            head_of(copy->page[i])->refs++;
+            vs_page_hold(copy->page[i]);
         }
     }
     (*at)->refs--;
@@ -152,7 +179,7 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
         return st;
     }
     unsigned char **at = &t->leaf[page >> VS_LEAF_BITS]->page[page & (VS_LEAF_PAGES - 1)];
-    if (head_of(*at)->refs > 1) {
+    if (!is_mine(*at)) {
         unsigned char *copy = vs_page_new(a, geo);
         if (copy == NULL) {
             return VS_NOMEM;
@@ -161,7 +188,7 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
         vs_page_release(a, *at);
         *at = copy;
     }
-    head_of(*at)->note = 0;
+    vs_page_set_note(*at, 0);
     *out = *at;
     return VS_OK;
 }
@@ -177,6 +204,35 @@ VsStatus vs_table_fill(const VsAlloc *a, VsTable *t, uint32_t page, unsigned cha
     }
     (*at)->page[page & (VS_LEAF_PAGES - 1)] = data;
     return VS_OK;
+}
+
+/* Slots beyond `count` are what they are on disk, zero: unless an older state, which shares
+ * the leaf, may have them in use. Then the page stays as it is. */
+void vs_table_share(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint32_t page,
+                    uint32_t count, uint64_t key) {
+    VsLeaf *leaf = t->leaf[page >> VS_LEAF_BITS];
+    unsigned char **at = &leaf->page[page & (VS_LEAF_PAGES - 1)], *data = *at;
+    size_t used = (size_t)count * geo->slot_size,
+           all = (size_t)geo->per_page * geo->slot_size;
+    if (leaf->refs > 1 && used < all) {
+        return;
+    }
+    if (vs_page_head(data)->shelf != NULL && is_mine(data)) {
+        memset(data + used, 0, all - used);
+        *at = vs_shelf_offer(geo->shelf, geo->kind, key, data);
+        return;
+    }
+    unsigned char *copy = vs_shelf_offer_copy(geo->shelf, geo->kind, key, data, count);
+    if (copy != NULL) {
+        *at = copy;
+        vs_page_release(a, data);
+    }
+}
+
+void vs_table_drop(const VsAlloc *a, VsTable *t, uint32_t page) {
+    unsigned char **at = &t->leaf[page >> VS_LEAF_BITS]->page[page & (VS_LEAF_PAGES - 1)];
+    vs_page_release(a, *at);
+    *at = NULL;
 }
 
 VsStatus vs_table_clone(const VsAlloc *a, const VsTable *from, VsTable *to) {
@@ -297,4 +353,8 @@ VsStatus vs_page_decode(const VsGeometry *geo, VsPageKind kind, uint32_t page,
     }
     *ver = vs_get_u32(blob + 8);
     return VS_OK;
+}
+
+uint32_t vs_page_stored_crc(const unsigned char *blob) {
+    return vs_get_u32(blob + 12);
 }

@@ -10,6 +10,8 @@
  * A leaf or page with one reference belongs to one table and may be written; with more it
  * is immutable and a writer copies it first (vs_table_own). So a snapshot costs one root
  * array, a write costs the pages that it touches, and an old snapshot stays what it was.
+ * Leaves belong to one connection. A page may be listed on a shelf (shelf.h), where graphs
+ * of other connections find it: that one is immutable whatever its count.
  *
  * A page pointer may be NULL: not loaded yet. Two tables share a leaf only while all its
  * pages mean the same in both, so filling a NULL in a shared leaf is right for both.
@@ -47,6 +49,8 @@
 #define VS_NIL UINT32_MAX        /* no node, no slot */
 #define VS_MAX_NODES 0x7FFFFFFFu /* the top bit is the search pool's mark */
 
+typedef struct VsShelf VsShelf;
+
 typedef enum VsPageKind {
     VS_NODE = 0,
     VS_CODE = 1,
@@ -68,6 +72,8 @@ typedef struct VsGeometry {
     uint32_t fixed_size; /* stored bytes before the links */
     uint64_t reciprocal; /* floor(2^64 / per_page) + 1: division by multiplication */
     VsArena *arena;      /* where pages lie; NULL: each is allocated by itself */
+    VsShelf *shelf;      /* where they lie instead; NULL: none */
+    VsPageKind kind;     /* for the shelf */
 } VsGeometry;
 
 /* Geometry for stored pages of at most `page_bytes` bytes (at least one slot a page,
@@ -109,7 +115,10 @@ static inline unsigned char *vs_table_get(const VsTable *t, uint32_t page) {
 
 /* A new zeroed page with one reference; NULL when out of memory. */
 unsigned char *vs_page_new(const VsAlloc *a, const VsGeometry *geo);
+void vs_page_hold(unsigned char *page);
 void vs_page_release(const VsAlloc *a, unsigned char *page);
+/* 1 if other graphs can find it. */
+int vs_page_is_listed(unsigned char *page);
 
 /* Bytes of memory that a page takes, header included. */
 size_t vs_page_memory(const VsGeometry *geo);
@@ -119,8 +128,10 @@ size_t vs_page_memory(const VsGeometry *geo);
 uint64_t *vs_page_mark(unsigned char *page);
 
 /* Room for what a reader found out about the contents (scan.c); 0: nothing. A page that is
- * given out for writing (vs_table_own) has none. */
-uint32_t *vs_page_note(unsigned char *page);
+ * given out for writing (vs_table_own) has none. Whoever reads the same bytes notes the
+ * same, maybe on several threads at once. */
+uint32_t vs_page_note(unsigned char *page);
+void vs_page_set_note(unsigned char *page, uint32_t note);
 
 /* Makes room for page numbers 0..n-1 (not loaded; leaves come with their first page, so
  * that a damaged count costs little). */
@@ -139,6 +150,15 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
  * the reference stays with the caller. */
 VsStatus vs_table_fill(const VsAlloc *a, VsTable *t, uint32_t page, unsigned char *data);
 
+/* Lists a page of `count` slots in use on the geometry's shelf under the key, or puts what
+ * is listed there with the same bytes in its place, for all tables that share the leaf. A
+ * page that cannot be listed stays what it is. */
+void vs_table_share(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint32_t page,
+                    uint32_t count, uint64_t key);
+
+/* Makes the page one that is not loaded, for all tables that share the leaf. */
+void vs_table_drop(const VsAlloc *a, VsTable *t, uint32_t page);
+
 /* A second table with the same contents. *to is overwritten. */
 VsStatus vs_table_clone(const VsAlloc *a, const VsTable *from, VsTable *to);
 void vs_table_clear(const VsAlloc *a, VsTable *t);
@@ -155,6 +175,9 @@ size_t vs_page_stored_max(const VsGeometry *geo);
 VsStatus vs_page_decode(const VsGeometry *geo, VsPageKind kind, uint32_t page,
                         const unsigned char *blob, size_t len, unsigned char *data,
                         uint32_t *ver);
+
+/* The checksum in the header of a stored page that vs_page_decode has accepted. */
+uint32_t vs_page_stored_crc(const unsigned char *blob);
 
 /* Little-endian access at any alignment. */
 void vs_put_u16(unsigned char *p, uint16_t v);

@@ -93,17 +93,18 @@ typedef struct Scan {
 static float worst_of_page(const VsGraph *g, const Slots *s) {
     const VsGeometry *geo = &g->geo[VS_NODE];
     unsigned char *page = vs_table_get(&g->table[VS_NODE], vs_page_of(geo, s->from));
-    uint32_t *note = vs_page_note(page), worst = 0;
-    for (uint32_t i = 0; *note == 0 && i < geo->per_page; i++) {
+    uint32_t note = vs_page_note(page), worst = 0;
+    for (uint32_t i = 0; note == 0 && i < geo->per_page; i++) {
         const VsNode *v =
             (const VsNode *)(const void *)(page + (size_t)i * geo->slot_size);
         int live = (v->flags & VS_STATUS_MASK) == VS_LIVE;
         worst = live && v->error > worst ? v->error : worst;
     }
-    if (*note == 0) {
-        *note = worst + 1; /* errors are not negative: their bits are in their order */
+    if (note == 0) {
+        note = worst + 1; /* errors are not negative: their bits are in their order */
+        vs_page_set_note(page, note);
     }
-    return vs_error((uint16_t)(*note - 1));
+    return vs_error((uint16_t)(note - 1));
 }
 
 /* Those that are candidates still. */

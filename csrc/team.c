@@ -71,6 +71,7 @@ static VsStatus refresh_views(VsTeam *t, size_t ef) {
                  : st;
         t->view[i].alloc = (VsAlloc){no_memory, keep, NULL};
         t->view[i].geo[VS_NODE].arena = t->view[i].geo[VS_CODE].arena = NULL;
+        vs_graph_share(&t->view[i], NULL);
         t->view[i].hooks = (VsHooks){.load = load_nothing,
                                      .load_done = loaded_nothing,
                                      .interrupted = stopped,

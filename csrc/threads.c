@@ -1,4 +1,4 @@
-/* Threads of the system, and the few atomic operations; see threads.h. */
+/* Threads and locks of the system, and the few atomic operations; see threads.h. */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1 /* sched_getaffinity, pthread_sigmask */
 #endif
@@ -35,6 +35,19 @@ void vs_shared_set(VsShared *s, long long value) {
     __atomic_store_n(&s->value, value, __ATOMIC_RELEASE);
 }
 
+int vs_shared_replace(VsShared *s, long long *expected, long long value) {
+    return __atomic_compare_exchange_n(&s->value, expected, value, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+uint32_t vs_loose_get(uint32_t *at) {
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+void vs_loose_set(uint32_t *at, uint32_t value) {
+    __atomic_store_n(at, value, __ATOMIC_RELAXED);
+}
+
 #else /* MSVC's C */
 
 long long vs_take(VsShared *s, long long n) {
@@ -47,6 +60,45 @@ long long vs_shared_get(VsShared *s) {
 
 void vs_shared_set(VsShared *s, long long value) {
     (void)InterlockedExchange64(&s->value, value);
+}
+
+int vs_shared_replace(VsShared *s, long long *expected, long long value) {
+    long long was = InterlockedCompareExchange64(&s->value, value, *expected);
+    int done = was == *expected;
+    *expected = was;
+    return done;
+}
+
+uint32_t vs_loose_get(uint32_t *at) {
+    return *(volatile uint32_t *)at;
+}
+
+void vs_loose_set(uint32_t *at, uint32_t value) {
+    *(volatile uint32_t *)at = value;
+}
+
+#endif
+
+/* ---- locks ---------------------------------------------------------------------- */
+
+#ifdef _WIN32
+
+void vs_lock(VsLock *lock) {
+    AcquireSRWLockExclusive((SRWLOCK *)&lock->slim);
+}
+
+void vs_unlock(VsLock *lock) {
+    ReleaseSRWLockExclusive((SRWLOCK *)&lock->slim);
+}
+
+#else
+
+void vs_lock(VsLock *lock) {
+    (void)pthread_mutex_lock(&lock->mutex);
+}
+
+void vs_unlock(VsLock *lock) {
+    (void)pthread_mutex_unlock(&lock->mutex);
 }
 
 #endif

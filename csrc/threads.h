@@ -13,11 +13,18 @@
  *
  * The number of threads may change nothing but time: whoever uses this gives each item of
  * a loop a place of its own for its result.
+ *
+ * Besides, a lock and atomic numbers for what the connections of a process share (shelf.h).
  */
 #ifndef VS_THREADS_H
 #define VS_THREADS_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+#ifndef _WIN32
+#include <pthread.h>
+#endif
 
 #define VS_MAX_THREADS 64
 
@@ -36,6 +43,27 @@ typedef struct VsShared {
 long long vs_take(VsShared *s, long long n);
 long long vs_shared_get(VsShared *s);
 void vs_shared_set(VsShared *s, long long value);
+/* Makes it `value` and returns 1 if it is *expected; else *expected becomes what it is. */
+int vs_shared_replace(VsShared *s, long long *expected, long long value);
+
+/* A number that whoever computes it computes alike: no order with anything else. */
+uint32_t vs_loose_get(uint32_t *at);
+void vs_loose_set(uint32_t *at, uint32_t value);
+
+/* A lock; a static one begins as VS_LOCK_INIT. Not recursive. */
+#ifdef _WIN32
+typedef struct VsLock {
+    void *slim; /* SRWLOCK */
+} VsLock;
+#define VS_LOCK_INIT {NULL}
+#else
+typedef struct VsLock {
+    pthread_mutex_t mutex;
+} VsLock;
+#define VS_LOCK_INIT {PTHREAD_MUTEX_INITIALIZER}
+#endif
+void vs_lock(VsLock *lock);
+void vs_unlock(VsLock *lock);
 
 /* Processors that this process may run on; 1 if the system does not say. */
 unsigned vs_processors(void);

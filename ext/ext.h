@@ -246,6 +246,16 @@ int vsx_content_sync(VsxTable *t, sqlite3_value *rowid);
 /* An error that says so if the content table is gone, or the configuration. */
 int vsx_usable(VsxTable *t);
 
+/* ---- shelves.c: pages that the connections of this process share ------------------ */
+
+/* Where they lie: any thread may give back. Tests put faults into it. */
+extern VsAlloc vsx_shelf_alloc;
+/* The shelf of the file of `schema` for pages like those of the graph: from now on the
+ * graph's. None, if that is no file of a name or there is no memory: all works without. */
+void vsx_shelf_join(const VsxIndex *index, VsGraph *graph);
+/* Closes the graph and leaves its shelf. */
+void vsx_shelf_close(VsGraph *graph);
+
 /* ---- stats.c -------------------------------------------------------------------- */
 
 /* Registers the table-valued function vecsql_stats. */

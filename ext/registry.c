@@ -30,7 +30,7 @@ static void index_free(VsxIndex *index) {
         if (v->graph != NULL) {
             vs_history_clear(v->graph, &v->history);
         }
-        vs_graph_close(v->graph);
+        vsx_shelf_close(v->graph);
         vsx_rowmap_free(v->map);
     }
     vsx_schema_free(index->def);
@@ -69,6 +69,9 @@ static int index_new(VsxGlobal *global, const char *schema, const char *table,
         VsStatus st = vs_graph_open(&vsx_alloc, &def->column[def->vector[i]].params,
                                     &hooks, &v->graph);
         rc = v->map == NULL ? SQLITE_NOMEM : vsx_code(index, st);
+        if (rc == SQLITE_OK) {
+            vsx_shelf_join(index, v->graph);
+        }
     }
     if (rc != SQLITE_OK) {
         index_free(index);

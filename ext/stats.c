@@ -11,7 +11,7 @@
 #include "search_many.h"
 #include "table_function.h"
 
-enum { FIGURES = 8 + 25 };
+enum { FIGURES = 8 + 27 };
 
 typedef enum Kind { NUMBER, WORD, MODEL, RECALL } Kind;
 
@@ -76,15 +76,19 @@ static void add_late(StatsCursor *c, const char *name, Kind kind) {
     c->figure[c->n++] = (Figure){name, kind, 0, NULL};
 }
 
-/* Pages in memory, and their bytes. */
-static sqlite3_int64 resident(const VsGraph *g, sqlite3_int64 *bytes) {
+/* Pages in memory, their bytes, and those of them that other graphs can find. */
+static sqlite3_int64 resident(const VsGraph *g, sqlite3_int64 *bytes,
+                              sqlite3_int64 *shared) {
     sqlite3_int64 pages = 0;
-    *bytes = 0;
+    *bytes = *shared = 0;
     for (int k = 0; k < VS_PAGE_KINDS; k++) {
+        sqlite3_int64 size = (sqlite3_int64)vs_page_memory(&g->geo[k]);
         for (uint32_t p = 0; p < g->table[k].n_leaves * VS_LEAF_PAGES; p++) {
-            if (vs_table_get(&g->table[k], p) != NULL) {
+            unsigned char *page = vs_table_get(&g->table[k], p);
+            if (page != NULL) {
                 pages++;
-                *bytes += (sqlite3_int64)vs_page_memory(&g->geo[k]);
+                *bytes += size;
+                *shared += vs_page_is_listed(page) ? size : 0;
             }
         }
     }
@@ -93,7 +97,8 @@ static sqlite3_int64 resident(const VsGraph *g, sqlite3_int64 *bytes) {
 
 static int collect(StatsCursor *c) {
     VsxVector *v = &c->index->vector[c->vector];
-    sqlite3_int64 pages = 0, page_bytes = 0, log_rows = 0, log_bytes = 0, bytes = 0;
+    sqlite3_int64 pages = 0, page_bytes = 0, log_rows = 0, log_bytes = 0;
+    sqlite3_int64 bytes = 0, shared = 0;
     int rc = vsx_refresh(v);
     rc = rc == SQLITE_OK ? vsx_code(c->index, vs_model_ready(v->graph)) : rc;
     rc = rc == SQLITE_OK ? count(v, "count(*)", "pages", &pages) : rc;
@@ -105,6 +110,7 @@ static int collect(StatsCursor *c) {
     }
     const VsGraph *g = v->graph;
     const VsState *s = &g->state;
+    VsShelf *shelf = g->geo[VS_NODE].shelf;
     c->n = 0;
     add_word(c, "index", g->params.kind == VS_HNSW ? "hnsw" : "flat");
     add_word(c, "codec", g->codec->name);
@@ -131,8 +137,10 @@ static int collect(StatsCursor *c) {
     add(c, "log_rows", log_rows);
     add(c, "log_bytes", log_bytes);
     add(c, "code_bytes_per_row", g->geo[VS_CODE].slot_size);
-    add(c, "resident_pages", resident(g, &bytes));
+    add(c, "resident_pages", resident(g, &bytes, &shared));
     add(c, "resident_bytes", bytes);
+    add(c, "shared_bytes", shared);
+    add(c, "shared_by", shelf != NULL ? vs_shelf_users(shelf) : 1);
     const VsxFigures *last = &v->last_query;
     add_word(c, "last_query_plan", last->plan != NULL ? last->plan : "none");
     add(c, "last_query_admitted", last->admitted);

@@ -226,8 +226,7 @@ static int catch_up(VsxVector *v, const VsState *now, int *done) {
         rc = read_log(v, v->graph->state.ver, replay_row, &stop);
         *done = rc == SQLITE_OK && !stop && v->graph->state.stamp == now->stamp;
         if (*done && v->graph->state.fold_ver > folded) {
-            vs_overlay_keep(v->graph->overlay, v->graph->state.fold_ver,
-                            v->graph->state.ver);
+            vs_folded_elsewhere(v->graph, v->graph->state.fold_ver);
             vs_history_clear(v->graph, &v->history);
         }
     }
@@ -261,8 +260,7 @@ int vsx_refresh(VsxVector *v) {
         return SQLITE_OK;
     }
     if (same && !g->changed && row.state.fold_ver > g->state.fold_ver) {
-        vs_overlay_keep(g->overlay, row.state.fold_ver,
-                        g->state.ver); /* folded elsewhere */
+        vs_folded_elsewhere(g, row.state.fold_ver);
         g->state = row.state;
         vs_history_clear(g, &v->history);
         vs_history_push(g, &v->history);

@@ -4,71 +4,13 @@
 #include <stdio.h>
 
 #include "check.h"
-#include "graph_fixture.h"
+#include "disk_fixture.h"
 
 #include "../../csrc/crc32c.h"
 #include "../../csrc/model.h"
 #include "../../csrc/snapshot.h"
 
-enum { DIMS = 6, ROWS = 300 };
-
-/* ---- a database in memory -------------------------------------------------------- */
-
-enum { PAGES = 400 };
-
-typedef struct Store {
-    struct {
-        VsPageKind kind;
-        uint32_t page;
-        uint64_t ver;
-        unsigned char blob[2048];
-        size_t len;
-    } page[PAGES];
-    size_t n;
-    int polls_left; /* before an interrupt; -1: never */
-} Store;
-
-static VsStatus put_page(void *ctx, VsPageKind kind, uint32_t page, uint64_t ver,
-                         const unsigned char *blob, size_t len) {
-    Store *s = ctx;
-    size_t i = 0;
-    while (i < s->n && (s->page[i].kind != kind || s->page[i].page != page)) {
-        i++;
-    }
-    if (i == PAGES || len > sizeof s->page[i].blob) {
-        return VS_IO;
-    }
-    s->n += i == s->n;
-    s->page[i].kind = kind;
-    s->page[i].page = page;
-    s->page[i].ver = ver;
-    s->page[i].len = len;
-    memcpy(s->page[i].blob, blob, len);
-    return VS_OK;
-}
-
-static VsStatus get_page(void *ctx, VsPageKind kind, uint32_t page,
-                         const unsigned char **blob, size_t *len, uint64_t *ver) {
-    Store *s = ctx;
-    *blob = NULL;
-    for (size_t i = 0; i < s->n; i++) {
-        if (s->page[i].kind == kind && s->page[i].page == page) {
-            *blob = s->page[i].blob;
-            *len = s->page[i].len;
-            *ver = s->page[i].ver;
-        }
-    }
-    return VS_OK;
-}
-
-static void no_done(void *ctx) {
-    (void)ctx;
-}
-
-static int interrupted(void *ctx) {
-    Store *s = ctx;
-    return s->polls_left == 0 || (s->polls_left > 0 && --s->polls_left == 0);
-}
+enum { ROWS = 300 };
 
 static VsGraph *open_graph(const VsAlloc *a, Store *store) {
     VsGraph *g = NULL;
@@ -78,17 +20,6 @@ static VsGraph *open_graph(const VsAlloc *a, Store *store) {
     store->polls_left = -1;
     CHECK(vs_graph_open(a, &params, &hooks, &g) == VS_OK);
     return g;
-}
-
-static void insert_rows(VsGraph *g, Random *r, int from, int to) {
-    for (int i = from; i < to; i++) {
-        float v[DIMS];
-        uint32_t node;
-        random_vector(r, v, DIMS);
-        vs_begin(g);
-        CHECK(vs_insert(g, i, v, &node) == VS_OK);
-        vs_done(g);
-    }
 }
 
 /* ---- what is written is all ------------------------------------------------------ */

@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../csrc/alloc.h"
 #include "fixture.h"
+
+extern VsAlloc vsx_shelf_alloc; /* ext/shelves.c */
 
 static struct {
     long countdown; /* -1: none fails */
@@ -88,6 +91,17 @@ static void heap_shutdown(void *arg) {
     (void)arg;
 }
 
+/* The memory of shared pages, which is not SQLite's. */
+static void *shelf_resize(void *ctx, void *old, size_t n) {
+    (void)ctx;
+    return old == NULL ? heap_malloc((int)n) : heap_realloc(old, (int)n);
+}
+
+static void shelf_release(void *ctx, void *p) {
+    (void)ctx;
+    heap_free(p);
+}
+
 static void warm(sqlite3 *db) {
     int rc = SQLITE_OK;
     digest(db, "SELECT id FROM t WHERE embedding MATCH '[3,2,1]' AND k = 4", &rc);
@@ -155,6 +169,7 @@ int main(int argc, char **argv) {
         heap_round_up, heap_init, heap_shutdown, NULL};
     sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
+    vsx_shelf_alloc = (VsAlloc){shelf_resize, shelf_release, NULL};
     fixture_start();
     FsImage image;
     Totals totals = {0, 0};

@@ -5,7 +5,8 @@
  *     threads [quick|full] [processes]
  *
  * Writers and readers on one file, each with its own connection: in threads of this
- * process (under ThreadSanitizer in the slow tier) and as processes. A reader's
+ * process (under ThreadSanitizer in the slow tier), which share the pages that they read,
+ * and as processes. One of them folds, rebuilds, drops, creates and vacuums. A reader's
  * transaction sees rows and neighbours of one snapshot: all ways of searching equal
  * brute force over the rows that the same transaction sees. Batches of queries walk on
  * threads of their own (vecsql_search), while the connection's thread reads rows between
@@ -22,7 +23,8 @@
 #include "fixture.h"
 
 #define WRITERS 2
-#define READERS 3
+#define READERS 5
+#define ALL (WRITERS + 1 + READERS) /* one that upheaves */
 
 static int rounds;
 
@@ -94,13 +96,38 @@ static void write_some(sqlite3 *db, unsigned *random) {
     }
 }
 
+#define DROPPED                                                                          \
+    "CREATE VIRTUAL TABLE d USING vecsql(embedding FLOAT[3] m=4);"                       \
+    "INSERT INTO d(rowid, embedding) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL "        \
+    "SELECT i + 1 FROM n WHERE i < 60) SELECT i, printf('[%d,%d,%d]', i, i % 5, i % 3) " \
+    "FROM n;"
+
+/* What gives everybody other pages. */
+static void upheave(sqlite3 *db, unsigned *random) {
+    static const char *const work[] = {
+        "INSERT INTO t(t) VALUES('rebuild')",
+        "INSERT INTO t(t) VALUES('optimize')",
+        "INSERT INTO c(c) VALUES('optimize')",
+        "VACUUM",
+        "BEGIN IMMEDIATE; DROP TABLE d; " DROPPED "COMMIT",
+        "BEGIN IMMEDIATE; INSERT INTO t(t) VALUES('rebuild'); "
+        "DELETE FROM t WHERE id > 60; ROLLBACK",
+        "UPDATE d SET embedding = '[4,4,4]' WHERE rowid % 7 = 3",
+    };
+    attempt(db, work[(size_t)rand_r(random) % (sizeof work / sizeof *work)]);
+    if (!sqlite3_get_autocommit(db)) {
+        must_exec(db, "ROLLBACK");
+    }
+}
+
 static void read_some(sqlite3 *db, unsigned *random) {
     char query[64];
     const char *bad = NULL;
     snprintf(query, sizeof query, "[%d,%d,%d]", rand_r(random) % 9, rand_r(random) % 9,
              rand_r(random) % 9);
     if (attempt(db, "BEGIN")) {
-        bad = neighbours(db, rand_r(random) % 4 == 0 ? "c" : "t", query, 0);
+        int which = rand_r(random) % 4;
+        bad = neighbours(db, which == 0 ? "c" : which == 1 ? "d" : "t", query, 0);
         bad = bad != NULL ? bad : neighbours(db, "t", query, 0);
         if (rand_r(random) % 2 == 0) {
             search_some(db, random);
@@ -138,16 +165,19 @@ static void build(const char *journal) {
     must_exec(db, "INSERT INTO b(id, embedding) WITH RECURSIVE n(i) AS (SELECT 1 UNION "
                   "ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, printf('[%d,%d,%d]', "
                   "i % 17, i % 23, i % 31) FROM n");
+    must_exec(db, DROPPED);
     sqlite3_close(db);
 }
 
 static void *work(void *arg) {
     unsigned random = (unsigned)(size_t)arg;
-    int writer = random < WRITERS;
+    int writer = random < WRITERS, upheaver = random == WRITERS;
     sqlite3 *db = open_shared();
     for (int i = 0; i < rounds; i++) {
         if (writer) {
             write_some(db, &random);
+        } else if (upheaver) {
+            upheave(db, &random);
         } else {
             read_some(db, &random);
         }
@@ -161,27 +191,27 @@ static void *work(void *arg) {
 }
 
 static void run_threads(void) {
-    pthread_t thread[WRITERS + READERS];
-    for (size_t i = 0; i < WRITERS + READERS; i++) {
+    pthread_t thread[ALL];
+    for (size_t i = 0; i < ALL; i++) {
         if (pthread_create(&thread[i], NULL, work, (void *)i) != 0) {
             fixture_fatal("pthread_create", "failed");
         }
     }
-    for (size_t i = 0; i < WRITERS + READERS; i++) {
+    for (size_t i = 0; i < ALL; i++) {
         pthread_join(thread[i], NULL);
     }
 }
 
 static int run_processes(void) {
     int failures = 0;
-    for (size_t i = 0; i < WRITERS + READERS; i++) {
+    for (size_t i = 0; i < ALL; i++) {
         pid_t pid = fork();
         if (pid == 0) {
             work((void *)i);
             _exit(0);
         }
     }
-    for (size_t i = 0; i < WRITERS + READERS; i++) {
+    for (size_t i = 0; i < ALL; i++) {
         int status = 0;
         wait(&status);
         failures += status != 0;
@@ -212,8 +242,9 @@ int main(int argc, char **argv) {
                 printf("FAILED  in the end, %s: %s\n", journals[j], bad);
             }
             failures += bad != NULL;
-            printf("%-8s %s: %d rounds each of %d writers and %d readers\n", journals[j],
-                   processes ? "processes" : "threads", rounds, WRITERS, READERS);
+            printf("%-8s %s: %d rounds each of %d writers, %d readers and an upheaver\n",
+                   journals[j], processes ? "processes" : "threads", rounds, WRITERS,
+                   READERS);
             (void)unlink(DATABASE);
             (void)unlink(DATABASE "-wal");
             (void)unlink(DATABASE "-shm");

@@ -247,6 +247,51 @@ COHERENCE = [
     ),
 ]
 
+SHELF = [
+    Mutant(
+        "a shared page is taken by its key, whatever its bytes",
+        "csrc/shelf.c",
+        "memcmp(there, page, (size_t)geo->per_page * geo->slot_size) == 0",
+        "geo->per_page > 0 && there != page",
+        "test_shelf",
+    ),
+    Mutant(
+        "who takes a shared page is not counted",
+        "csrc/shelf.c",
+        "        (void)vs_take(&head->holders, 1);\n    }\n    vs_unlock",
+        "        head->note = 0;\n    }\n    vs_unlock",
+        "test_shelf",
+    ),
+    Mutant(
+        "a page is shared before its links are looked at",
+        "csrc/graph.c",
+        "        st = vs_page_judge(g, kind, page, data);\n",
+        "        (void)vs_page_judge(g, kind, page, data);\n",
+        "test_shelf",
+    ),
+    Mutant(
+        "a listed page is written in place",
+        "csrc/pages.c",
+        "    return head->key == 0 &&\n           (head",
+        "    return (head",
+        "test_shelf",
+    ),
+    Mutant(
+        "a file in the place of another meets its pages and believes them",
+        "csrc/shelf.c",
+        "vs_shelf_release(equal ? page : there);\n    return equal ? there : page;",
+        "(void)equal;\n    vs_shelf_release(page);\n    return there;",
+        "pytest:tests/test_sharing.py::test_a_file_in_the_place_of_another_is_read_as_it_is",
+    ),
+    Mutant(
+        "replayed links are believed",
+        "csrc/log.c",
+        "        st = judge_replayed(g, edits, len);\n",
+        "        (void)judge_replayed(g, edits, len);\n",
+        "test_shelf",
+    ),
+]
+
 GRAPH = [
     Mutant(
         "who loses the only older in-link is not rescued",
@@ -556,4 +601,4 @@ CONTROL = Mutant(
     "fault_kill",
 )
 
-MUTANTS = [*DISK, *UNDO, *COHERENCE, *GRAPH, *CODES, *QUERIES, *WRITES, CONTROL]
+MUTANTS = [*DISK, *UNDO, *COHERENCE, *SHELF, *GRAPH, *CODES, *QUERIES, *WRITES, CONTROL]
