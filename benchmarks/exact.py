@@ -1,5 +1,7 @@
 """The exact scan: python benchmarks/exact.py [--set NAME] [--sizes 10000,100000] [--json FILE].
 
+`--engines flat --small ""` measures the scan alone: a graph of 900,000 rows takes minutes.
+
 Two tables, one pinned thread, k = 10, ids and distances fetched in Python, best of --rounds in
 which all take turns.
 
@@ -53,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", default="10000,100000", metavar="N,...")
     parser.add_argument("--small", default="500,1000,2000,3000,5000,10000", metavar="N,...")
     parser.add_argument("--ef", default="16,64,128", metavar="16,...", help="of the second table")
+    parser.add_argument("--engines", default="flat,exact,sqlite-vec", metavar="A,B,...")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=run.CLOCKS, default="wall")
@@ -112,20 +115,27 @@ ASK = "SELECT id, distance FROM v WHERE e MATCH ? AND k = ?"
 
 
 def at_size(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[str, Any]:
-    flat, graph = Flat(directory), Vecsql(directory)
-    flat.path = directory / "flat.db"
-    engines: list[Any] = [flat, graph]
+    engines: list[Any] = []
     asks: dict[str, tuple[Ask, int]] = {}
     few = data.query[: max(10, len(data.query) // 10)]
-    for engine in engines:
-        engine.build(data)
-    asks["flat"] = statements(flat.db, data.query, ASK), len(data.query)
-    asks["exact"] = statements(graph.db, data.query, ASK + " AND exact = 1"), len(data.query)
+    names = args.engines.split(",")
+    if "flat" in names:
+        flat = Flat(directory)
+        flat.path = directory / "flat.db"
+        flat.build(data)
+        engines.append(flat)
+        asks["flat"] = statements(flat.db, data.query, ASK), len(data.query)
+    if "exact" in names:
+        graph = Vecsql(directory)
+        graph.build(data)
+        engines.append(graph)
+        asks["exact"] = statements(graph.db, data.query, ASK + " AND exact = 1"), len(data.query)
     try:
-        peer = SqliteVec(directory)
-        peer.build(data)
-        engines.append(peer)
-        asks["sqlite-vec"] = statements(peer.db, few, peer.query(None)[0]), len(few)
+        if "sqlite-vec" in names:
+            peer = SqliteVec(directory)
+            peer.build(data)
+            engines.append(peer)
+            asks["sqlite-vec"] = statements(peer.db, few, peer.query(None)[0]), len(few)
     except Unavailable as e:
         run.progress(f"sqlite-vec not run: {e}")
     size = len(data.base) * -(-data.dims // CODE_BLOCK) * CODE_BLOCK
@@ -163,18 +173,18 @@ def small(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[str,
 
 
 def ratio(a: float | None, b: float | None) -> str:
-    return "-" if a is None or b is None else f"{a / b:.1f}"
+    return "-" if a is None or b is None else f"{a / b:.2f}"
 
 
 def show(data: Dataset, sizes: list[dict[str, Any]], smalls: list[dict[str, Any]]) -> None:
     print(f"# {data.name}, {data.metric}, {data.dims} dimensions: exact scans, us a statement\n")
     lines = []
     for r in sizes:
-        peer, read = r.get("sqlite-vec"), r.get("read")
-        line = [f"{r['rows']:,}", *(number(r[c]) for c in ("flat", "exact"))]
-        line += [number(peer), ratio(peer, r["flat"]), ratio(peer, r["exact"])]
+        peer, read, flat, exact = (r.get(c) for c in ("sqlite-vec", "read", "flat", "exact"))
+        line = [f"{r['rows']:,}", *(number(t) for t in (flat, exact, peer))]
+        line += [ratio(peer, flat), ratio(peer, exact)]
         line += [number(read), "-" if read is None else f"{r['code_bytes'] / read / 1e3:.1f}"]
-        line += ["-" if read is None else f"{r['flat'] / read:.2f}", f"{r['flat recall']:.4f}"]
+        line += [ratio(flat, read), f"{r.get('flat recall', r.get('exact recall', 0)):.4f}"]
         lines.append(line)
     head = ["rows", "index=flat", "exact = 1", "sqlite-vec", "/ flat", "/ exact = 1"]
     head += ["reading the codes", "GB/s", "flat / reading", "recall"]

@@ -30,6 +30,85 @@
 #define VS_AS_SUM(sum) (float)(sum)
 #define VS_AS_DOT(sum) (-(float)((sum) + bias))
 
+#if defined(__GNUC__)
+#define VS_ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define VS_ALWAYS_INLINE inline
+#endif
+
+/* Short codes are fetched whole: memory gives lines in pairs, and both planes of a short
+ * code are one. Of longer ones the high plane, into the second cache, for the first has
+ * room for too few that are on their way. (Measured on Zen 4, 128 to 1,536 dimensions.)
+ * Always inline: gcc drops calls of what does nothing but prefetch. */
+#if defined(__GNUC__)
+#define VS_FETCH_FAR(p) __builtin_prefetch((p), 0, 2)
+#else
+#define VS_FETCH_FAR(p) ((void)(p))
+#endif
+
+static VS_ALWAYS_INLINE void vs_sieve_fetch(const unsigned char *const *codes, uint32_t n,
+                                            size_t blocks) {
+    for (uint32_t i = 0; i < n; i++) {
+        const unsigned char *p = codes[i];
+        if (blocks <= 2) {
+            VS_PREFETCH(p);
+            VS_PREFETCH(p + VS_BLOCK_BYTES * (2 * blocks - 1));
+        }
+        for (size_t at = 0; blocks > 2 && at < blocks * VS_BLOCK_BYTES; at += 64) {
+            VS_FETCH_FAR(p + at);
+        }
+    }
+}
+
+static inline uint32_t vs_sieve_ahead(size_t blocks) {
+    return blocks > 2 ? VS_SIEVE_AHEAD : VS_SIEVE_AHEAD / 4;
+}
+
+/* One code after the other, for instruction sets that add the lanes of a register. */
+#define VS_CODE_SIEVE(NAME, KERNEL)                                               \
+    static void NAME(const int8_t *weights, const unsigned char *const *codes,    \
+                     uint32_t n, uint32_t known, size_t blocks, int32_t most,     \
+                     unsigned char *pass) {                                       \
+        uint32_t ahead = vs_sieve_ahead(blocks);                                  \
+        for (uint32_t i = 0; i < n; i++) {                                        \
+            vs_sieve_fetch(codes + i + ahead, i + ahead < known, blocks);         \
+            int passes = KERNEL(weights, codes[i], blocks) <= most;               \
+            pass[i / 8] =                                                         \
+                (unsigned char)((i % 8 > 0 ? pass[i / 8] : 0) | passes << i % 8); \
+        }                                                                         \
+    }
+
+/* EIGHT: compares the sums of eight codes and returns the mask of those that pass. No
+ * branch depends on it. */
+#define VS_CODE_SIEVE_EIGHT(NAME, EIGHT, SQUARES, TARGET)                               \
+    TARGET static VS_ALWAYS_INLINE void NAME##_of(                                      \
+        const int8_t *weights, const unsigned char *const *codes, uint32_t n,           \
+        uint32_t known, size_t blocks, int32_t most, unsigned char *pass) {             \
+        uint32_t ahead = vs_sieve_ahead(blocks), i = 0;                                 \
+        for (; i + 8 <= n; i += 8) {                                                    \
+            vs_sieve_fetch(codes + i + ahead, i + ahead + 8 <= known ? 8 : 0, blocks);  \
+            pass[i / 8] =                                                               \
+                (unsigned char)EIGHT(weights, codes + i, blocks, most, SQUARES);        \
+        }                                                                               \
+        if (i < n) { /* the last one again where there are no more */                   \
+            const unsigned char *last[8];                                               \
+            for (uint32_t r = 0; r < 8; r++) {                                          \
+                last[r] = codes[i + r < n ? i + r : n - 1];                             \
+            }                                                                           \
+            pass[i / 8] = (unsigned char)(EIGHT(weights, last, blocks, most, SQUARES) & \
+                                          ((1u << (n - i)) - 1));                       \
+        }                                                                               \
+    }                                                                                   \
+    TARGET static void NAME(const int8_t *weights, const unsigned char *const *codes,   \
+                            uint32_t n, uint32_t known, size_t blocks, int32_t most,    \
+                            unsigned char *pass) {                                      \
+        if (blocks == 2) { /* one register: no loop */                                  \
+            NAME##_of(weights, codes, n, known, 2, most, pass);                         \
+        } else {                                                                        \
+            NAME##_of(weights, codes, n, known, blocks, most, pass);                    \
+        }                                                                               \
+    }
+
 #define VS_CODE_BATCHES(TARGET)                                            \
     VS_CODE_BATCH(batch_full_l2, full_l2, uint8_t, 2, VS_AS_SUM, TARGET)   \
     VS_CODE_BATCH(batch_full_dot, full_dot, int16_t, 2, VS_AS_DOT, TARGET) \

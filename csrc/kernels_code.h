@@ -18,6 +18,14 @@
  * with c the eight bits of a dimension and h the high four. out[i] is the sum for
  * codes[i], converted to float once; the dot products with their sign turned (smaller is
  * nearer) after `bias` was added.
+ *
+ * A sieve lets pass those of n codes whose sum over the high plane is at most `most`: bit
+ * i % 8 of pass[i / 8] for code i, the rest of the last byte zero.
+ *     sieve_l2       i8   weights                         sum h * (4 h + w)
+ *     sieve_dot      i8   weights                         sum h * w
+ * |w| <= 127. The sums of eight codes are compared at once and never leave the registers.
+ * Codes up to `known` >= n are fetched into the cache meanwhile. The weights come in order
+ * in vs_sieve_bytes, the rest zero, and were given to `arrange` once.
  */
 #ifndef VS_KERNELS_CODE_H
 #define VS_KERNELS_CODE_H
@@ -33,10 +41,25 @@
 typedef void (*VsCodeKernel)(const void *query, const unsigned char *const *codes,
                              uint32_t n, size_t blocks, int64_t bias, float *out);
 
+typedef void (*VsCodeSieve)(const int8_t *weights, const unsigned char *const *codes,
+                            uint32_t n, uint32_t known, size_t blocks, int32_t most,
+                            unsigned char *pass);
+
 typedef struct VsCodeKernels {
     const char *name;
     VsCodeKernel full_l2, full_dot, high_l2, high_dot;
+    void (*arrange)(int8_t *weights, size_t blocks);
+    VsCodeSieve sieve_l2, sieve_dot;
 } VsCodeKernels;
+
+/* Two blocks make a register. */
+static inline size_t vs_sieve_bytes(size_t blocks) {
+    return (blocks + 1) / 2 * 2 * VS_BLOCK;
+}
+
+/* Codes that a sieve fetches before they are compared: so many that memory has the time,
+ * so few that they stay in the cache. */
+#define VS_SIEVE_AHEAD 64
 
 extern const VsCodeKernels vs_code_kernels_scalar;
 

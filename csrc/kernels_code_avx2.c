@@ -132,9 +132,69 @@ AVX2 static inline int64_t high_dot(const int8_t *q, const unsigned char *code,
     return sum_lanes_wide(sum);
 }
 
-VS_CODE_BATCHES(AVX2)
+/* Each product of a pair fits 16 bits, and so does what they add to here: 4 (4 * 225) +
+ * 2 * 2 * 15 * 127. */
+AVX2 static VS_ALWAYS_INLINE __m256i weighed(const int8_t *w, const unsigned char *code,
+                                             size_t blocks, int squares) {
+    const __m256i nibble = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
+    __m256i sum = _mm256_setzero_si256();
+    for (size_t b = 0; b < blocks; b++) {
+        __m256i h = load(code + b * VS_BLOCK_BYTES);
+        __m256i first = _mm256_and_si256(h, nibble);
+        __m256i second = _mm256_and_si256(_mm256_srli_epi16(h, 4), nibble);
+        __m256i s = _mm256_add_epi16(
+            _mm256_maddubs_epi16(first, load(w + b * VS_BLOCK)),
+            _mm256_maddubs_epi16(second, load(w + b * VS_BLOCK + VS_BLOCK_BYTES)));
+        if (squares) {
+            __m256i t = _mm256_add_epi16(_mm256_maddubs_epi16(first, first),
+                                         _mm256_maddubs_epi16(second, second));
+            s = _mm256_add_epi16(s, _mm256_slli_epi16(t, 2));
+        }
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(s, one));
+    }
+    return sum;
+}
 
-const VsCodeKernels vs_code_kernels_avx2 = {"avx2", batch_full_l2, batch_full_dot,
-                                            batch_high_l2, batch_high_dot};
+AVX2 static inline __m256i add_pairs(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
+AVX2 static inline __m256i add_quads(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+
+/* The sums of eight registers, transposed, so that they share their additions. */
+AVX2 static inline __m256i add_lanes(const __m256i *v) {
+    __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
+    __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                            _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+AVX2 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
+                                                  const unsigned char *const *code,
+                                                  size_t blocks, int32_t most,
+                                                  int squares) {
+    __m256i v[8] = {
+        weighed(w, code[0], blocks, squares), weighed(w, code[1], blocks, squares),
+        weighed(w, code[2], blocks, squares), weighed(w, code[3], blocks, squares),
+        weighed(w, code[4], blocks, squares), weighed(w, code[5], blocks, squares),
+        weighed(w, code[6], blocks, squares), weighed(w, code[7], blocks, squares)};
+    __m256i beyond = _mm256_cmpgt_epi32(add_lanes(v), _mm256_set1_epi32(most));
+    return ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(beyond)) & 0xFF;
+}
+
+static void keep_order(int8_t *weights, size_t blocks) {
+    (void)weights;
+    (void)blocks;
+}
+
+VS_CODE_BATCHES(AVX2)
+VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, 1, AVX2)
+VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, 0, AVX2)
+
+const VsCodeKernels vs_code_kernels_avx2 = {"avx2",        batch_full_l2,  batch_full_dot,
+                                            batch_high_l2, batch_high_dot, keep_order,
+                                            sieve_l2,      sieve_dot};
 
 #endif

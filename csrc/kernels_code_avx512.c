@@ -7,6 +7,7 @@
 #if VS_X86_64_VNNI
 
 #include <immintrin.h>
+#include <string.h>
 
 #define AVX512 VS_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
 
@@ -100,6 +101,67 @@ AVX512 static inline uint32_t high_l2(const uint8_t *q, const unsigned char *cod
     return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1));
 }
 
+/* The weights as query_halves puts a query: each 32 next to those 64 further on. */
+static void arrange(int8_t *weights, size_t blocks) {
+    int8_t middle[VS_BLOCK_BYTES];
+    for (size_t b = 0; b < blocks; b += 2) {
+        int8_t *second = weights + b * VS_BLOCK + VS_BLOCK_BYTES;
+        memcpy(middle, second, sizeof middle);
+        memcpy(second, second + VS_BLOCK_BYTES, sizeof middle);
+        memcpy(second + VS_BLOCK_BYTES, middle, sizeof middle);
+    }
+}
+
+/* h * w and h * h, 15 * 15 at the most, in 16 lanes; the squares count four times. */
+AVX512 static VS_ALWAYS_INLINE __m256i weighed(const int8_t *w, const unsigned char *code,
+                                               size_t blocks, int squares) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i sum = _mm512_setzero_si512(), square = sum;
+    for (size_t b = 0; b < blocks; b += 2) {
+        const unsigned char *at = code + b * VS_BLOCK_BYTES;
+        __m512i h = b + 1 < blocks ? _mm512_loadu_si512(at) : last_block(at);
+        __m512i first = _mm512_and_si512(h, nibble);
+        __m512i second = _mm512_and_si512(_mm512_srli_epi16(h, 4), nibble);
+        sum = _mm512_dpbusd_epi32(sum, first, _mm512_loadu_si512(w + b * VS_BLOCK));
+        sum =
+            _mm512_dpbusd_epi32(sum, second, _mm512_loadu_si512(w + (b + 1) * VS_BLOCK));
+        if (squares) {
+            square = _mm512_dpbusd_epi32(square, first, first);
+            square = _mm512_dpbusd_epi32(square, second, second);
+        }
+    }
+    sum = squares ? _mm512_add_epi32(sum, _mm512_slli_epi32(square, 2)) : sum;
+    return _mm256_add_epi32(_mm512_castsi512_si256(sum),
+                            _mm512_extracti64x4_epi64(sum, 1));
+}
+
+AVX512 static inline __m256i add_pairs(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
+AVX512 static inline __m256i add_quads(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+
+/* As with AVX2. */
+AVX512 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
+                                                    const unsigned char *const *code,
+                                                    size_t blocks, int32_t most,
+                                                    int squares) {
+    __m256i v[8] = {
+        weighed(w, code[0], blocks, squares), weighed(w, code[1], blocks, squares),
+        weighed(w, code[2], blocks, squares), weighed(w, code[3], blocks, squares),
+        weighed(w, code[4], blocks, squares), weighed(w, code[5], blocks, squares),
+        weighed(w, code[6], blocks, squares), weighed(w, code[7], blocks, squares)};
+    __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
+    __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
+    __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                                    _mm256_permute2x128_si256(a, b, 0x31));
+    return _mm256_cmple_epi32_mask(sums, _mm256_set1_epi32(most));
+}
+
+VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, 1, AVX512)
+VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, 0, AVX512)
 VS_CODE_BATCH(batch_full_l2, full_l2, uint8_t, 2, VS_AS_SUM, AVX512)
 VS_CODE_BATCH(batch_high_l2, high_l2, uint8_t, 1, VS_AS_SUM, AVX512)
 
@@ -113,7 +175,8 @@ static void batch_high_dot(const void *query, const unsigned char *const *codes,
     vs_code_kernels_avx2.high_dot(query, codes, n, blocks, bias, out);
 }
 
-const VsCodeKernels vs_code_kernels_avx512 = {"avx512", batch_full_l2, batch_full_dot,
-                                              batch_high_l2, batch_high_dot};
+const VsCodeKernels vs_code_kernels_avx512 = {
+    "avx512",       batch_full_l2, batch_full_dot, batch_high_l2,
+    batch_high_dot, arrange,       sieve_l2,       sieve_dot};
 
 #endif

@@ -100,9 +100,50 @@ static inline int64_t high_dot(const int8_t *q, const unsigned char *code,
     return vaddlvq_s32(sum);
 }
 
-VS_CODE_BATCHES()
+/* 15 * 15 fits a byte, a pair of such squares or of products with a weight 16 bits. */
+static inline int32x4_t add_weighed(int32x4_t sum, uint8x16_t h, int8x16_t w,
+                                    int squares) {
+    if (squares) {
+        uint16x8_t square = vpaddlq_u8(vmulq_u8(h, h));
+        sum = vpadalq_s16(sum, vreinterpretq_s16_u16(vshlq_n_u16(square, 2)));
+    }
+    return add_small_products(sum, h, w);
+}
 
-const VsCodeKernels vs_code_kernels_neon = {"neon", batch_full_l2, batch_full_dot,
-                                            batch_high_l2, batch_high_dot};
+static inline int32_t high_weighed(const int8_t *w, const unsigned char *code,
+                                   size_t blocks, int squares) {
+    const uint8x16_t nibble = vdupq_n_u8(15);
+    int32x4_t sum0 = vdupq_n_s32(0), sum1 = sum0;
+    for (size_t i = 0; i < 2 * blocks; i++) {
+        const int8_t *at = w + (i / 2) * VS_BLOCK + (i % 2) * 16;
+        uint8x16_t h = vld1q_u8(code + 16 * i);
+        sum0 = add_weighed(sum0, vandq_u8(h, nibble), vld1q_s8(at), squares);
+        sum1 = add_weighed(sum1, vshrq_n_u8(h, 4), vld1q_s8(at + 32), squares);
+    }
+    return vaddvq_s32(vaddq_s32(sum0, sum1));
+}
+
+static inline int32_t weighed_l2(const int8_t *w, const unsigned char *code,
+                                 size_t blocks) {
+    return high_weighed(w, code, blocks, 1);
+}
+
+static inline int32_t weighed_dot(const int8_t *w, const unsigned char *code,
+                                  size_t blocks) {
+    return high_weighed(w, code, blocks, 0);
+}
+
+static void keep_order(int8_t *weights, size_t blocks) {
+    (void)weights;
+    (void)blocks;
+}
+
+VS_CODE_BATCHES()
+VS_CODE_SIEVE(sieve_l2, weighed_l2)
+VS_CODE_SIEVE(sieve_dot, weighed_dot)
+
+const VsCodeKernels vs_code_kernels_neon = {"neon",        batch_full_l2,  batch_full_dot,
+                                            batch_high_l2, batch_high_dot, keep_order,
+                                            sieve_l2,      sieve_dot};
 
 #endif

@@ -63,7 +63,37 @@ static inline int64_t high_dot(const int8_t *q, const unsigned char *code,
     return sum;
 }
 
-VS_CODE_BATCHES()
+static inline int32_t high_weighed(const int8_t *w, const unsigned char *code,
+                                   size_t blocks, int squares) {
+    int32_t sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        for (size_t j = 0; j < VS_BLOCK; j++) {
+            int h = high_at(code + b * VS_BLOCK_BYTES, j);
+            sum += h * (squares * 4 * h + w[b * VS_BLOCK + j]);
+        }
+    }
+    return sum;
+}
 
-const VsCodeKernels vs_code_kernels_scalar = {"scalar", batch_full_l2, batch_full_dot,
-                                              batch_high_l2, batch_high_dot};
+static inline int32_t weighed_l2(const int8_t *w, const unsigned char *code,
+                                 size_t blocks) {
+    return high_weighed(w, code, blocks, 1);
+}
+
+static inline int32_t weighed_dot(const int8_t *w, const unsigned char *code,
+                                  size_t blocks) {
+    return high_weighed(w, code, blocks, 0);
+}
+
+static void keep_order(int8_t *weights, size_t blocks) {
+    (void)weights;
+    (void)blocks;
+}
+
+VS_CODE_BATCHES()
+VS_CODE_SIEVE(sieve_l2, weighed_l2)
+VS_CODE_SIEVE(sieve_dot, weighed_dot)
+
+const VsCodeKernels vs_code_kernels_scalar = {
+    "scalar",       batch_full_l2, batch_full_dot, batch_high_l2,
+    batch_high_dot, keep_order,    sieve_l2,       sieve_dot};

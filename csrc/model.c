@@ -246,7 +246,10 @@ static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *
     if (st != VS_OK || n == 0) {
         return st;
     }
-    size_t len = g->codec->fit(p, p->nav_bits, sample, n, with, blob);
+    /* Nothing walks a flat table: eight bits err less. */
+    int scans = g->params.kind == VS_FLAT && p->nav_bits == VS_NAV_AUTO;
+    VsNavBits bits = scans ? VS_NAV_8 : p->nav_bits;
+    size_t len = g->codec->fit(p, bits, sample, n, with, blob);
     st = model_new(g, blob, len, &m);
     if (st != VS_OK) {
         return st;

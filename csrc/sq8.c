@@ -30,6 +30,7 @@
 #include "kernels_code.h"
 #include "navigate.h"
 #include "pages.h"
+#include "sq8.h"
 #include "vec.h"
 
 #define MODEL_SIZE 24
@@ -43,20 +44,15 @@
  * 13 % at 384; at 128 they are equal): where they order well enough (navigate.h). */
 #define HIGH_FROM 256
 
-#define QUERY_HEAD 64
 #define DOT_PEAK 2047 /* largest element of a query for inner products */
 
-static size_t blocks_of(const VsCodecParams *params) {
-    return (params->dims + VS_BLOCK - 1) / VS_BLOCK;
-}
-
 static uint32_t sq8_code_size(const VsCodecParams *params) {
-    return (uint32_t)blocks_of(params) * 2 * VS_BLOCK_BYTES;
+    return (uint32_t)vs_sq8_blocks(params) * 2 * VS_BLOCK_BYTES;
 }
 
-/* Head; full elements (u8, or i16 for dot); elements for four bits (u8 or i8). */
 static size_t sq8_query_size(const VsCodecParams *params) {
-    return QUERY_HEAD + blocks_of(params) * VS_BLOCK * 3;
+    size_t blocks = vs_sq8_blocks(params);
+    return VS_SQ8_HEAD + blocks * VS_BLOCK * 3 + vs_sieve_bytes(blocks);
 }
 
 /* ---- the model ------------------------------------------------------------------ */
@@ -313,7 +309,7 @@ static float bound_of(const Quantiser *z) {
 static float sq8_encode(const VsCodecParams *params, const VsModel *model, const void *v,
                         unsigned char *code, int *clipped) {
     Quantiser z = quantiser(params, model, v);
-    unsigned char *low = code + blocks_of(params) * VS_BLOCK_BYTES;
+    unsigned char *low = code + vs_sq8_blocks(params) * VS_BLOCK_BYTES;
     memset(code, 0, sq8_code_size(params));
     for (size_t i = 0; i < params->dims; i++) {
         int c = quantise(&z, v, i), shift = plane_shift(i);
@@ -330,7 +326,7 @@ static float sq8_encode(const VsCodecParams *params, const VsModel *model, const
 
 static void sq8_decode(const VsCodecParams *params, const VsModel *model,
                        const unsigned char *code, float *v) {
-    const unsigned char *low = code + blocks_of(params) * VS_BLOCK_BYTES;
+    const unsigned char *low = code + vs_sq8_blocks(params) * VS_BLOCK_BYTES;
     for (size_t i = 0; i < params->dims; i++) {
         v[i] =
             (float)((code_at(code, low, i) + (double)model->zero) * (double)model->step);
@@ -339,43 +335,33 @@ static void sq8_decode(const VsCodecParams *params, const VsModel *model,
 
 /* ---- queries -------------------------------------------------------------------- */
 
-static unsigned char *full_part(const VsQuery *query) {
-    return query->data + QUERY_HEAD;
-}
-
 static unsigned char *high_part(const VsQuery *query) {
-    return query->data + QUERY_HEAD + 2 * VS_BLOCK * blocks_of(query->params);
-}
-
-static int64_t bias_of(const VsQuery *query) {
-    int64_t bias;
-    memcpy(&bias, query->data, sizeof bias);
-    return bias;
+    return vs_sq8_full(query) + 2 * VS_BLOCK * vs_sq8_blocks(query->params);
 }
 
 static void score_full_l2(const VsQuery *query, const unsigned char *const *codes,
                           uint32_t n, float *order) {
-    vs_code_kernels()->full_l2(full_part(query), codes, n, blocks_of(query->params), 0,
-                               order);
+    vs_code_kernels()->full_l2(vs_sq8_full(query), codes, n, vs_sq8_blocks(query->params),
+                               0, order);
 }
 
 static void score_high_l2(const VsQuery *query, const unsigned char *const *codes,
                           uint32_t n, float *order) {
-    vs_code_kernels()->high_l2(high_part(query), codes, n, blocks_of(query->params), 0,
-                               order);
+    vs_code_kernels()->high_l2(high_part(query), codes, n, vs_sq8_blocks(query->params),
+                               0, order);
 }
 
 static void score_full_dot(const VsQuery *query, const unsigned char *const *codes,
                            uint32_t n, float *order) {
-    vs_code_kernels()->full_dot(full_part(query), codes, n, blocks_of(query->params),
-                                bias_of(query), order);
+    vs_code_kernels()->full_dot(vs_sq8_full(query), codes, n,
+                                vs_sq8_blocks(query->params), vs_sq8_bias(query), order);
 }
 
 /* The bias is the same for every code: no bias gives the same order. */
 static void score_high_dot(const VsQuery *query, const unsigned char *const *codes,
                            uint32_t n, float *order) {
-    vs_code_kernels()->high_dot(high_part(query), codes, n, blocks_of(query->params), 0,
-                                order);
+    vs_code_kernels()->high_dot(high_part(query), codes, n, vs_sq8_blocks(query->params),
+                                0, order);
 }
 
 static void ready(VsQuery *query, int walks_high) {
@@ -388,13 +374,13 @@ static void ready(VsQuery *query, int walks_high) {
 static void prepare_l2(VsQuery *query, const void *v) {
     const VsCodecParams *params = query->params;
     Quantiser z = quantiser(params, query->model, v);
-    unsigned char *full = full_part(query), *high = high_part(query);
+    unsigned char *full = vs_sq8_full(query), *high = high_part(query);
     for (size_t i = 0; i < params->dims; i++) {
         int c = quantise(&z, v, i);
         full[i] = (unsigned char)c;
         high[i] = (unsigned char)((c + 1) / 2 < 127 ? (c + 1) / 2 : 127);
     }
-    for (size_t i = params->dims; i < blocks_of(params) * VS_BLOCK; i++) {
+    for (size_t i = params->dims; i < vs_sq8_blocks(params) * VS_BLOCK; i++) {
         full[i] = 0;
         high[i] = 4; /* what a zero nibble stands for */
     }
@@ -406,7 +392,7 @@ static void prepare_l2(VsQuery *query, const void *v) {
 /* An inner product knows no range: the query is scaled to its own largest element. */
 static void prepare_dot(VsQuery *query, const void *v) {
     const VsCodecParams *params = query->params;
-    int16_t *full = (int16_t *)(void *)full_part(query);
+    int16_t *full = (int16_t *)(void *)vs_sq8_full(query);
     int8_t *high = (int8_t *)high_part(query);
     double peak = 0, lost = 0, square = 0;
     int64_t sum = 0;
@@ -414,8 +400,8 @@ static void prepare_dot(VsQuery *query, const void *v) {
         peak = fmax(peak, fabs(element(params, v, i)));
     }
     double unit = peak > 0 ? peak / DOT_PEAK : 1;
-    memset(full, 0, blocks_of(params) * VS_BLOCK * sizeof *full);
-    memset(high, 0, blocks_of(params) * VS_BLOCK);
+    memset(full, 0, vs_sq8_blocks(params) * VS_BLOCK * sizeof *full);
+    memset(high, 0, vs_sq8_blocks(params) * VS_BLOCK);
     for (size_t i = 0; i < params->dims; i++) {
         double x = element(params, v, i);
         double t = floor(x / unit + 0.5), e = x - t * unit;
@@ -458,8 +444,8 @@ static void unpack_block(const unsigned char *high, const unsigned char *low,
 
 static void sq8_prepare_code(VsQuery *query, const unsigned char *code) {
     const VsCodecParams *params = query->params;
-    size_t blocks = blocks_of(params);
-    unsigned char *full = full_part(query), block[VS_BLOCK];
+    size_t blocks = vs_sq8_blocks(params);
+    unsigned char *full = vs_sq8_full(query), block[VS_BLOCK];
     int dot = params->metric == VS_DOT;
     int16_t *wide = (int16_t *)(void *)full;
     int64_t sum = 0;

@@ -442,9 +442,30 @@ QUERIES = [
     Mutant(
         "a lower bound is taken for an upper one",
         "csrc/scan.c",
-        "            offer_high(&s->near, high);\n",
-        "            offer_high(&s->near, low);\n",
-        "pytest:tests/test_sq8.py::test_an_exact_search_gives_the_rows_of_brute_force",
+        "            offer_high(&p->near, high);\n",
+        "            offer_high(&p->near, low);\n",
+        "test_scan",
+    ),
+    Mutant(
+        "a sieve takes low nibbles for their middle",
+        "csrc/sieve.c",
+        "    double low = sqrt((double)rest) / 2;\n",
+        "    double low = sqrt((double)rest) / 4;\n",
+        "test_scan",
+    ),
+    Mutant(
+        "a sieve forgets what its weights round",
+        "csrc/sieve.c",
+        "    sieve->gap = sqrt((double)gap) / 2;\n",
+        "    (void)gap;\n",
+        "test_scan",
+    ),
+    Mutant(
+        "the rows that wait are judged by the pages of those before",
+        "csrc/scan.c",
+        "    s->rest[0] = rest > s->rest[0] ? rest : s->rest[0];\n",
+        "    (void)rest;\n",
+        "test_scan",
     ),
     Mutant(
         "reranking stops too early",

@@ -1,0 +1,111 @@
+/* Weights and limits of a sieve; the bounds are in sieve.h. */
+#include "sieve.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "sq8.h"
+
+/* Of all that is computed here in float64. */
+#define ROUNDING 1e-12
+
+static void weigh_l2(VsSieve *sieve, const VsQuery *query, int8_t *weights) {
+    const unsigned char *full = vs_sq8_full(query);
+    int64_t squares = 0, gap = 0; /* in halves, squared */
+    for (size_t i = 0; i < query->params->dims; i++) {
+        int q = full[i], u = (q + 1) / 2 < 127 ? (q + 1) / 2 : 127;
+        int off = 2 * (2 * u - q) - 1;
+        weights[i] = (int8_t)(4 - u);
+        squares += (4 - u) * (4 - u);
+        gap += off * off;
+    }
+    sieve->base = (double)squares;
+    sieve->gap = sqrt((double)gap) / 2;
+}
+
+static void weigh_dot(VsSieve *sieve, const VsQuery *query, int8_t *weights) {
+    const int16_t *full = (const int16_t *)(const void *)vs_sq8_full(query);
+    size_t dims = query->params->dims;
+    int peak = 1;
+    double off = 0, left = 0, sum = 0, square = 0;
+    for (size_t i = 0; i < dims; i++) {
+        int size = full[i] < 0 ? -full[i] : full[i];
+        peak = size > peak ? size : peak;
+    }
+    double t = peak / 127.0;
+    for (size_t i = 0; i < dims; i++) {
+        double q = full[i], p = floor(q / t + 0.5), e = q - t * p;
+        weights[i] = (int8_t)-p;
+        left += e;
+        off += e * e;
+        sum += q;
+        square += q * q;
+    }
+    sieve->base = 120 * left + 7.5 * sum + (double)vs_sq8_bias(query);
+    sieve->gap = 120 * sqrt((double)dims * off);
+    sieve->unit = 16 * t;
+    sieve->length = sqrt(square);
+}
+
+void vs_sieve_set(VsSieve *sieve, const VsQuery *query) {
+    const VsCodeKernels *kernels = vs_code_kernels();
+    *sieve = (VsSieve){0};
+    if (query->params->codec != VS_CODEC_SQ8) {
+        return;
+    }
+    sieve->blocks = vs_sq8_blocks(query->params);
+    sieve->dot = query->params->metric == VS_DOT;
+    int8_t *weights = vs_sq8_weights(query);
+    memset(weights, 0, vs_sieve_bytes(sieve->blocks));
+    if (sieve->dot) {
+        weigh_dot(sieve, query, weights);
+    } else {
+        weigh_l2(sieve, query, weights);
+    }
+    kernels->arrange(weights, sieve->blocks);
+    sieve->weights = weights;
+    sieve->run = sieve->dot ? kernels->sieve_dot : kernels->sieve_l2;
+}
+
+/* Squares of the distances of two nibbles from 7.5, in halves. */
+static inline uint32_t apart(unsigned char both) {
+    int low = 2 * (both & 15) - 15, high = 2 * (both >> 4) - 15;
+    return (uint32_t)(low * low + high * high);
+}
+
+/* The largest sum of a code, in quarters. Padding counts: it is the same for all. */
+uint32_t vs_sieve_rest(const VsCodecParams *params, const unsigned char *codes,
+                       size_t n) {
+    size_t plane = vs_sq8_blocks(params) * VS_BLOCK_BYTES;
+    uint32_t most = 0, padding = (uint32_t)(2 * plane - params->dims) * 225;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char *low = codes + (2 * i + 1) * plane;
+        uint32_t sum = 0;
+        for (size_t j = 0; j < plane; j++) {
+            sum += apart(low[j]);
+        }
+        most = sum > most ? sum : most;
+    }
+    return most > padding ? most - padding : 0;
+}
+
+/* Rounded up, and one more. */
+static int32_t limit_of(double sum) {
+    double most = floor(sum) + 1;
+    return most >= INT32_MAX ? INT32_MAX : most <= INT32_MIN ? INT32_MIN : (int32_t)most;
+}
+
+int32_t vs_sieve_most(const VsSieve *sieve, float order, uint32_t rest) {
+    double low = sqrt((double)rest) / 2;
+    if (!(order < VS_LONGEST)) {
+        return INT32_MAX;
+    }
+    if (sieve->dot) {
+        double sum = (double)order + sieve->base + sieve->gap + low * sieve->length;
+        double size =
+            fabs((double)order) + fabs(sieve->base) + sieve->gap + low * sieve->length;
+        return limit_of((sum + ROUNDING * size) / sieve->unit);
+    }
+    double half = (sqrt((double)order > 0 ? (double)order : 0) + low + sieve->gap) / 2;
+    return limit_of((half * half * (1 + ROUNDING) - sieve->base) / 16);
+}

@@ -1,0 +1,301 @@
+/* Risk: a scan leaves a row out by half of its code that the whole code, or its vector,
+ * would have let in. */
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+
+#include "../../csrc/model.h"
+#include "../../csrc/scan.h"
+#include "../../csrc/sieve.h"
+#include "../../csrc/sq8.h"
+#include "check.h"
+#include "graph_fixture.h"
+
+enum { CODES = 29, MOST_BLOCKS = 70, MOST_ROWS = 700, MOST_DIMS = 384 };
+
+/* ---- kernels ---------------------------------------------------------------------- */
+
+static int64_t plain_sum(const int8_t *w, const unsigned char *code, size_t blocks,
+                         int squares) {
+    int64_t sum = 0;
+    for (size_t i = 0; i < blocks * VS_BLOCK; i++) {
+        unsigned char both = code[i / VS_BLOCK * VS_BLOCK_BYTES + i % VS_BLOCK_BYTES];
+        int h = i % VS_BLOCK < VS_BLOCK_BYTES ? both & 15 : both >> 4;
+        sum += h * (squares * 4 * h + w[i]);
+    }
+    return sum;
+}
+
+static void check_sieves(Random *r, size_t blocks, int extreme) {
+    static unsigned char code[CODES + VS_SIEVE_AHEAD][2 * VS_BLOCK_BYTES * MOST_BLOCKS];
+    static int8_t weights[VS_BLOCK * (MOST_BLOCKS + 1)];
+    static int8_t arranged[VS_BLOCK * (MOST_BLOCKS + 1)];
+    const VsCodeKernels *const *list = vs_code_kernels_available();
+    const unsigned char *codes[CODES + VS_SIEVE_AHEAD];
+    memset(weights, 0, sizeof weights);
+    for (size_t i = 0; i < blocks * VS_BLOCK; i++) {
+        weights[i] =
+            (int8_t)(extreme ? 127 * extreme : (int)(random_next(r) % 255) - 127);
+    }
+    for (size_t i = 0; i < CODES + VS_SIEVE_AHEAD; i++) {
+        codes[i] = code[i];
+        for (size_t j = 0; j < sizeof code[i]; j++) {
+            code[i][j] = (unsigned char)(extreme ? 255 : random_next(r));
+        }
+    }
+    for (int t = 0; list[t] != NULL; t++) {
+        memcpy(arranged, weights, sizeof weights);
+        list[t]->arrange(arranged, blocks);
+        for (int squares = 0; squares < 2; squares++) {
+            VsCodeSieve run = squares ? list[t]->sieve_l2 : list[t]->sieve_dot;
+            int64_t at =
+                plain_sum(weights, codes[random_next(r) % CODES], blocks, squares);
+            for (uint32_t n = 1; n <= CODES; n++) {
+                int32_t most = (int32_t)at - (int)(random_next(r) % 3) + 1;
+                uint32_t known = n + (uint32_t)(random_next(r) % VS_SIEVE_AHEAD);
+                unsigned char pass[CODES / 8 + 2];
+                memset(pass, 0xA5, sizeof pass);
+                run(arranged, codes, n, known, blocks, most, pass);
+                for (uint32_t i = 0; i < (n + 7) / 8 * 8; i++) {
+                    int want =
+                        i < n && plain_sum(weights, codes[i], blocks, squares) <= most;
+                    CHECK((pass[i / 8] >> i % 8 & 1) == want);
+                }
+                CHECK(pass[(n + 7) / 8] == 0xA5);
+            }
+        }
+    }
+}
+
+static void test_sieves_let_the_same_codes_pass_everywhere(void) {
+    Random r = {1};
+    for (size_t blocks = 1; blocks <= MOST_BLOCKS; blocks += blocks < 9 ? 1 : 20) {
+        for (int i = 0; i < 4; i++) {
+            check_sieves(&r, blocks, 0);
+        }
+        check_sieves(&r, blocks, 1); /* the largest sums, the smallest */
+        check_sieves(&r, blocks, -1);
+    }
+}
+
+/* ---- tables ----------------------------------------------------------------------- */
+
+typedef struct Table {
+    VsGraph *g;
+    Heap heap;
+    VsAlloc alloc;
+    uint32_t dims;
+    float v[MOST_ROWS][MOST_DIMS];
+} Table;
+
+/* Vectors in clusters, so that some rows are near a query and most are far; `outliers`
+ * of them far out of the range that the model learnt. */
+static void fill(Table *t, Random *r, uint32_t dims, VsMetric metric, uint32_t rows,
+                 int outliers) {
+    VsParams params = test_params(dims, 4, VS_FLAT);
+    VsHooks hooks = {0};
+    uint32_t node;
+    params.code.codec = VS_CODEC_SQ8;
+    params.code.metric = metric;
+    t->alloc = heap_alloc(&t->heap);
+    t->dims = dims;
+    CHECK(vs_graph_open(&t->alloc, &params, &hooks, &t->g) == VS_OK);
+    for (uint32_t i = 0; i < rows; i++) {
+        random_vector(r, t->v[i], dims);
+        for (uint32_t j = 0; i >= 8 && j < dims; j++) {
+            t->v[i][j] = t->v[i % 8][j] + t->v[i][j] * 0.3f;
+            t->v[i][j] *= outliers && i % 97 == 96 ? 20 : 1;
+        }
+        if (outliers && i % 101 == 100) {
+            memset(t->v[i], 0, sizeof t->v[i]);
+        }
+        vs_begin(t->g);
+        CHECK(vs_insert(t->g, i, t->v[i], &node) == VS_OK);
+        vs_done(t->g);
+    }
+}
+
+static void remove_rows(Table *t, Random *r, uint32_t rows, uint32_t share) {
+    for (uint32_t i = 0; i < rows; i++) {
+        if (random_next(r) % 100 < share) {
+            vs_begin(t->g);
+            CHECK(vs_delete(t->g, i) == VS_OK);
+            vs_done(t->g);
+        }
+    }
+}
+
+static const VsNode *live_node(VsGraph *g, uint32_t u) {
+    const VsNode *node = NULL;
+    CHECK(vs_node(g, u, &node) == VS_OK);
+    return (node->flags & VS_STATUS_MASK) == VS_LIVE ? node : NULL;
+}
+
+static int compare_floats(const void *a, const void *b) {
+    const float *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* ---- the bound itself -------------------------------------------------------------- */
+
+static void check_most(Table *t, const VsQuery *q, uint64_t *left_out) {
+    VsGraph *g = t->g;
+    VsSieve sieve;
+    vs_sieve_set(&sieve, q);
+    CHECK(sieve.run != NULL);
+    for (uint32_t u = 0; u < g->state.n_nodes; u++) {
+        const unsigned char *code = NULL;
+        float order, other;
+        CHECK(vs_slot(g, VS_CODE, u, &code) == VS_OK);
+        uint32_t rest = vs_sieve_rest(&g->params.code, code, 1);
+        q->full(q, &code, 1, &order);
+        CHECK(vs_order(g, q, (u * 7 + 1) % g->state.n_nodes, &other) == VS_OK);
+        const float limits[] = {order, nextafterf(order, INFINITY), other, 0};
+        for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+            unsigned char pass = 0;
+            sieve.run(sieve.weights, &code, 1, 1, sieve.blocks,
+                      vs_sieve_most(&sieve, limits[i], rest), &pass);
+            CHECK(pass == 1 || order >= limits[i]);
+            *left_out += pass == 0;
+        }
+    }
+    CHECK(vs_sieve_most(&sieve, INFINITY, 0) == INT32_MAX);
+    CHECK(vs_sieve_most(&sieve, NAN, 0) == INT32_MAX);
+}
+
+/* ---- scans against their definition ------------------------------------------------- */
+
+static void check_candidates(Table *t, const VsQuery *q, size_t k, const VsAdmit *admit) {
+    static float high[MOST_ROWS], low[MOST_ROWS];
+    static unsigned char is[MOST_ROWS];
+    VsGraph *g = t->g;
+    VsCandidate *found = NULL;
+    size_t n = 0, rows = 0, want = 0;
+    memset(is, 0, sizeof is);
+    for (uint32_t u = 0; u < g->state.n_nodes; u++) {
+        const VsNode *node = live_node(g, u);
+        float order, upper;
+        low[u] = INFINITY;
+        if (node != NULL && vs_admitted(admit, u)) {
+            float error = vs_error(node->error);
+            CHECK(vs_order(g, q, u, &order) == VS_OK);
+            vs_bounds(q, order, error, 1, &low[u], &upper);
+            high[rows++] = upper;
+        }
+    }
+    qsort(high, rows, sizeof *high, compare_floats);
+    float limit = k <= rows && k > 0 ? high[k - 1] : INFINITY;
+    CHECK(vs_scan_candidates(g, q, k, admit, &found, &n) == VS_OK);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(i == 0 || found[i - 1].low <= found[i].low);
+        CHECK(found[i].low == low[found[i].node]);
+        is[found[i].node]++;
+    }
+    for (uint32_t u = 0; u < g->state.n_nodes; u++) {
+        const VsNode *node = live_node(g, u);
+        int may = node != NULL && vs_admitted(admit, u) && low[u] <= limit;
+        CHECK(is[u] == (k > 0 && may));
+        want += k > 0 && may;
+    }
+    CHECK(n == want);
+    vs_free(&g->alloc, found);
+}
+
+static void check_scan(Table *t, const VsQuery *q, size_t k, const VsAdmit *admit) {
+    static VsHit want[MOST_ROWS], got[MOST_ROWS];
+    VsGraph *g = t->g;
+    size_t rows = 0, n = 0;
+    for (uint32_t u = 0; u < g->state.n_nodes; u++) {
+        if (live_node(g, u) != NULL && vs_admitted(admit, u)) {
+            want[rows].node = u;
+            CHECK(vs_order(g, q, u, &want[rows++].order) == VS_OK);
+        }
+    }
+    vs_hits_sort(want, rows);
+    CHECK(vs_scan(g, q, k, admit, got, &n) == VS_OK);
+    CHECK(n == (k < rows ? k : rows));
+    CHECK(memcmp(want, got, n * sizeof *got) == 0);
+}
+
+static void check_table(Table *t, Random *r, uint64_t *left_out) {
+    uint64_t words[MOST_ROWS / 64 + 1];
+    VsQuery q;
+    for (int i = 0; i < 4; i++) {
+        float v[MOST_DIMS];
+        uint32_t n = t->g->state.n_nodes;
+        random_vector(r, v, t->dims);
+        for (uint32_t j = 0; i > 0 && j < t->dims; j++) { /* near one of the clusters */
+            v[j] = t->v[i % n][j] + 0.2f * v[j];
+        }
+        VsAdmit admit = {words, n - n / 9, 0};
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+            words[w] = w % 4 == 3 ? 0 : random_next(r) & random_next(r);
+        }
+        CHECK(vs_query_set(t->g, v, &q) == VS_OK);
+        check_most(t, &q, left_out);
+        for (size_t k = 1; k <= 600; k += k < 4 ? 1 : k * 5) {
+            check_candidates(t, &q, k, NULL);
+            check_candidates(t, &q, k, &admit);
+            check_scan(t, &q, k, NULL);
+            check_scan(t, &q, k, &admit);
+        }
+    }
+}
+
+static void test_a_scan_gives_what_its_definition_gives(void) {
+    static Table t;
+    static const uint32_t dims[] = {1, 3, 33, 64, 65, 128, 200, 384};
+    static const uint32_t rows[] = {1, 7, 40, 333, MOST_ROWS};
+    Random r = {5};
+    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++) {
+        for (int metric = VS_L2; metric <= VS_DOT; metric++) {
+            uint64_t left_out = 0;
+            for (size_t n = d % 2; n < sizeof rows / sizeof *rows; n += 2 - d % 2 / 2) {
+                fill(&t, &r, dims[d], (VsMetric)metric, rows[n], (int)(n + d) % 2);
+                check_table(&t, &r, &left_out);
+                remove_rows(&t, &r, rows[n], 30);
+                if (t.g->state.n_live > 0) {
+                    check_table(&t, &r, &left_out);
+                }
+                vs_graph_close(t.g);
+                CHECK(t.heap.live == 0);
+            }
+            CHECK(left_out > 100); /* the bounds are of use */
+        }
+    }
+}
+
+/* What a scan found out of a page does not outlive its codes. */
+static void test_notes_of_a_page_go_when_it_is_written(void) {
+    static Table t;
+    Random r = {7};
+    VsQuery q;
+    VsCandidate *found = NULL;
+    size_t n = 0;
+    fill(&t, &r, 64, VS_L2, 300, 0);
+    CHECK(vs_query_set(t.g, t.v[0], &q) == VS_OK);
+    CHECK(vs_scan_candidates(t.g, &q, 3, NULL, &found, &n) == VS_OK);
+    vs_free(&t.g->alloc, found);
+    unsigned char *page = vs_table_get(&t.g->table[VS_CODE], 1);
+    uint32_t per_page = t.g->geo[VS_CODE].per_page, note = vs_page_note(page);
+    CHECK(note == 1 + vs_sieve_rest(&t.g->params.code, page, per_page));
+    unsigned char low[32];
+    memset(low, 0xF0, sizeof low); /* as far from the middle as it gets */
+    vs_begin(t.g);
+    CHECK(vs_edit(t.g, VS_CODE, per_page + 2, 32, low, sizeof low) == VS_OK);
+    page = vs_table_get(&t.g->table[VS_CODE], 1);
+    CHECK(vs_page_note(page) == 0);
+    CHECK(vs_scan_candidates(t.g, &q, 3, NULL, &found, &n) == VS_OK);
+    vs_free(&t.g->alloc, found);
+    CHECK(vs_page_note(page) == 1 + 225 * 64);
+    vs_undo(t.g);
+    CHECK(vs_page_note(vs_table_get(&t.g->table[VS_CODE], 1)) == 0);
+    vs_graph_close(t.g);
+}
+
+int main(void) {
+    test_sieves_let_the_same_codes_pass_everywhere();
+    test_a_scan_gives_what_its_definition_gives();
+    test_notes_of_a_page_go_when_it_is_written();
+    return check_report();
+}
