@@ -11,6 +11,7 @@
 #define LEAST ((size_t)64 << 10)
 #define MOST ((size_t)16 << 20)
 #define LARGE_PAGE ((size_t)2 << 20)
+#define COLLAPSE 25 /* MADV_COLLAPSE; older headers lack it */
 
 /* A sanitizer is to see every page by itself. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -36,14 +37,16 @@ struct VsChunk {
     unsigned char *fresh;     /* never taken: from here on */
     size_t n_fresh, used;     /* places */
     size_t bytes;
+    uintptr_t asked; /* large pages were asked for up to here */
 };
 
 struct VsArena {
     VsAlloc alloc;
-    size_t size;   /* of a place */
-    size_t bytes;  /* of all chunks */
-    VsChunk *room; /* chunks with free places */
-    size_t used;   /* places taken */
+    size_t size;     /* of a place */
+    size_t bytes;    /* of all chunks */
+    VsChunk *room;   /* chunks with free places */
+    size_t used;     /* places taken */
+    size_t expected; /* that will be taken in all, as far as is known */
     int closed;
 };
 
@@ -87,23 +90,46 @@ static size_t chunk_bytes(const VsArena *arena, size_t places) {
     return sizeof(VsChunk) + LINE + places * arena->size;
 }
 
-/* Asks for a large page where `end` is in, before the first place of it is used: places
- * are given out one after the other, so all of it will be, whatever is loaded, and only one
- * of an arena is in part unused. (Joining small pages once they are in use costs 3 ms for
- * each large one, which is as much as loading what it holds.) An advice: without it
- * everything works as well. */
-static void ask_for_large(const VsChunk *c, uintptr_t end) {
+/* Large pages are asked for so that none is resident that holds nothing. An advice:
+ * without it everything works as well. */
 #if defined(MADV_HUGEPAGE)
-    uintptr_t from = end & ~(uintptr_t)(LARGE_PAGE - 1);
+
+static void advise(VsChunk *c, uintptr_t from, int advice) {
     unsigned char *at = c->fresh - ((uintptr_t)c->fresh - from);
-    if (from > (uintptr_t)c && from + LARGE_PAGE <= (uintptr_t)c + c->bytes) {
-        (void)madvise(at, LARGE_PAGE, MADV_HUGEPAGE);
+    if (from > (uintptr_t)c && from + LARGE_PAGE <= (uintptr_t)c + c->bytes &&
+        madvise(at, LARGE_PAGE, advice) != 0 && advice == COLLAPSE) {
+        (void)madvise(at, LARGE_PAGE, MADV_HUGEPAGE); /* Linux before 6.1: some day */
     }
-#else
-    (void)c;
-    (void)end;
-#endif
 }
+
+/* The places up to `last` are taken, those before `first` were. Where more are expected
+ * than a large page holds the next one is asked for before it is used. Otherwise the small
+ * ones are joined when all are in use, which takes 3 ms: as much as loading their contents. */
+static void ask_for_large(VsChunk *c, uintptr_t first, uintptr_t last) {
+    const VsArena *arena = c->arena;
+    uintptr_t next = last & ~(uintptr_t)(LARGE_PAGE - 1);
+    if (next < first) {
+        return; /* no boundary between */
+    }
+    if (next > c->asked) {
+        advise(c, next - LARGE_PAGE, COLLAPSE);
+    }
+    if (arena->expected > arena->used &&
+        (arena->expected - arena->used) * arena->size >= LARGE_PAGE) {
+        advise(c, next, MADV_HUGEPAGE);
+        c->asked = next + LARGE_PAGE;
+    }
+}
+
+#else
+
+static void ask_for_large(VsChunk *c, uintptr_t first, uintptr_t last) {
+    (void)c;
+    (void)first;
+    (void)last;
+}
+
+#endif
 
 /* How many places the next chunk has: memory that is not used yet costs addresses only. */
 static size_t next_places(const VsArena *arena) {
@@ -143,6 +169,10 @@ static void free_chunk(VsChunk *c) {
     vs_free(&arena->alloc, c);
 }
 
+void vs_arena_expect(VsArena *arena, size_t places) {
+    arena->expected = places;
+}
+
 /* ---- places ---------------------------------------------------------------------- */
 
 void *vs_arena_take(VsArena *arena, VsChunk **chunk) {
@@ -157,10 +187,7 @@ void *vs_arena_take(VsArena *arena, VsChunk **chunk) {
         place = c->fresh;
         c->fresh += arena->size;
         c->n_fresh--;
-        uintptr_t last = (uintptr_t)c->fresh - 1;
-        if ((last ^ ((uintptr_t)place - 1)) >= LARGE_PAGE) {
-            ask_for_large(c, last);
-        }
+        ask_for_large(c, (uintptr_t)place, (uintptr_t)c->fresh - 1);
     }
     c->used++;
     arena->used++;

@@ -5,7 +5,7 @@
  * page they come to lie in large pages of the system (2 MiB, where it has them), so that
  * finding their addresses costs fewer look-ups. Chunks grow with what is in use, from
  * 64 KiB to 16 MiB, and come from VsAlloc; a large page is asked for when its memory is
- * used up, so no more memory is resident than without.
+ * used up, or is going to be, so no more memory is resident than without.
  *
  * A chunk knows its free places. One that is empty goes back as soon as another has room.
  * Places may outlive the arena's owner: the last one that is given back after vs_arena_close
@@ -22,6 +22,9 @@ typedef struct VsChunk VsChunk;
 /* Places of `size` bytes, each on a cache line boundary. NULL: out of memory. */
 VsArena *vs_arena_new(const VsAlloc *a, size_t size);
 void vs_arena_close(VsArena *arena);
+
+/* How many places will be taken in all: 0, as at first, if that is not known. */
+void vs_arena_expect(VsArena *arena, size_t places);
 
 /* A place and the chunk that it is to be given back to; NULL: out of memory. */
 void *vs_arena_take(VsArena *arena, VsChunk **chunk);

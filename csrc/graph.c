@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "shelf.h"
 #include "stream.h"
 
 uint64_t vs_mix64(uint64_t x) {
@@ -165,10 +166,15 @@ VsStatus vs_graph_reset(VsGraph *g, const VsState *state) {
     for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
         uint32_t used = vs_slots_used(state, (VsPageKind)kind),
                  per = g->geo[kind].per_page;
-        VsStatus st =
-            vs_table_reserve(&g->alloc, &g->table[kind], used / per + (used % per != 0));
+        uint32_t pages = used / per + (used % per != 0);
+        VsStatus st = vs_table_reserve(&g->alloc, &g->table[kind], pages);
         if (st != VS_OK) {
             return st;
+        }
+        if (g->geo[kind].shelf != NULL) {
+            vs_shelf_expect(g->geo[kind].shelf, (VsPageKind)kind, pages);
+        } else if (g->geo[kind].arena != NULL) {
+            vs_arena_expect(g->geo[kind].arena, pages);
         }
     }
     return VS_OK;

@@ -153,6 +153,14 @@ static void unlist_page(VsShelf *shelf, const VsPageHead *head) {
 
 /* ---- pages ----------------------------------------------------------------------- */
 
+void vs_shelf_expect(VsShelf *shelf, VsPageKind kind, uint32_t pages) {
+    if (shelf->geo[kind].arena != NULL) {
+        vs_lock(shelf->lock);
+        vs_arena_expect(shelf->geo[kind].arena, pages);
+        vs_unlock(shelf->lock);
+    }
+}
+
 unsigned char *vs_shelf_page(VsShelf *shelf, VsPageKind kind) {
     VsChunk *chunk = NULL;
     vs_lock(shelf->lock);

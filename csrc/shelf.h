@@ -61,6 +61,9 @@ size_t vs_shelf_count(VsShelf *shelf);
  * none). With edits the checksum adds nothing. */
 uint64_t vs_shelf_key(VsPageKind kind, uint32_t page, uint32_t crc, uint64_t ver);
 
+/* How many pages of a kind the file has (vs_arena_expect). */
+void vs_shelf_expect(VsShelf *shelf, VsPageKind kind, uint32_t pages);
+
 /* A new zeroed page with one holder, to be filled; NULL: out of memory. */
 unsigned char *vs_shelf_page(VsShelf *shelf, VsPageKind kind);
 /* Offers a filled page of this shelf, and gives the one to be used in its place: with the

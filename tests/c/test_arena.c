@@ -78,6 +78,25 @@ static void test_memory_that_is_given_back_is_used_again(void) {
     CHECK(heap.live == 0);
 }
 
+/* Large pages are an advice: what was expected, rightly or not, changes no place. */
+static void test_any_number_of_places_can_be_expected(void) {
+    static const size_t expected[] = {0, 1, PLACES / 2, PLACES, 10 * PLACES, SIZE_MAX};
+    for (size_t e = 0; e < sizeof expected / sizeof *expected; e++) {
+        heap = (Heap){.largest = SIZE_MAX};
+        VsArena *arena = vs_arena_new(&alloc, SIZE);
+        vs_arena_expect(arena, expected[e]);
+        for (int i = 0; i < PLACES; i++) {
+            take(arena, i);
+            CHECK(place[i] != NULL);
+        }
+        for (int i = 0; i < PLACES; i++) {
+            give(i);
+        }
+        vs_arena_close(arena);
+        CHECK(heap.live == 0);
+    }
+}
+
 static void test_places_outlive_the_arenas_owner(void) {
     alloc = heap_alloc(&heap);
     VsArena *arena = vs_arena_new(&alloc, SIZE);
@@ -114,6 +133,7 @@ static void test_without_memory_for_a_chunk_places_come_one_by_one(void) {
 int main(void) {
     test_places_are_apart_and_on_cache_lines();
     test_memory_that_is_given_back_is_used_again();
+    test_any_number_of_places_can_be_expected();
     test_places_outlive_the_arenas_owner();
     test_without_memory_for_a_chunk_places_come_one_by_one();
     return check_report();
