@@ -356,14 +356,20 @@ static int fs_control(sqlite3_file *base, int op, void *arg) {
     return SQLITE_NOTFOUND;
 }
 
+static int powersafe = 1; /* as the unix VFS says */
+
+void fs_powersafe(int yes) {
+    powersafe = yes;
+}
+
 static int fs_sector_size(sqlite3_file *base) {
     (void)base;
-    return 4096;
+    return FS_SECTOR;
 }
 
 static int fs_characteristics(sqlite3_file *base) {
     (void)base;
-    return SQLITE_IOCAP_POWERSAFE_OVERWRITE; /* as the unix VFS says */
+    return powersafe ? SQLITE_IOCAP_POWERSAFE_OVERWRITE : 0;
 }
 
 /* ---- shared memory -------------------------------------------------------------- */

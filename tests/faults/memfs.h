@@ -33,6 +33,11 @@ enum {
 /* Registers the VFS "memfs" as the default one. */
 void fs_register(void);
 
+/* What its device says of itself: sectors of so many bytes; and, unless it is told
+ * otherwise, that a write changes no byte beside its own, even when the power goes. */
+#define FS_SECTOR 4096
+void fs_powersafe(int yes);
+
 /* ---- contents ------------------------------------------------------------------- */
 
 #define FS_MAX_FILES 16
