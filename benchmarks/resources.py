@@ -8,8 +8,8 @@ For every engine, each figure from a fresh process:
   ``warm`` command, so that nothing is left unloaded) minus RSS before opening, SQLite's page
   cache subtracted;
 - time from opening the file (in the cache of the system) to the first answer;
-- for vecsql, the same two of each of ``--connections`` connections in one process, which share
-  the pages of the index.
+- for vecsql, the same two (but CPU time) of each of ``--connections`` connections in one process,
+  which share the pages of the index.
 
 The libraries are loaded and the vectors mapped before the first reading of RSS.
 """
@@ -140,10 +140,10 @@ def connections(args: argparse.Namespace, name: str, directory: Path) -> dict[st
         assert isinstance(engine, Vecsql)
         search = next(iter(engine.searchers().values()))
         before = resident()
-        start = time.perf_counter()
+        start = time.process_time()
         engine.reopen(data)
         search(query[:1], 10, EF)
-        first.append(1e3 * (time.perf_counter() - start))
+        first.append(1e3 * (time.process_time() - start))
         engine.db.execute("PRAGMA cache_size = -2000")  # what SQLite has for a connection
         engine.db.execute("INSERT INTO v(v) VALUES ('warm')")
         search(query, 10, EF)
@@ -152,7 +152,7 @@ def connections(args: argparse.Namespace, name: str, directory: Path) -> dict[st
     shared = "SELECT value FROM vecsql_stats('v') WHERE name = 'shared_bytes'"
     out = {
         "resident_bytes": held,
-        "first_answer_ms": first,
+        "first_answer_cpu_ms": first,
         "shared_bytes": int(opened[0].db.execute(shared).fetchall()[0][0]),
     }
     for engine in opened:
@@ -243,13 +243,15 @@ def show_connections(found: dict[str, Any] | str | None) -> None:
         print(f"\nconnections: {found}" if found else "")
         return
     lines = []
-    count = len(found["first_answer_ms"])
+    count = len(found["first_answer_cpu_ms"])
     for name, part in (("first", slice(0, 1)), (f"2nd to {count}th, each", slice(1, None))):
-        held, first = found["resident_bytes"][part], found["first_answer_ms"][part]
+        held, first = found["resident_bytes"][part], found["first_answer_cpu_ms"][part]
         if held:
             mean = sum(held) / len(held) / 2**20
             lines.append([name, f"{mean:.2f}", number(sum(first) / len(first), 1)])
-    print("\n" + table(["connection of one process", "MiB resident", "open to answer ms"], lines))
+    print(
+        "\n" + table(["connection of one process", "MiB resident", "open to answer CPU ms"], lines)
+    )
     print(f"\nPages on the shelf: {found['shared_bytes'] / 2**20:.1f} MiB")
 
 
