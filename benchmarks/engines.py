@@ -15,16 +15,17 @@ from engines_memory import (
     Usearch,
     UsearchI8,
 )
-from engines_sql import Sql, SqliteVec, Vec1, Vecsql, VecsqlStdlib, Vectorlite
+from engines_sql import Sql, SqliteVec, Vec1, Vecsql, VecsqlCached, VecsqlStdlib, Vectorlite
 
 SQL_ENGINES: dict[str, type[Sql]] = {
-    c.name: c for c in (Vecsql, VecsqlStdlib, SqliteVec, Vectorlite, Vec1)
+    c.name: c for c in (Vecsql, VecsqlCached, VecsqlStdlib, SqliteVec, Vectorlite, Vec1)
 }
 MEMORY_ENGINES: dict[str, type[Engine]] = {
     c.name: c for c in (Core, HnswLib, FaissHnsw, FaissHnswSq8, FaissIvfPq, Usearch, UsearchI8)
 }
 ENGINES: dict[str, type[Engine]] = {
     Vecsql.name: Vecsql,
+    VecsqlCached.name: VecsqlCached,
     VecsqlStdlib.name: VecsqlStdlib,
     **MEMORY_ENGINES,
     **SQL_ENGINES,

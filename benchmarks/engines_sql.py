@@ -183,6 +183,22 @@ class Vecsql(Sql):
         return np.ascontiguousarray(entries["rowid"].reshape(-1, k))
 
 
+class VecsqlCached(Vecsql):
+    """The same with room for all vectors in memory (the command vector_cache)."""
+
+    name = "vecsql-cached"
+
+    def finish(self, db: Any, rows: int, metric: str) -> None:
+        db.execute(f"INSERT INTO v(v) VALUES ('vector_cache={CACHE_KIB >> 10}')")
+
+    def reopen(self, data: Dataset) -> None:
+        super().reopen(data)
+        self.finish(self.db, len(data.base), data.metric)
+
+    def searchers(self) -> dict[str, Search]:
+        return {**Sql.searchers(self), "vecsql_search-cached": self.batch}
+
+
 class VecsqlStdlib(Vecsql):
     """The same file format through the sqlite3 module of the standard library."""
 

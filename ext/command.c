@@ -1,6 +1,6 @@
 /*
  * Commands: INSERT INTO t(t) VALUES('rebuild' | 'optimize' | 'warm' | 'integrity-check' |
- * 'train' | 'ef_search=n' | 'threads=n' | 'progress=function').
+ * 'train' | 'ef_search=n' | 'threads=n' | 'progress=function' | 'vector_cache=n').
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "../csrc/hnsw.h"
 #include "../csrc/model.h"
 #include "ext.h"
+#include "vector_cache.h"
 
 static int clear_vector(VsxVector *v) {
     const VsxIndex *i = v->index;
@@ -176,11 +177,15 @@ int vsx_command(VsxTable *t, sqlite3_value *value) {
     if (strncmp(text, "progress=", 9) == 0) {
         return vsx_set_progress(t, text + 9);
     }
+    if (strncmp(text, "vector_cache=", 13) == 0) {
+        return vsx_set_vector_cache(t, text + 13);
+    }
     if (strcmp(text, "warm") == 0) {
         return vsx_warm(t);
     }
     return vsx_fail(t, SQLITE_ERROR,
                     "%s: unknown command '%s'; expected rebuild, optimize, train, warm, "
-                    "integrity-check, ef_search=n, threads=n or progress=function",
+                    "integrity-check, ef_search=n, threads=n, progress=function or "
+                    "vector_cache=n",
                     t->index->table, text);
 }

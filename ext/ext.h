@@ -146,6 +146,7 @@ typedef struct VsxVector {
     sqlite3_stmt *stmt[VSX_SQL_PER_VECTOR];
     struct VsxShape *shape; /* of the last filter: prepared statements (admit.c) */
     struct VsxNodes *nodes; /* rows of the last filter (admit.c) */
+    struct VsxCache *cache; /* vectors of rows (vector_cache.h), or NULL */
     VsxFigures last_query;
 } VsxVector;
 
@@ -155,12 +156,13 @@ typedef struct VsxGlobal {
     sqlite3 *db;
     int refs; /* modules and functions that hold it */
     VsxIndex *first;
-    unsigned threads;        /* for linking, and for searching many at once */
-    char *progress;          /* the user's function to call meanwhile; NULL: none */
-    int vec0;                /* the module vec0 is registered besides */
-    char *model[VSX_MODELS]; /* that embed texts here, by number (functions_embed.c) */
-    VsxEmbedder *embedder;   /* its functions */
-    struct VsxGlobal *next;  /* of another connection */
+    unsigned threads;           /* for linking, and for searching many at once */
+    sqlite3_int64 vector_cache; /* bytes for vectors of rows, per vector column */
+    char *progress;             /* the user's function to call meanwhile; NULL: none */
+    int vec0;                   /* the module vec0 is registered besides */
+    char *model[VSX_MODELS];    /* that embed texts here, by number (functions_embed.c) */
+    VsxEmbedder *embedder;      /* its functions */
+    struct VsxGlobal *next;     /* of another connection */
 } VsxGlobal;
 
 struct VsxIndex {

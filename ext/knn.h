@@ -135,6 +135,10 @@ void vsx_errors_add(VsxErrors *e, const VsCandidate *c, double distance);
 /* 1 if the row of a candidate is hardly nearer than `limit`. */
 int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit);
 
+/* Brings what the cache has of the vectors of n candidates on its way from memory. */
+VsStatus vsx_fetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *found,
+                          size_t n);
+
 /* Candidates by `low`, nearest first, become the up to `want` nearest rows in knn->result,
  * sorted; there is room for them. *gone: rows that a content table lost. */
 int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,

@@ -3,6 +3,7 @@
 
 #include "ext.h"
 #include "rowmap.h"
+#include "vector_cache.h"
 
 static int same_params(const VsxSchema *a, const VsxSchema *b) {
     if (a->n_columns != b->n_columns || a->n_vectors != b->n_vectors ||
@@ -30,6 +31,7 @@ static void index_free(VsxIndex *index) {
         if (v->graph != NULL) {
             vs_history_clear(v->graph, &v->history);
         }
+        vsx_cache_free(v);
         vsx_shelf_close(v->graph);
         vsx_rowmap_free(v->map);
     }

@@ -92,25 +92,50 @@ int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit) 
 
 /* ---- reranking ------------------------------------------------------------------- */
 
-static int distance_of(VsxKnn *knn, const VsCandidate *c, sqlite3_int64 rowid,
+/* *lost: a content table has no such row any more, or no vector in it. */
+static int distance_of(VsxKnn *knn, const VsCandidate *c, const VsNode *node,
                        VsxErrors *errors, double *out, int *lost) {
-    const VsCodecParams *p = &knn->vector->graph->params.code;
+    VsxVector *v = knn->vector;
+    const VsCodecParams *p = &v->graph->params.code;
+    const void *stored = NULL;
+    int own = v->index->def->content == NULL, read = 0;
     *lost = 0;
-    if (knn->vector->index->def->content == NULL && vs_order_tells(p, c->order, out)) {
+    if (own && vs_order_tells(p, c->order, out)) {
         return SQLITE_OK;
     }
-    int rc = vsx_stored_distance(knn, rowid, out, lost);
+    int rc = vsx_reader_node(&knn->reader, v, c->node, node, &stored, &read);
+    knn->figures.reads += (uint64_t)read;
+    *lost = rc == SQLITE_OK && stored == NULL;
+    if (*lost && own) {
+        return SQLITE_CORRUPT_VTAB;
+    }
     if (rc == SQLITE_OK && !*lost) {
+        *out = vs_metric_distance(p->metric, p->element, knn->query, stored, p->dims);
         vsx_errors_add(errors, c, *out);
     }
     return rc;
+}
+
+VsStatus vsx_fetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *found,
+                          size_t n) {
+    const VsxCache *cache = vsx_reader_cache(reader, v);
+    VsStatus st = VS_OK;
+    for (size_t i = 0; st == VS_OK && cache != NULL && i < n; i++) {
+        const VsNode *node = NULL;
+        st = vs_node(v->graph, found[i].node, &node);
+        if (st == VS_OK) {
+            vsx_cache_fetch(cache, found[i].node, node->seq);
+        }
+    }
+    return st;
 }
 
 int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
                size_t *gone) {
     VsxVector *v = knn->vector;
     VsxErrors errors = {0};
-    int rc = SQLITE_OK;
+    int rc =
+        vsx_code(v->index, vsx_fetch_cached(v, &knn->reader, found, n < want ? n : want));
     knn->n = *gone = 0;
     for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
         const VsNode *node = NULL;
@@ -127,7 +152,7 @@ int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
             return vsx_code(v->index, st);
         }
         r.rowid = node->rowid;
-        rc = distance_of(knn, &found[i], r.rowid, &errors, &r.distance, &lost);
+        rc = distance_of(knn, &found[i], node, &errors, &r.distance, &lost);
         if (rc == SQLITE_OK && !lost) {
             keep_nearest(knn, r, want);
         }

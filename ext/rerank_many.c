@@ -32,18 +32,27 @@ static int add_read(VsxReads *reads, VsxRead read) {
     return SQLITE_OK;
 }
 
+static void set_distance(const VsCodecParams *p, VsxAsked *a, size_t i,
+                         const void *vector) {
+    a->row[i].distance =
+        vs_metric_distance(p->metric, p->element, a->query, vector, p->dims);
+    vsx_errors_add(&a->errors, &a->found[i], a->row[i].distance);
+}
+
 /* Wants the rows of those candidates from..n of a query whose order does not tell the
  * distance, and that can be nearer than `limit`. */
-static int want_rows(VsxVector *v, VsxAsked *asked, uint32_t who, size_t from, size_t to,
-                     double limit, VsxReads *reads) {
+static int want_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, uint32_t who,
+                     size_t from, size_t to, double limit, VsxReads *reads) {
     const VsCodecParams *p = &v->graph->params.code;
     VsxAsked *a = &asked[who];
+    const VsxCache *cache = vsx_reader_cache(reader, v);
+    VsxErrors errors = a->errors; /* of the rows before these */
     int own = v->index->def->content == NULL, rc = SQLITE_OK;
     for (size_t i = from; rc == SQLITE_OK && i < to && !a->lost; i++) {
         const VsCandidate *c = &a->found[i];
         const VsNode *node = NULL;
         a->row[i].distance = UNREAD;
-        if ((double)c->low > limit || vsx_errors_rule_out(&a->errors, c, limit)) {
+        if ((double)c->low > limit || vsx_errors_rule_out(&errors, c, limit)) {
             continue;
         }
         VsStatus st = vs_node(v->graph, c->node, &node);
@@ -52,11 +61,24 @@ static int want_rows(VsxVector *v, VsxAsked *asked, uint32_t who, size_t from, s
         }
         a->row[i].rowid = node->rowid;
         a->lost = vsx_leaves_float32(c->order);
-        if (!own || !vs_order_tells(p, c->order, &a->row[i].distance)) {
+        if (own && vs_order_tells(p, c->order, &a->row[i].distance)) {
+            continue;
+        }
+        const void *kept =
+            cache != NULL ? vsx_cache_get(cache, c->node, node->seq) : NULL;
+        if (kept != NULL) {
+            set_distance(p, a, i, kept);
+        } else {
             rc = add_read(reads, (VsxRead){node->rowid, who, (uint32_t)i});
         }
     }
     return rc;
+}
+
+static int read_row(VsxVector *v, VsxReader *reader, uint32_t id, const void **out) {
+    const VsNode *node = NULL;
+    int read = 0, rc = vsx_code(v->index, vs_node(v->graph, id, &node));
+    return rc == SQLITE_OK ? vsx_reader_node(reader, v, id, node, out, &read) : rc;
 }
 
 static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads *reads) {
@@ -70,16 +92,13 @@ static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads 
         const VsxRead *r = &reads->at[i];
         VsxAsked *a = &asked[r->who];
         if (i == 0 || r->rowid != reads->at[i - 1].rowid) {
-            rc = vsx_reader_get(reader, v, r->rowid, &stored);
+            rc = read_row(v, reader, a->found[r->at].node, &stored);
         }
         if (rc == SQLITE_OK && stored == NULL) {
             a->lost = 1;
             rc = v->index->def->content == NULL ? SQLITE_CORRUPT_VTAB : SQLITE_OK;
         } else if (rc == SQLITE_OK) {
-            double d =
-                vs_metric_distance(p->metric, p->element, a->query, stored, p->dims);
-            a->row[r->at].distance = d;
-            vsx_errors_add(&a->errors, &a->found[r->at], d);
+            set_distance(p, a, r->at, stored);
         }
     }
     reads->n = 0;
@@ -123,7 +142,15 @@ int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, 
         asked[i].errors = (VsxErrors){0};
         asked[i].lost = 0;
         asked[i].n_row = 0;
-        rc = want_rows(v, asked, (uint32_t)i, 0, first_of(&asked[i], k), HUGE_VAL, reads);
+        if (i + 1 < n) {
+            VsStatus st = vsx_fetch_cached(v, reader, asked[i + 1].found,
+                                           first_of(&asked[i + 1], k));
+            if (st != VS_OK) {
+                return vsx_code(v->index, st);
+            }
+        }
+        rc = want_rows(v, reader, asked, (uint32_t)i, 0, first_of(&asked[i], k), HUGE_VAL,
+                       reads);
     }
     rc = rc == SQLITE_OK ? read_rows(v, reader, asked, reads) : rc;
     for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
@@ -131,8 +158,8 @@ int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, 
         size_t first = first_of(a, k);
         if (!a->lost && first > 0) {
             sort_rows(a, 0, first);
-            rc = want_rows(v, asked, (uint32_t)i, first, a->n, a->row[first - 1].distance,
-                           reads);
+            rc = want_rows(v, reader, asked, (uint32_t)i, first, a->n,
+                           a->row[first - 1].distance, reads);
         }
     }
     rc = rc == SQLITE_OK ? read_rows(v, reader, asked, reads) : rc;

@@ -10,8 +10,9 @@
 #include "ext.h"
 #include "search_many.h"
 #include "table_function.h"
+#include "vector_cache.h"
 
-enum { FIGURES = 8 + 27 };
+enum { FIGURES = 8 + 28 };
 
 typedef enum Kind { NUMBER, WORD, MODEL, RECALL } Kind;
 
@@ -141,6 +142,7 @@ static int collect(StatsCursor *c) {
     add(c, "resident_bytes", bytes);
     add(c, "shared_bytes", shared);
     add(c, "shared_by", shelf != NULL ? vs_shelf_users(shelf) : 1);
+    add(c, "vector_cache_bytes", vsx_cache_bytes(v));
     const VsxFigures *last = &v->last_query;
     add_word(c, "last_query_plan", last->plan != NULL ? last->plan : "none");
     add(c, "last_query_admitted", last->admitted);

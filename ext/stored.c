@@ -11,6 +11,8 @@ static size_t vector_bytes(const VsxVector *v) {
 void vsx_reader_rest(VsxReader *r) {
     sqlite3_blob_close(r->blob);
     r->blob = NULL;
+    r->cache = NULL;
+    r->asked = 0;
 }
 
 void vsx_reader_free(VsxReader *r) {
@@ -32,7 +34,8 @@ static int read_blob(VsxReader *r, const VsxVector *v, sqlite3_int64 rowid, int 
     }
     rc = rc == SQLITE_OK ? sqlite3_blob_read(r->blob, r->room, bytes, 0) : rc;
     if (rc != SQLITE_OK) {
-        vsx_reader_rest(r); /* a handle that failed moves no more */
+        sqlite3_blob_close(r->blob); /* a handle that failed moves no more */
+        r->blob = NULL;
     }
     *done = rc != SQLITE_ERROR && rc != SQLITE_ABORT;
     return *done ? rc : SQLITE_OK;
@@ -82,5 +85,26 @@ int vsx_reader_get(VsxReader *r, VsxVector *v, sqlite3_int64 rowid, const void *
         rc = read_statement(r, v, rowid, &found);
     }
     *out = rc == SQLITE_OK && found ? r->room : NULL;
+    return rc;
+}
+
+VsxCache *vsx_reader_cache(VsxReader *r, VsxVector *v) {
+    if (!r->asked) {
+        r->cache = vsx_cache_of(v);
+        r->asked = 1;
+    }
+    return r->cache;
+}
+
+int vsx_reader_node(VsxReader *r, VsxVector *v, uint32_t node, const VsNode *n,
+                    const void **out, int *read) {
+    VsxCache *cache = vsx_reader_cache(r, v);
+    uint32_t seq = n->seq;
+    *out = cache != NULL ? vsx_cache_get(cache, node, seq) : NULL;
+    *read = *out == NULL;
+    int rc = *read ? vsx_reader_get(r, v, n->rowid, out) : SQLITE_OK;
+    if (*read && rc == SQLITE_OK && *out != NULL && cache != NULL) {
+        vsx_cache_put(cache, node, seq, *out);
+    }
     return rc;
 }

@@ -11,16 +11,23 @@
 #ifndef VSX_STORED_H
 #define VSX_STORED_H
 
-#include "ext.h"
+#include "vector_cache.h"
 
 typedef struct VsxReader {
     sqlite3_blob *blob; /* NULL: no row was read since the last rest */
     void *room;         /* for one vector */
+    VsxCache *cache;    /* NULL: none, or not asked for since the last rest */
+    int asked;
 } VsxReader;
 
 /* The vector of a row, until the next call; *out is NULL if there is no such row or it has
  * no vector. SQLITE_CORRUPT_VTAB if the value is none. */
 int vsx_reader_get(VsxReader *r, VsxVector *v, sqlite3_int64 rowid, const void **out);
+/* The same of a node's row, from the cache or into it. *read: SQLite was asked. */
+int vsx_reader_node(VsxReader *r, VsxVector *v, uint32_t node, const VsNode *n,
+                    const void **out, int *read);
+/* The cache that it uses until the next rest; NULL: none. */
+VsxCache *vsx_reader_cache(VsxReader *r, VsxVector *v);
 void vsx_reader_rest(VsxReader *r);
 /* Rests, and frees the room. */
 void vsx_reader_free(VsxReader *r);

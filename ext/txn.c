@@ -37,6 +37,7 @@
 #include "../csrc/model.h"
 #include "ext.h"
 #include "rowmap.h"
+#include "vector_cache.h"
 
 /* ---- hooks of the graph --------------------------------------------------------- */
 
@@ -242,6 +243,7 @@ static int read_overlay(VsxVector *v, uint64_t fold_ver) {
 static int start_over(VsxVector *v, const VsState *now) {
     vs_history_clear(v->graph, &v->history);
     vsx_rowmap_clear(v->map);
+    vsx_cache_clear(v);
     VsStatus st = vs_graph_reset(v->graph, now);
     return st == VS_OK ? read_overlay(v, now->fold_ver) : vsx_code(v->index, st);
 }
@@ -268,6 +270,7 @@ int vsx_refresh(VsxVector *v) {
     }
     if (v->known && vs_history_return(g, &v->history, &row.state)) {
         vsx_rowmap_clear(v->map);
+        vsx_cache_clear(v);
         v->stale = 0;
         return SQLITE_OK;
     }
@@ -553,6 +556,7 @@ void vsx_unknown(VsxVector *v) {
     vs_forget(v->graph);
     vs_history_clear(v->graph, &v->history);
     vsx_rowmap_clear(v->map);
+    vsx_cache_clear(v);
     v->known = 0;
 }
 

@@ -200,6 +200,16 @@ const Case cases[] = {
       "SELECT hex(vecsql_search('t', 'embedding', zeroblob(240), 4))",
       "SELECT hex(vecsql_search('y', 'whole', zeroblob(120), 3, 1)), "
       "hex(vecsql_search('y', 'embedding', zeroblob(120), 3))"}},
+    {"vectors kept in memory",
+     {"INSERT INTO t(t) VALUES('vector_cache=1')",
+      "SELECT id, distance FROM t WHERE embedding MATCH '[1,2,3]' AND k = 5",
+      "SELECT id, distance FROM t WHERE embedding MATCH '[1,2,3]' AND k = 9",
+      "SELECT hex(vecsql_search('t', 'embedding', zeroblob(24), 4))", "BEGIN",
+      "UPDATE t SET embedding = '[1,2,4]' WHERE id = 3",
+      "SELECT id, distance FROM t WHERE embedding MATCH '[1,2,3]' AND k = 9", "ROLLBACK",
+      "SELECT id, distance FROM t WHERE embedding MATCH '[1,2,3]' AND k = 9",
+      "INSERT INTO t(t) VALUES('vector_cache=0')",
+      "SELECT id, distance FROM t WHERE embedding MATCH '[1,2,3]' AND k = 5"}},
     {"vacuum", {"VACUUM", "SELECT id FROM t WHERE embedding MATCH '[1,2,3]' AND k = 3"}},
 };
 

@@ -613,6 +613,51 @@ WRITES = [
     ),
 ]
 
+CACHE = [
+    Mutant(
+        "vectors of a write transaction are kept",
+        "ext/vector_cache.c",
+        " || sqlite3_txn_state(i->global->db, i->schema) == SQLITE_TXN_WRITE",
+        "",
+        "pytest:tests/test_vector_cache.py::test_rows_of_an_open_write_transaction_are_not_kept",
+    ),
+    Mutant(
+        "vectors are kept when the graph goes back",
+        "ext/txn.c",
+        "        vsx_cache_clear(v);\n        v->stale = 0;",
+        "        v->stale = 0;",
+        "pytest:tests/test_vector_cache.py::test_a_copy_that_was_restored_and_went_on_is_another_history",
+    ),
+    Mutant(
+        "vectors are kept when the graph starts over",
+        "ext/txn.c",
+        "    vsx_cache_clear(v);\n    VsStatus st = vs_graph_reset",
+        "    VsStatus st = vs_graph_reset",
+        "pytest:tests/test_vector_cache.py::test_a_rebuild_by_another_connection_counts_anew",
+    ),
+    Mutant(
+        "vectors are kept over a rebuild",
+        "ext/txn.c",
+        "    vsx_cache_clear(v);\n    v->known = 0;",
+        "    v->known = 0;",
+        "pytest:tests/test_vector_cache.py::test_a_rebuild_counts_anew",
+    ),
+    Mutant(
+        "a vector is known by its node alone",
+        "ext/vector_cache.c",
+        "p->node == node && p->seq == seq ?",
+        "p->node == node ?",
+        "pytest:tests/test_vector_cache.py::test_answers_stay_right_whatever_happens_to_the_rows",
+    ),
+    Mutant(
+        "vectors of a content table are kept",
+        "ext/vector_cache.c",
+        "i->def->content == NULL ? i->global->vector_cache : 0",
+        "i->global->vector_cache",
+        "pytest:tests/test_vector_cache.py::test_a_content_table_is_read_every_time",
+    ),
+]
+
 # The control: nobody promises it, so every test must let it live.
 CONTROL = Mutant(
     "last_insert_rowid is lost, and nothing else: must survive",
@@ -622,4 +667,15 @@ CONTROL = Mutant(
     "fault_kill",
 )
 
-MUTANTS = [*DISK, *UNDO, *COHERENCE, *SHELF, *GRAPH, *CODES, *QUERIES, *WRITES, CONTROL]
+MUTANTS = [
+    *DISK,
+    *UNDO,
+    *COHERENCE,
+    *SHELF,
+    *GRAPH,
+    *CODES,
+    *QUERIES,
+    *WRITES,
+    *CACHE,
+    CONTROL,
+]
