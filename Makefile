@@ -51,7 +51,7 @@ test-slow: $(INSTALLED) ctest ## the slow tier: recall, faults, crashes, churn
 	build/tsan/tests/faults/fault_threads quick threads
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutants/run.py
 	sh scripts/sanitized.sh $(BIN)/python
-	$(BIN)/pytest -q -m slow || [ $$? -eq 5 ]
+	$(BIN)/pytest -q -m slow -n $(JOBS) --dist loadfile || [ $$? -eq 5 ]
 
 FUZZ_SECONDS ?= 1800
 

@@ -62,7 +62,8 @@ run $(files content cursors dbapi element_types files format interrupt load mult
     queries review search_many sharing stats vec0 vec0_queries vec0_rows writes) >"$log" 2>&1 &
 failed=0
 run $(files bulk core dml embed errors filters functions limits pq random_tables schema_changes \
-    security small_tables sq8 state_machine text_keys transactions vec0_random vec0_schema) \
+    security small_tables sq8 state_machine text_keys transactions vec0_random vec0_schema \
+    vector_cache) \
     -k "not ten_thousand_equal" || failed=1
 wait $! || failed=1
 cat "$log"
