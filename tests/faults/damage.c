@@ -215,6 +215,9 @@ static const char *const queries[] = {
     "SELECT rowid FROM @ WHERE embedding MATCH '[3,2,1]' AND distance < 4",
     "SELECT * FROM @",
     "SELECT count(*) FROM vecsql_stats('@')",
+    "SELECT vecsql_search('@', 'embedding', zeroblob(120), 4)",
+    "SELECT vecsql_search('@', 'embedding', zeroblob(12), 1, 1)",
+    "SELECT count(*) FROM vecsql_recall('@', 'embedding', 4, 3)",
     0,
 };
 
