@@ -52,7 +52,7 @@ static VS_ALWAYS_INLINE void vs_sieve_fetch(const unsigned char *const *codes, u
         const unsigned char *p = codes[i];
         if (blocks <= 2) {
             VS_PREFETCH(p);
-            VS_PREFETCH(p + VS_BLOCK_BYTES * (2 * blocks - 1));
+            VS_PREFETCH(p + 64 * (blocks - 1));
         }
         for (size_t at = 0; blocks > 2 && at < blocks * VS_BLOCK_BYTES; at += 64) {
             VS_FETCH_FAR(p + at);
@@ -68,7 +68,7 @@ static inline uint32_t vs_sieve_ahead(size_t blocks) {
 #define VS_CODE_SIEVE(NAME, KERNEL)                                               \
     static void NAME(const int8_t *weights, const unsigned char *const *codes,    \
                      uint32_t n, uint32_t known, size_t blocks, int32_t most,     \
-                     unsigned char *pass) {                                       \
+                     unsigned char *restrict pass) {                              \
         uint32_t ahead = vs_sieve_ahead(blocks);                                  \
         for (uint32_t i = 0; i < n; i++) {                                        \
             vs_sieve_fetch(codes + i + ahead, i + ahead < known, blocks);         \
@@ -83,7 +83,7 @@ static inline uint32_t vs_sieve_ahead(size_t blocks) {
 #define VS_CODE_SIEVE_EIGHT(NAME, EIGHT, SQUARES, TARGET)                               \
     TARGET static VS_ALWAYS_INLINE void NAME##_of(                                      \
         const int8_t *weights, const unsigned char *const *codes, uint32_t n,           \
-        uint32_t known, size_t blocks, int32_t most, unsigned char *pass) {             \
+        uint32_t known, size_t blocks, int32_t most, unsigned char *restrict pass) {    \
         uint32_t ahead = vs_sieve_ahead(blocks), i = 0;                                 \
         for (; i + 8 <= n; i += 8) {                                                    \
             vs_sieve_fetch(codes + i + ahead, i + ahead + 8 <= known ? 8 : 0, blocks);  \
@@ -101,7 +101,7 @@ static inline uint32_t vs_sieve_ahead(size_t blocks) {
     }                                                                                   \
     TARGET static void NAME(const int8_t *weights, const unsigned char *const *codes,   \
                             uint32_t n, uint32_t known, size_t blocks, int32_t most,    \
-                            unsigned char *pass) {                                      \
+                            unsigned char *restrict pass) {                             \
         if (blocks == 2) { /* one register: no loop */                                  \
             NAME##_of(weights, codes, n, known, 2, most, pass);                         \
         } else {                                                                        \

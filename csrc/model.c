@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "search.h"
 #include "stream.h"
 
 uint16_t vs_error_pack(float error) {
@@ -222,6 +223,9 @@ static VsStatus recode_all(VsGraph *g, const Recoding *r) {
     return st;
 }
 
+/* Tables that a search with the usual ef scans (search.h). */
+#define SCANNED (64 * VS_SCAN_FACTOR)
+
 /* The new model takes the place of the old one, codes included. */
 static VsStatus adopt(VsGraph *g, VsModel *m, Recoding *r) {
     r->from = g->model;
@@ -246,9 +250,9 @@ static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *
     if (st != VS_OK || n == 0) {
         return st;
     }
-    /* Nothing walks a flat table: eight bits err less. */
-    int scans = g->params.kind == VS_FLAT && p->nav_bits == VS_NAV_AUTO;
-    VsNavBits bits = scans ? VS_NAV_8 : p->nav_bits;
+    /* Nothing walks a flat table, or a small one: eight bits err less. */
+    int scans = g->params.kind == VS_FLAT || g->state.n_live < SCANNED;
+    VsNavBits bits = scans && p->nav_bits == VS_NAV_AUTO ? VS_NAV_8 : p->nav_bits;
     size_t len = g->codec->fit(p, bits, sample, n, with, blob);
     st = model_new(g, blob, len, &m);
     if (st != VS_OK) {

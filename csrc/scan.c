@@ -78,6 +78,7 @@ static void offer_high(Nearest *near, float high) {
  * first are compared. The first fronts are short: they tell what is near. */
 #define FIRST_FRONT 32
 #define FRONT 256
+#define UNSIEVED 4
 #define ROOM (FRONT + VS_SIEVE_AHEAD)
 
 /* Codes are compared before anything is known of their nodes: to most it does not matter.
@@ -86,6 +87,7 @@ typedef struct Scan {
     VsGraph *g;
     const VsQuery *q;
     VsSieve sieve;
+    uint32_t unsieved; /* fronts to come that are not sieved */
     /* An order such that rows beyond it do not matter. */
     float (*beyond)(const struct Scan *s);
     VsStatus (*take)(struct Scan *s, uint32_t node, float order);
@@ -141,15 +143,16 @@ static inline uint32_t first_bit(uint64_t word) {
 }
 
 /* Places of the rows that may matter, among the first n. */
-static uint32_t sift(const Scan *s, uint32_t n, float beyond, uint16_t *place) {
+static uint32_t sift(Scan *s, uint32_t n, float beyond, uint16_t *place) {
     unsigned char pass[FRONT / 8] = {0};
     int32_t most = INT32_MAX;
     uint32_t kept = 0;
-    if (s->sieve.run != NULL) {
+    if (s->sieve.run != NULL && s->unsieved == 0) {
         uint32_t rest = s->rest[0] > s->rest[1] ? s->rest[0] : s->rest[1];
         most = vs_sieve_most(&s->sieve, beyond, rest);
     }
     if (most == INT32_MAX) {
+        s->unsieved -= s->unsieved > 0;
         for (; kept < n; kept++) {
             place[kept] = (uint16_t)kept;
         }
@@ -163,6 +166,7 @@ static uint32_t sift(const Scan *s, uint32_t n, float beyond, uint16_t *place) {
             place[kept++] = (uint16_t)(i + first_bit(word));
         }
     }
+    s->unsieved = kept > n / 2 ? UNSIEVED : 0; /* it costs more than it saves */
     return kept;
 }
 
