@@ -82,7 +82,7 @@ static void test_memory_that_is_given_back_is_used_again(void) {
 static void test_any_number_of_places_can_be_expected(void) {
     static const size_t expected[] = {0, 1, PLACES / 2, PLACES, 10 * PLACES, SIZE_MAX};
     for (size_t e = 0; e < sizeof expected / sizeof *expected; e++) {
-        heap = (Heap){.largest = SIZE_MAX};
+        alloc = heap_alloc(&heap);
         VsArena *arena = vs_arena_new(&alloc, SIZE);
         vs_arena_expect(arena, expected[e]);
         for (int i = 0; i < PLACES; i++) {
