@@ -43,13 +43,6 @@ DISK = [
         "test_disk",
     ),
     Mutant(
-        "links of a page that comes from disk are believed",
-        "csrc/graph.c",
-        "        if (!ok) {\n            return VS_CORRUPT;\n        }\n",
-        "",
-        "test_disk",
-    ),
-    Mutant(
         "pages that nobody has are believed in",
         "csrc/graph.c",
         "if (pages > g->state.folded[k] && pages - g->state.folded[k] > in_log) {",
@@ -167,8 +160,8 @@ UNDO = [
     Mutant(
         "a writer does not copy a shared page",
         "csrc/pages.c",
-        "if (head_of(*at)->refs > 1) {",
-        "if (head_of(*at)->refs > 1000) {",
+        "vs_shared_get(&head->holders) : head->refs) == 1;",
+        "vs_shared_get(&head->holders) : 1) == 1;",
         "test_stream",
     ),
     Mutant(
@@ -658,6 +651,72 @@ CACHE = [
     ),
 ]
 
+RECENT = [
+    Mutant(
+        "bounds that are not numbers are believed",
+        "csrc/codec.c",
+        " || !(fabsf(value) < 1e37f) || !(spread < 1e37f)",
+        "",
+        "pytest:tests/test_sq8.py::test_a_vector_out_of_all_proportion_costs_no_query_its_rows",
+    ),
+    Mutant(
+        "one vector has all the codes",
+        "csrc/sq8.c",
+        "        sample = without_outliers(sample, &m);\n",
+        "        (void)without_outliers;\n",
+        "pytest:tests/test_sq8.py::test_a_vector_out_of_all_proportion_does_not_blur_the_others",
+    ),
+    Mutant(
+        "many queries read the nearest by their codes only",
+        "ext/search_many.c",
+        "vs_search_scans(v->graph, k, m.ef, NULL);",
+        "0;",
+        "pytest:tests/test_search_many.py::test_a_scan_is_exact_where_codes_order_badly_and_distances_tie",
+    ),
+    Mutant(
+        "many queries break ties the other way",
+        "ext/rerank_many.c",
+        "            keep_first(a, k);\n",
+        "            (void)keep_first;\n            a->n_row = k;\n",
+        "pytest:tests/test_search_many.py::test_a_scan_is_exact_where_codes_order_badly_and_distances_tie",
+    ),
+    Mutant(
+        "a query of another model is answered",
+        "ext/functions_embed.c",
+        "model != NULL && strcmp(model, given) != 0",
+        "model == given",
+        "pytest:tests/test_dbapi.py::test_a_query_embedded_by_another_model_is_refused_with_both_names",
+    ),
+    Mutant(
+        "a vector does not say which model made it",
+        "ext/functions_embed.c",
+        "        sqlite3_result_subtype(ctx, VSX_SUBTYPE_EMBEDDED + (unsigned)e->number);\n",
+        "",
+        "pytest:tests/test_dbapi.py::test_a_query_embedded_by_another_model_is_refused_with_both_names",
+    ),
+    Mutant(
+        "rows are ruled out by errors that are not known yet",
+        "ext/rerank.c",
+        "#define ERRORS_SIGMAS 3",
+        "#define ERRORS_SIGMAS -9",
+        "pytest:tests/test_sq8.py::test_a_walk_reads_few_rows_more_than_it_returns",
+    ),
+    Mutant(
+        "a chunk is used beyond its end",
+        "csrc/arena.c",
+        "    if (c->free == NULL && c->n_fresh == 0) {\n        unlink_chunk(c);\n",
+        "    if (c->free == NULL && c->n_fresh == 0) {\n",
+        "test_arena",
+    ),
+    Mutant(
+        "a place lies across two lines",
+        "csrc/arena.c",
+        "arena->size = line_up(size);",
+        "arena->size = size;",
+        "test_arena",
+    ),
+]
+
 # The control: nobody promises it, so every test must let it live.
 CONTROL = Mutant(
     "last_insert_rowid is lost, and nothing else: must survive",
@@ -677,5 +736,6 @@ MUTANTS = [
     *QUERIES,
     *WRITES,
     *CACHE,
+    *RECENT,
     CONTROL,
 ]
