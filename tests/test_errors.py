@@ -209,3 +209,11 @@ def test_loading_does_not_replace_an_embedder():
     db.create_scalar_function("embed", lambda text: 5, 1)
     vecsql.load(db)
     assert db.execute("SELECT embed('x')").fetchall() == [(5,)]
+
+
+@pytest.mark.parametrize("length", [8, 16])
+def test_a_stored_vector_of_another_length_is_damage(table, length):
+    table.execute("INSERT INTO docs VALUES(2, '[3, 2, 1]', 2000)")
+    table.execute("UPDATE docs_rows SET c2 = zeroblob(?) WHERE rowid = 2", (length,))
+    with pytest.raises(apsw.CorruptError, match="rebuild"):
+        table.execute("SELECT id FROM docs WHERE e MATCH '[1, 2, 3]' AND k = 2").fetchall()

@@ -702,6 +702,13 @@ RECENT = [
         "pytest:tests/test_sq8.py::test_a_walk_reads_few_rows_more_than_it_returns",
     ),
     Mutant(
+        "a stored vector may be too long",
+        "ext/stored.c",
+        "sqlite3_blob_bytes(r->blob) != bytes",
+        "sqlite3_blob_bytes(r->blob) < bytes",
+        "pytest:tests/test_errors.py::test_a_stored_vector_of_another_length_is_damage",
+    ),
+    Mutant(
         "a chunk is used beyond its end",
         "csrc/arena.c",
         "    if (c->free == NULL && c->n_fresh == 0) {\n        unlink_chunk(c);\n",
