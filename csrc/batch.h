@@ -12,16 +12,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* gcc takes a function that does nothing but prefetch for one without an effect and drops
+ * its calls, unless it is always inlined. */
 #if defined(__GNUC__)
 #define VS_PREFETCH(p) __builtin_prefetch(p)
+#define VS_ALWAYS_INLINE inline __attribute__((always_inline))
 #else
 #define VS_PREFETCH(p) ((void)(p))
+#define VS_ALWAYS_INLINE inline
 #endif
 
 #define VS_LOOKAHEAD 4
 #define VS_PREFETCHED 512 /* bytes of a code; the rest the hardware sees coming */
 
-static inline void vs_prefetch_code(const unsigned char *code, size_t size) {
+static VS_ALWAYS_INLINE void vs_prefetch_code(const unsigned char *code, size_t size) {
     for (size_t i = 0; i < size && i < VS_PREFETCHED; i += 64) {
         VS_PREFETCH(code + i);
     }

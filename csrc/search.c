@@ -162,7 +162,7 @@ static VsStatus offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *entr
 
 /* What a walk waits for most is the list of a node that it expands: fetched when it is
  * chosen. */
-static inline void fetch_list(const VsGraph *g, uint32_t node) {
+static VS_ALWAYS_INLINE void fetch_list(const VsGraph *g, uint32_t node) {
     const unsigned char *p = vs_slot_loaded(g, VS_NODE, node);
     if (p != NULL) {
         VS_PREFETCH(p);
