@@ -139,8 +139,6 @@ typedef struct VsGraph {
     VsState state;
     VsTable table[VS_PAGE_KINDS];
     VsOverlay *overlay;
-    VsShelf
-        *shelf; /* the owner's: where pages that are read lie; NULL: in our own memory */
 
     /* not yet flushed */
     VsBuffer redo;

@@ -83,7 +83,10 @@ static void make(VsxVector *v, sqlite3_int64 limit) {
         return;
     }
     size_t want = 2 * (size_t)v->graph->state.n_nodes + LEAST_PLACES;
-    *c = (VsxCache){.most = (size_t)limit / room, .size = size, .limit = limit};
+    sqlite3_uint64 most = (sqlite3_uint64)limit / room; /* size_t may have 32 bits */
+    *c = (VsxCache){.most = most < VS_MAX_NODES ? (size_t)most : VS_MAX_NODES,
+                    .size = size,
+                    .limit = limit};
     c->n = want < c->most ? want : c->most;
     c->arena = vs_arena_new(&vsx_alloc, size);
     c->place = sqlite3_malloc64(c->n * sizeof *c->place);
