@@ -165,6 +165,14 @@ typedef struct VsxGlobal {
     struct VsxGlobal *next;     /* of another connection */
 } VsxGlobal;
 
+/* The b-tree of the row table, at a data version of the database (row_fetch.c). */
+typedef struct VsxRowTree {
+    int there; /* it was looked at */
+    unsigned version;
+    uint32_t root, pages, page_bytes; /* pages: of the database */
+    int levels;                       /* of interior pages; 0: none, or not known */
+} VsxRowTree;
+
 struct VsxIndex {
     VsxGlobal *global;
     VsxIndex *next;
@@ -176,6 +184,7 @@ struct VsxIndex {
     VsxSchema *def;
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
+    VsxRowTree row_tree;
     sqlite3_stmt *progress; /* calls the user's function (link.c) */
     int linking;            /* inside vs_link_pending: nobody else may change anything */
     int writing; /* inside our own SQL: its statement savepoints are not the user's */

@@ -22,6 +22,7 @@
 #include "../csrc/model.h"
 #include "../csrc/scan.h"
 #include "knn.h"
+#include "row_fetch.h"
 
 /* ---- the nearest so far: a heap with the farthest on top ------------------------- */
 
@@ -130,6 +131,27 @@ VsStatus vsx_fetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *fo
     return st;
 }
 
+/* The same of the rows that SQLite is about to be asked for. */
+static int fetch_rows(VsxKnn *knn, const VsCandidate *found, size_t n) {
+    VsxVector *v = knn->vector;
+    const VsxCache *cache = vsx_reader_cache(&knn->reader, v);
+    sqlite3_int64 rowid[VSX_FETCH];
+    size_t rows = 0;
+    double told;
+    for (size_t i = 0; i < n && i < VSX_FETCH; i++) {
+        const VsNode *node = NULL;
+        VsStatus st = vs_node(v->graph, found[i].node, &node);
+        if (st != VS_OK) {
+            return vsx_code(v->index, st);
+        }
+        if (!vs_order_tells(&v->graph->params.code, found[i].order, &told) &&
+            (cache == NULL || vsx_cache_get(cache, found[i].node, node->seq) == NULL)) {
+            rowid[rows++] = node->rowid;
+        }
+    }
+    return vsx_rows_fetch(v, rowid, rows);
+}
+
 int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
                size_t *gone) {
     VsxVector *v = knn->vector;
@@ -141,6 +163,12 @@ int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
         const VsNode *node = NULL;
         VsxResult r;
         int lost = 0, full = knn->n >= want;
+        if (i < want && i % VSX_FETCH == 0) {
+            rc = fetch_rows(knn, found + i, (n < want ? n : want) - i);
+            if (rc != SQLITE_OK) {
+                break;
+            }
+        }
         if (full && (double)found[i].low > knn->result[0].distance) {
             break;
         }

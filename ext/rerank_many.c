@@ -1,6 +1,8 @@
 /* Distances for many queries; see rerank_many.h. */
 #include "rerank_many.h"
 
+#include "row_fetch.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +83,16 @@ static int read_row(VsxVector *v, VsxReader *reader, uint32_t id, const void **o
     return rc == SQLITE_OK ? vsx_reader_node(reader, v, id, node, out, &read) : rc;
 }
 
+static int fetch_rows(VsxVector *v, const VsxReads *reads, size_t from) {
+    sqlite3_int64 rowid[VSX_FETCH];
+    size_t n = 0;
+    while (n < VSX_FETCH && from + n < reads->n) {
+        rowid[n] = reads->at[from + n].rowid;
+        n++;
+    }
+    return vsx_rows_fetch(v, rowid, n);
+}
+
 static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads *reads) {
     const VsCodecParams *p = &v->graph->params.code;
     const void *stored = NULL;
@@ -91,7 +103,10 @@ static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads 
     for (size_t i = 0; rc == SQLITE_OK && i < reads->n; i++) {
         const VsxRead *r = &reads->at[i];
         VsxAsked *a = &asked[r->who];
-        if (i == 0 || r->rowid != reads->at[i - 1].rowid) {
+        if (i % VSX_FETCH == 0) { /* while these are read, the next ones come */
+            rc = fetch_rows(v, reads, i + VSX_FETCH);
+        }
+        if (rc == SQLITE_OK && (i == 0 || r->rowid != reads->at[i - 1].rowid)) {
             rc = read_row(v, reader, a->found[r->at].node, &stored);
         }
         if (rc == SQLITE_OK && stored == NULL) {

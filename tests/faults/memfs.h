@@ -38,6 +38,11 @@ void fs_register(void);
 #define FS_SECTOR 4096
 void fs_powersafe(int yes);
 
+/* 1 if `p` lies in what is mapped at this moment (xFetch), and where that is in its file.
+ * NULL: how many pages are mapped. SQLite itself maps nothing. */
+#define FS_MAX_MAPPED 64
+int fs_mapped(const void *p, size_t *offset);
+
 /* ---- contents ------------------------------------------------------------------- */
 
 #define FS_MAX_FILES 16

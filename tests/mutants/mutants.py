@@ -651,6 +651,37 @@ CACHE = [
     ),
 ]
 
+FETCH = [
+    Mutant(
+        "rows are fetched beyond the snapshot",
+        "ext/row_fetch.c",
+        " || p->page > t->known.pages ||",
+        " ||",
+        "fault_fetch",
+    ),
+    Mutant(
+        "rows are fetched outside a reading transaction",
+        "ext/row_fetch.c",
+        "sqlite3_txn_state(db, i->schema) != SQLITE_TXN_READ ||",
+        "",
+        "fault_fetch",
+    ),
+    Mutant(
+        "only the head of a row is fetched",
+        "ext/row_fetch.c",
+        "i < t->bytes + LINE && row + i < end",
+        "0",
+        "fault_fetch",
+    ),
+    Mutant(
+        "a cell is guessed from the wrong end",
+        "ext/row_fetch.c",
+        "((double)p->rowid - low - 1) * n",
+        "(high - (double)p->rowid) * n",
+        "fault_fetch",
+    ),
+]
+
 RECENT = [
     Mutant(
         "bounds that are not numbers are believed",
@@ -743,6 +774,7 @@ MUTANTS = [
     *QUERIES,
     *WRITES,
     *CACHE,
+    *FETCH,
     *RECENT,
     CONTROL,
 ]
