@@ -104,7 +104,8 @@ static int distance_of(VsxKnn *knn, const VsCandidate *c, const VsNode *node,
     if (own && vs_order_tells(p, c->order, out)) {
         return SQLITE_OK;
     }
-    int rc = vsx_reader_node(&knn->reader, v, c->node, node, &stored, &read);
+    VsxNodeRow row = {node->rowid, c->node, node->seq};
+    int rc = vsx_reader_node(&knn->reader, v, row, &stored, &read);
     knn->figures.reads += (uint64_t)read;
     *lost = rc == SQLITE_OK && stored == NULL;
     if (*lost && own) {

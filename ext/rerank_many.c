@@ -1,6 +1,7 @@
 /* Distances for many queries; see rerank_many.h. */
 #include "rerank_many.h"
 
+#include "../csrc/batch.h"
 #include "row_fetch.h"
 
 #include <math.h>
@@ -9,7 +10,7 @@
 
 /* A row that a query wants: candidate `at` of query `who`. */
 typedef struct VsxRead {
-    sqlite3_int64 rowid;
+    VsxNodeRow row;
     uint32_t who, at;
 } VsxRead;
 
@@ -17,7 +18,7 @@ typedef struct VsxRead {
 
 static int compare_reads(const void *a, const void *b) {
     const VsxRead *x = a, *y = b;
-    return x->rowid < y->rowid ? -1 : x->rowid > y->rowid;
+    return x->row.rowid < y->row.rowid ? -1 : x->row.rowid > y->row.rowid;
 }
 
 static int add_read(VsxReads *reads, VsxRead read) {
@@ -71,23 +72,18 @@ static int want_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, uint32_t 
         if (kept != NULL) {
             set_distance(p, a, i, kept);
         } else {
-            rc = add_read(reads, (VsxRead){node->rowid, who, (uint32_t)i});
+            VsxNodeRow row = {node->rowid, c->node, node->seq};
+            rc = add_read(reads, (VsxRead){row, who, (uint32_t)i});
         }
     }
     return rc;
-}
-
-static int read_row(VsxVector *v, VsxReader *reader, uint32_t id, const void **out) {
-    const VsNode *node = NULL;
-    int read = 0, rc = vsx_code(v->index, vs_node(v->graph, id, &node));
-    return rc == SQLITE_OK ? vsx_reader_node(reader, v, id, node, out, &read) : rc;
 }
 
 static int fetch_rows(VsxVector *v, const VsxReads *reads, size_t from) {
     sqlite3_int64 rowid[VSX_FETCH];
     size_t n = 0;
     while (n < VSX_FETCH && from + n < reads->n) {
-        rowid[n] = reads->at[from + n].rowid;
+        rowid[n] = reads->at[from + n].row.rowid;
         n++;
     }
     return vsx_rows_fetch(v, rowid, n);
@@ -96,7 +92,7 @@ static int fetch_rows(VsxVector *v, const VsxReads *reads, size_t from) {
 static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads *reads) {
     const VsCodecParams *p = &v->graph->params.code;
     const void *stored = NULL;
-    int rc = SQLITE_OK;
+    int rc = SQLITE_OK, read;
     if (reads->n > 0) {
         qsort(reads->at, reads->n, sizeof *reads->at, compare_reads);
     }
@@ -106,8 +102,8 @@ static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads 
         if (i % VSX_FETCH == 0) { /* while these are read, the next ones come */
             rc = fetch_rows(v, reads, i + VSX_FETCH);
         }
-        if (rc == SQLITE_OK && (i == 0 || r->rowid != reads->at[i - 1].rowid)) {
-            rc = read_row(v, reader, a->found[r->at].node, &stored);
+        if (rc == SQLITE_OK && (i == 0 || r->row.rowid != r[-1].row.rowid)) {
+            rc = vsx_reader_node(reader, v, r->row, &stored, &read);
         }
         if (rc == SQLITE_OK && stored == NULL) {
             a->lost = 1;
@@ -149,6 +145,20 @@ static void keep_first(VsxAsked *a, size_t k) {
     a->n_row = k;
 }
 
+/* What the next of n queries need comes while one is looked at: nodes, then vectors. */
+static VsStatus fetch_next(VsxVector *v, VsxReader *reader, const VsxAsked *a, size_t n,
+                           size_t k) {
+    VsStatus st = n > 0 ? vsx_fetch_cached(v, reader, a[0].found, first_of(a, k)) : VS_OK;
+    for (size_t i = 0; st == VS_OK && n > 1 && i < first_of(a + 1, k); i++) {
+        const VsNode *node = NULL;
+        st = vs_node(v->graph, a[1].found[i].node, &node);
+        if (st == VS_OK) {
+            VS_PREFETCH(node);
+        }
+    }
+    return st;
+}
+
 int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, size_t k,
                     VsxReads *reads) {
     int rc = SQLITE_OK;
@@ -157,12 +167,9 @@ int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, 
         asked[i].errors = (VsxErrors){0};
         asked[i].lost = 0;
         asked[i].n_row = 0;
-        if (i + 1 < n) {
-            VsStatus st = vsx_fetch_cached(v, reader, asked[i + 1].found,
-                                           first_of(&asked[i + 1], k));
-            if (st != VS_OK) {
-                return vsx_code(v->index, st);
-            }
+        VsStatus st = fetch_next(v, reader, asked + i + 1, n - i - 1, k);
+        if (st != VS_OK) {
+            return vsx_code(v->index, st);
         }
         rc = want_rows(v, reader, asked, (uint32_t)i, 0, first_of(&asked[i], k), HUGE_VAL,
                        reads);

@@ -96,15 +96,14 @@ VsxCache *vsx_reader_cache(VsxReader *r, VsxVector *v) {
     return r->cache;
 }
 
-int vsx_reader_node(VsxReader *r, VsxVector *v, uint32_t node, const VsNode *n,
-                    const void **out, int *read) {
+int vsx_reader_node(VsxReader *r, VsxVector *v, VsxNodeRow row, const void **out,
+                    int *read) {
     VsxCache *cache = vsx_reader_cache(r, v);
-    uint32_t seq = n->seq;
-    *out = cache != NULL ? vsx_cache_get(cache, node, seq) : NULL;
+    *out = cache != NULL ? vsx_cache_get(cache, row.node, row.seq) : NULL;
     *read = *out == NULL;
-    int rc = *read ? vsx_reader_get(r, v, n->rowid, out) : SQLITE_OK;
+    int rc = *read ? vsx_reader_get(r, v, row.rowid, out) : SQLITE_OK;
     if (*read && rc == SQLITE_OK && *out != NULL && cache != NULL) {
-        vsx_cache_put(cache, node, seq, *out);
+        vsx_cache_put(cache, row.node, row.seq, *out);
     }
     return rc;
 }

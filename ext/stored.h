@@ -23,9 +23,13 @@ typedef struct VsxReader {
 /* The vector of a row, until the next call; *out is NULL if there is no such row or it has
  * no vector. SQLITE_CORRUPT_VTAB if the value is none. */
 int vsx_reader_get(VsxReader *r, VsxVector *v, sqlite3_int64 rowid, const void **out);
-/* The same of a node's row, from the cache or into it. *read: SQLite was asked. */
-int vsx_reader_node(VsxReader *r, VsxVector *v, uint32_t node, const VsNode *n,
-                    const void **out, int *read);
+/* The same of the row of a node, from the cache or into it. *read: SQLite was asked. */
+typedef struct VsxNodeRow {
+    sqlite3_int64 rowid;
+    uint32_t node, seq;
+} VsxNodeRow;
+int vsx_reader_node(VsxReader *r, VsxVector *v, VsxNodeRow row, const void **out,
+                    int *read);
 /* The cache that it uses until the next rest; NULL: none. */
 VsxCache *vsx_reader_cache(VsxReader *r, VsxVector *v);
 void vsx_reader_rest(VsxReader *r);
