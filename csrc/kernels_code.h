@@ -59,7 +59,7 @@ static inline size_t vs_sieve_bytes(size_t blocks) {
 
 /* Codes that a sieve fetches before they are compared: so many that memory has the time,
  * so few that they stay in the cache. */
-#define VS_SIEVE_AHEAD 64
+#define VS_SIEVE_AHEAD 128
 
 extern const VsCodeKernels vs_code_kernels_scalar;
 

@@ -76,7 +76,7 @@ static void offer_high(Nearest *near, float high) {
 
 /* Rows wait here until there are some more behind them, whose codes are fetched while the
  * first are compared. The first fronts are short: they tell what is near. */
-#define FIRST_FRONT 32
+#define FIRST_FRONT (VS_SIEVE_AHEAD / 2) /* so that no row waits for more than two */
 #define FRONT 256
 #define UNSIEVED 4
 #define ROOM (FRONT + VS_SIEVE_AHEAD)
