@@ -30,16 +30,9 @@
 #define VS_AS_SUM(sum) (float)(sum)
 #define VS_AS_DOT(sum) (-(float)((sum) + bias))
 
-/* Into the second cache: the first has room for too few that are on their way. Short codes
- * are fetched whole, for memory gives lines in pairs and both planes of one are a pair; of
- * longer ones the high plane. (Measured on Zen 4: SIFT-128, 300,000 rows, takes half the
- * time of fetching into the first cache 16 codes ahead.) */
-#if defined(__GNUC__)
-#define VS_FETCH_FAR(p) __builtin_prefetch((p), 0, 2)
-#else
-#define VS_FETCH_FAR(p) ((void)(p))
-#endif
-
+/* Short codes are fetched whole, for memory gives lines in pairs and both planes of one are
+ * a pair; of longer ones the high plane. (SIFT-128, 300,000 rows, takes half the time of
+ * fetching into the first cache 16 codes ahead; Zen 4.) */
 static inline uint32_t vs_sieve_ahead(size_t blocks) {
     return blocks > 2 ? VS_SIEVE_AHEAD / 2 : VS_SIEVE_AHEAD;
 }

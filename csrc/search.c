@@ -98,7 +98,7 @@ static VsStatus find_codes(VsGraph *g, VsFront *front, uint32_t from, uint32_t f
                 return st;
             }
         }
-        vs_prefetch_code(front->code[i], fetch);
+        vs_fetch_code_far(front->code[i], fetch);
     }
     return VS_OK;
 }
@@ -165,9 +165,9 @@ static VsStatus offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *entr
 static VS_ALWAYS_INLINE void fetch_list(const VsGraph *g, uint32_t node) {
     const unsigned char *p = vs_slot_loaded(g, VS_NODE, node);
     if (p != NULL) {
-        VS_PREFETCH(p);
-        VS_PREFETCH(p + 64);
-        VS_PREFETCH(p + 128);
+        VS_FETCH_FAR(p);
+        VS_FETCH_FAR(p + 64);
+        VS_FETCH_FAR(p + 128);
     }
 }
 

@@ -211,8 +211,8 @@ static size_t rerank(const Search *s, const VsQuery *q, const float *query, size
         }
         for (size_t f = i == 0 ? 1 : i + VS_LOOKAHEAD; f < n && f <= i + VS_LOOKAHEAD;
              f++) {
-            vs_prefetch_code((const unsigned char *)vector_at(s, c[f].rowid, p->dims),
-                             bytes);
+            vs_fetch_code_far((const unsigned char *)vector_at(s, c[f].rowid, p->dims),
+                              bytes);
         }
         const float *v = vector_at(s, c[i].rowid, p->dims);
         double d = vs_metric_distance(p->metric, p->element, query, v, p->dims);

@@ -153,7 +153,7 @@ static VsStatus fetch_next(VsxVector *v, VsxReader *reader, const VsxAsked *a, s
         const VsNode *node = NULL;
         st = vs_node(v->graph, a[1].found[i].node, &node);
         if (st == VS_OK) {
-            VS_PREFETCH(node);
+            VS_FETCH_FAR(node);
         }
     }
     return st;

@@ -70,7 +70,7 @@ static void page_in(const Tree *t, Place *p) {
     }
     p->data = data;
     if (data != NULL) {
-        VS_PREFETCH(data);
+        VS_FETCH_FAR(data);
     }
 }
 
@@ -122,12 +122,12 @@ static void guess(const Tree *t, Place *p, int type) {
     }
     double at = ((double)p->rowid - low - 1) * n / (high - low);
     p->guess = !(at > 0) ? 0 : at < n ? (uint32_t)at : n - 1;
-    VS_PREFETCH((const void *)(uintptr_t)(p->data + pointers(type) + 2 * p->guess));
+    VS_FETCH_FAR((const void *)(uintptr_t)(p->data + pointers(type) + 2 * p->guess));
 }
 
 static VS_ALWAYS_INLINE void fetch_cell(const Tree *t, const Place *p, int type,
                                         uint32_t i) {
-    VS_PREFETCH((const void *)(uintptr_t)cell(t, p, type, i));
+    VS_FETCH_FAR((const void *)(uintptr_t)cell(t, p, type, i));
 }
 
 /* The cells that SQLite's binary search for the i-th looks at. */
@@ -174,7 +174,7 @@ static void fetch_row(const Tree *t, Place *p) {
                                      *end = p->data + t->known.page_bytes;
         fetch_path(t, p, LEAF, p->guess);
         for (uint32_t i = LINE; i < t->bytes + LINE && row + i < end; i += LINE) {
-            VS_PREFETCH((const void *)(uintptr_t)(row + i));
+            VS_FETCH_FAR((const void *)(uintptr_t)(row + i));
         }
     }
     page_out(t, p);

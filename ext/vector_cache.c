@@ -137,7 +137,7 @@ void vsx_cache_put(VsxCache *c, uint32_t node, uint32_t seq, const void *vector)
 void vsx_cache_fetch(const VsxCache *c, uint32_t node, uint32_t seq) {
     const void *vector = vsx_cache_get(c, node, seq);
     if (vector != NULL) {
-        vs_prefetch_code(vector, c->size);
+        vs_fetch_code_far(vector, c->size);
     }
 }
 

@@ -17,7 +17,7 @@
 
 static void note_prefetch(const volatile void *p);
 
-#define VS_PREFETCH(p) note_prefetch(p)
+#define VS_FETCH_FAR(p) note_prefetch(p)
 #define vsx_rows_fetch rows_fetch
 #include "../../ext/row_fetch.c"
 #undef vsx_rows_fetch
