@@ -7,9 +7,9 @@
 #include <sys/mman.h>
 #endif
 
-#define LINE 64u
+#define LINE ((size_t)64)
 #define LEAST ((size_t)64 << 10)
-#define MOST ((size_t)16 << 20)
+#define MOST ((size_t)64 << 20)
 #define LARGE_PAGE ((size_t)2 << 20)
 #define COLLAPSE 25 /* MADV_COLLAPSE; older headers lack it */
 
@@ -50,15 +50,15 @@ struct VsArena {
     int closed;
 };
 
-static size_t line_up(size_t n) {
-    return (n + LINE - 1) & ~(size_t)(LINE - 1);
+static size_t up(size_t n, size_t boundary) {
+    return (n + boundary - 1) & ~(boundary - 1);
 }
 
 VsArena *vs_arena_new(const VsAlloc *a, size_t size) {
     VsArena *arena = vs_alloc_zero(a, 1, sizeof *arena);
     if (arena != NULL) {
         arena->alloc = *a;
-        arena->size = line_up(size);
+        arena->size = up(size, LINE);
     }
     return arena;
 }
@@ -143,20 +143,24 @@ static size_t next_places(const VsArena *arena) {
 
 /* With a single place if there is no memory for more. */
 static VsChunk *new_chunk(VsArena *arena) {
-    size_t places = next_places(arena);
-    VsChunk *c = vs_alloc(&arena->alloc, 1, chunk_bytes(arena, places));
+    size_t places = next_places(arena), bytes = chunk_bytes(arena, places);
+    size_t boundary = bytes > 4 * LARGE_PAGE ? LARGE_PAGE : LINE;
+    bytes += boundary - LINE; /* none of it is touched */
+    VsChunk *c = vs_alloc(&arena->alloc, 1, bytes);
     if (c == NULL && places > 1) {
         places = 1;
-        c = vs_alloc(&arena->alloc, 1, chunk_bytes(arena, places));
+        boundary = LINE;
+        bytes = chunk_bytes(arena, places);
+        c = vs_alloc(&arena->alloc, 1, bytes);
     }
     if (c == NULL) {
         return NULL;
     }
     uintptr_t after = (uintptr_t)(c + 1);
     *c = (VsChunk){.arena = arena,
-                   .fresh = (unsigned char *)(c + 1) + (line_up(after) - after),
+                   .fresh = (unsigned char *)(c + 1) + (up(after, boundary) - after),
                    .n_fresh = places,
-                   .bytes = chunk_bytes(arena, places)};
+                   .bytes = bytes};
     arena->bytes += c->bytes;
     link_chunk(c);
     return c;

@@ -4,8 +4,9 @@
  * A walk reads codes and lists all over the pages. In chunks that are much larger than a
  * page they come to lie in large pages of the system (2 MiB, where it has them), so that
  * finding their addresses costs fewer look-ups. Chunks grow with what is in use, from
- * 64 KiB to 16 MiB, and come from VsAlloc; a large page is asked for when its memory is
- * used up, or is going to be, so no more memory is resident than without.
+ * 64 KiB to 64 MiB, and come from VsAlloc; those of 8 MiB and more begin where a large page
+ * does. A large page is asked for when its memory is used up, or is going to be, so no more
+ * memory is resident than without.
  *
  * A chunk knows its free places. One that is empty goes back as soon as another has room.
  * Places may outlive the arena's owner: the last one that is given back after vs_arena_close

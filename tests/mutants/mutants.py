@@ -749,7 +749,7 @@ RECENT = [
     Mutant(
         "a place lies across two lines",
         "csrc/arena.c",
-        "arena->size = line_up(size);",
+        "arena->size = up(size, LINE);",
         "arena->size = size;",
         "test_arena",
     ),
