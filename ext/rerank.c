@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../csrc/batch.h"
 #include "../csrc/codec.h"
 #include "../csrc/model.h"
 #include "../csrc/scan.h"
@@ -159,13 +160,14 @@ int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
     VsxErrors errors = {0};
     int rc =
         vsx_code(v->index, vsx_fetch_cached(v, &knn->reader, found, n < want ? n : want));
+    size_t likely = want + want / 8 + 1, fetch = n < likely ? n : likely;
     knn->n = *gone = 0;
     for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
         const VsNode *node = NULL;
         VsxResult r;
         int lost = 0, full = knn->n >= want;
-        if (i < want && i % VSX_FETCH == 0) {
-            rc = fetch_rows(knn, found + i, (n < want ? n : want) - i);
+        if (i < fetch && i % VSX_FETCH == 0) {
+            rc = fetch_rows(knn, found + i, fetch - i);
             if (rc != SQLITE_OK) {
                 break;
             }
@@ -201,6 +203,14 @@ VsStatus vsx_likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
                     VsCandidate *out) {
     const VsCodecParams *p = &g->params.code;
     float share = p->codec == VS_CODEC_PQ ? 1 : vs_likely_share(p);
+    for (size_t i = 0; i < n; i++) {
+        const VsNode *node = NULL;
+        VsStatus st = vs_node(g, hits[i].node, &node);
+        if (st != VS_OK) {
+            return st;
+        }
+        VS_FETCH_FAR(node);
+    }
     for (size_t i = 0; i < n; i++) {
         const VsNode *node = NULL;
         VsCandidate *c = &out[i];
