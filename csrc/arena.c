@@ -116,6 +116,7 @@ static void ask_for_large(VsChunk *c, uintptr_t first, uintptr_t last) {
     }
     if (arena->expected > arena->used &&
         (arena->expected - arena->used) * arena->size >= LARGE_PAGE) {
+        advise(c, next, MADV_DONTNEED); /* small pages that an earlier owner used */
         advise(c, next, MADV_HUGEPAGE);
         c->asked = next + LARGE_PAGE;
     }
