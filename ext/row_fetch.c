@@ -13,12 +13,11 @@
 #define LEAF 13
 #define MAX_LEVELS 8
 #define LINE 64
-#define FETCHED 256 /* bytes of a row; the rest the hardware sees coming */
 
 typedef struct Tree {
     sqlite3_file *file;
     VsxRowTree known;
-    uint32_t bytes; /* of a row that are fetched */
+    uint32_t bytes; /* of a row */
 } Tree;
 
 /* Where the search for a row is. */
@@ -273,7 +272,7 @@ static int open_tree(VsxVector *v, Tree *t) {
     const VsCodecParams *p = &v->graph->params.code;
     size_t bytes = vs_element_bytes(p->element, p->dims);
     unsigned version = 0;
-    *t = (Tree){.bytes = bytes < FETCHED ? (uint32_t)bytes : FETCHED};
+    *t = (Tree){.bytes = (uint32_t)bytes};
     if (i->def->content != NULL || sqlite3_libversion_number() < 3034000 ||
         sqlite3_txn_state(db, i->schema) != SQLITE_TXN_READ ||
         sqlite3_file_control(db, i->schema, SQLITE_FCNTL_FILE_POINTER, &t->file) !=
