@@ -6,6 +6,7 @@
 #define VS_CODE_BATCH_H
 
 #include "batch.h"
+#include "bits.h"
 #include "kernels_code.h"
 
 /* ELEMENT: type of the query's elements; PLANES: how many planes the kernel reads;
@@ -30,66 +31,86 @@
 #define VS_AS_SUM(sum) (float)(sum)
 #define VS_AS_DOT(sum) (-(float)((sum) + bias))
 
-/* Short codes are fetched whole, for memory gives lines in pairs and both planes of one are
- * a pair; of longer ones the high plane. (SIFT-128, 300,000 rows, takes three fifths of the
- * time of fetching into the first cache 16 codes ahead; Zen 4.) */
-static inline uint32_t vs_sieve_ahead(size_t blocks) {
-    return blocks > 2 ? VS_SIEVE_AHEAD / 2 : VS_SIEVE_AHEAD;
-}
-
-static VS_ALWAYS_INLINE void vs_sieve_fetch(const unsigned char *const *codes, uint32_t n,
-                                            size_t blocks) {
-    size_t bytes = blocks * VS_BLOCK_BYTES * (blocks > 2 ? 1 : 2);
-    for (uint32_t i = 0; i < n; i++) {
-        for (size_t at = 0; at < bytes; at += 64) {
-            VS_FETCH_FAR(codes[i] + at);
+/* The high planes of the next eight codes of a run, on their way into the cache. */
+static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
+    const unsigned char *code = run->code;
+    if ((run->wanted & 15) == 15) { /* most are wanted: no branch for each */
+        for (size_t at = 0; at < size / 2; at += 64) {
+            VS_FETCH_FAR(code + at);
+            VS_FETCH_FAR(code + at + size);
+            VS_FETCH_FAR(code + at + 2 * size);
+            VS_FETCH_FAR(code + at + 3 * size);
+            VS_FETCH_FAR(code + at + 4 * size);
+            VS_FETCH_FAR(code + at + 5 * size);
+            VS_FETCH_FAR(code + at + 6 * size);
+            VS_FETCH_FAR(code + at + 7 * size);
+        }
+    } else {
+        for (uint64_t bits = run->wanted & 0xFF; bits != 0; bits &= bits - 1) {
+            for (size_t at = 0; at < size / 2; at += 64) {
+                VS_FETCH_FAR(code + vs_first_bit(bits) * size + at);
+            }
         }
     }
+    run->code += 8 * size;
+    run->wanted >>= 8;
 }
 
-/* One code after the other, for instruction sets that add the lanes of a register. */
-#define VS_CODE_SIEVE(NAME, KERNEL)                                               \
-    static void NAME(const int8_t *weights, const unsigned char *const *codes,    \
-                     uint32_t n, uint32_t known, size_t blocks, int32_t most,     \
-                     unsigned char *restrict pass) {                              \
-        uint32_t ahead = vs_sieve_ahead(blocks);                                  \
-        for (uint32_t i = 0; i < n; i++) {                                        \
-            vs_sieve_fetch(codes + i + ahead, i + ahead < known, blocks);         \
-            int passes = KERNEL(weights, codes[i], blocks) <= most;               \
-            pass[i / 8] =                                                         \
-                (unsigned char)((i % 8 > 0 ? pass[i / 8] : 0) | passes << i % 8); \
-        }                                                                         \
+/* One code after the other. */
+#define VS_CODE_SIEVE(NAME, KERNEL)                                              \
+    static uint64_t NAME(const int8_t *weights, VsCodeRun run, VsCodeRun later,  \
+                         size_t blocks, int32_t most) {                          \
+        uint64_t pass = 0;                                                       \
+        size_t size = blocks * VS_BLOCK;                                         \
+        for (uint32_t from = 0; from < VS_SIEVED; from += 8) {                   \
+            vs_fetch_eight(&later, size);                                        \
+            for (uint64_t bits = run.wanted & (uint64_t)0xFF << from; bits != 0; \
+                 bits &= bits - 1) {                                             \
+                uint32_t i = vs_first_bit(bits);                                 \
+                int32_t sum = KERNEL(weights, run.code + i * size, blocks);      \
+                pass |= (uint64_t)(sum <= most) << i;                            \
+            }                                                                    \
+        }                                                                        \
+        return pass;                                                             \
     }
 
-/* EIGHT: compares the sums of eight codes and returns the mask of those that pass. No
- * branch depends on it. */
-#define VS_CODE_SIEVE_EIGHT(NAME, EIGHT, SQUARES, TARGET)                               \
-    TARGET static VS_ALWAYS_INLINE void NAME##_of(                                      \
-        const int8_t *weights, const unsigned char *const *codes, uint32_t n,           \
-        uint32_t known, size_t blocks, int32_t most, unsigned char *restrict pass) {    \
-        uint32_t ahead = vs_sieve_ahead(blocks), i = 0;                                 \
-        for (; i + 8 <= n; i += 8) {                                                    \
-            vs_sieve_fetch(codes + i + ahead, i + ahead + 8 <= known ? 8 : 0, blocks);  \
-            pass[i / 8] =                                                               \
-                (unsigned char)EIGHT(weights, codes + i, blocks, most, SQUARES);        \
-        }                                                                               \
-        if (i < n) { /* the last one again where there are no more */                   \
-            const unsigned char *last[8];                                               \
-            for (uint32_t r = 0; r < 8; r++) {                                          \
-                last[r] = codes[i + r < n ? i + r : n - 1];                             \
-            }                                                                           \
-            pass[i / 8] = (unsigned char)(EIGHT(weights, last, blocks, most, SQUARES) & \
-                                          ((1u << (n - i)) - 1));                       \
-        }                                                                               \
-    }                                                                                   \
-    TARGET static void NAME(const int8_t *weights, const unsigned char *const *codes,   \
-                            uint32_t n, uint32_t known, size_t blocks, int32_t most,    \
-                            unsigned char *restrict pass) {                             \
-        if (blocks == 2) { /* one register: no loop */                                  \
-            NAME##_of(weights, codes, n, known, 2, most, pass);                         \
-        } else {                                                                        \
-            NAME##_of(weights, codes, n, known, blocks, most, pass);                    \
-        }                                                                               \
+/* EIGHT compares the sums of eight codes; the last few of a run together with those before
+ * them. ONE takes what has not so many neighbours. */
+#define VS_CODE_SIEVE_EIGHT(NAME, EIGHT, ONE, SQUARES, TARGET)                         \
+    TARGET static VS_ALWAYS_INLINE uint64_t NAME##_of(const int8_t *weights,           \
+                                                      VsCodeRun run, VsCodeRun later,  \
+                                                      size_t blocks, int32_t most) {   \
+        uint64_t pass = 0;                                                             \
+        size_t size = blocks * VS_BLOCK;                                               \
+        while (run.wanted != 0) {                                                      \
+            uint32_t i = vs_first_bit(run.wanted), from = i;                           \
+            uint32_t some = (uint32_t)(run.wanted >> i) & 0xFF;                        \
+            vs_fetch_eight(&later, size);                                              \
+            if (some != 0xFF) {                                                        \
+                uint32_t last = vs_last_bit(some);                                     \
+                if (vs_count_bits(some) < 5 || i + last < 7) {                         \
+                    int32_t sum = ONE(weights, run.code + i * size, blocks, SQUARES);  \
+                    pass |= (uint64_t)(sum <= most) << i;                              \
+                    run.wanted &= run.wanted - 1;                                      \
+                    continue;                                                          \
+                }                                                                      \
+                from = i + last - 7;                                                   \
+            }                                                                          \
+            uint32_t eight =                                                           \
+                EIGHT(weights, run.code + from * size, blocks, most, SQUARES);         \
+            pass |= (uint64_t)(eight & some << (i - from)) << from;                    \
+            run.wanted &= ~((uint64_t)0xFF << i);                                      \
+        }                                                                              \
+        while (later.wanted != 0) {                                                    \
+            vs_fetch_eight(&later, size);                                              \
+        }                                                                              \
+        return pass;                                                                   \
+    }                                                                                  \
+    TARGET static uint64_t NAME(const int8_t *weights, VsCodeRun run, VsCodeRun later, \
+                                size_t blocks, int32_t most) {                         \
+        return blocks == 2 /* one register: no loop */                                 \
+                   ? NAME##_of(weights, run, later, 2, most)                           \
+                   : NAME##_of(weights, run, later, blocks, most);                     \
     }
 
 #define VS_CODE_BATCHES(TARGET)                                            \

@@ -498,7 +498,7 @@ void vs_undo(VsGraph *g) {
         memcpy(data + (size_t)(head.slot - page * geo->per_page) * geo->slot_size +
                    head.offset,
                g->undo.data + g->undo.len, head.len);
-        vs_page_set_note(data, 0);
+        vs_page_set_note(&g->table[head.kind], page, 0);
     }
     g->state = g->undo_state;
     if (!g->redo_overflow) {

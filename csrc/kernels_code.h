@@ -19,13 +19,15 @@
  * codes[i], converted to float once; the dot products with their sign turned (smaller is
  * nearer) after `bias` was added.
  *
- * A sieve lets pass those of n codes whose sum over the high plane is at most `most`: bit
- * i % 8 of pass[i / 8] for code i, the rest of the last byte zero.
+ * A sieve looks at a run of up to 64 codes that lie one after the other, bit i of `wanted`
+ * for code i, and returns the bits of those whose sum over the high plane is at most
+ * `most`. Nothing before the first code or after the last one that is wanted is read.
  *     sieve_l2       i8   weights                         sum h * (4 h + w)
  *     sieve_dot      i8   weights                         sum h * w
  * |w| <= 127. The sums of eight codes are compared at once and never leave the registers.
- * Codes up to `known` >= n are fetched into the cache meanwhile. The weights come in order
- * in vs_sieve_bytes, the rest zero, and were given to `arrange` once.
+ * The weights come in order in vs_sieve_bytes, the rest zero, and were given to `arrange`
+ * once. The high planes of the codes of `later` come into the cache meanwhile: a few at a
+ * time, for memory is asked for no more at once.
  */
 #ifndef VS_KERNELS_CODE_H
 #define VS_KERNELS_CODE_H
@@ -41,9 +43,13 @@
 typedef void (*VsCodeKernel)(const void *query, const unsigned char *const *codes,
                              uint32_t n, size_t blocks, int64_t bias, float *out);
 
-typedef void (*VsCodeSieve)(const int8_t *weights, const unsigned char *const *codes,
-                            uint32_t n, uint32_t known, size_t blocks, int32_t most,
-                            unsigned char *pass);
+#define VS_SIEVED 64 /* codes, at the most */
+typedef struct VsCodeRun {
+    const unsigned char *code;
+    uint64_t wanted;
+} VsCodeRun;
+typedef uint64_t (*VsCodeSieve)(const int8_t *weights, VsCodeRun run, VsCodeRun later,
+                                size_t blocks, int32_t most);
 
 typedef struct VsCodeKernels {
     const char *name;
@@ -56,10 +62,6 @@ typedef struct VsCodeKernels {
 static inline size_t vs_sieve_bytes(size_t blocks) {
     return (blocks + 1) / 2 * 2 * VS_BLOCK;
 }
-
-/* Codes that a sieve fetches before they are compared: so many that memory has the time,
- * so few that they stay in the cache. */
-#define VS_SIEVE_AHEAD 128
 
 extern const VsCodeKernels vs_code_kernels_scalar;
 

@@ -172,16 +172,25 @@ AVX2 static inline __m256i add_lanes(const __m256i *v) {
 }
 
 AVX2 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
-                                                  const unsigned char *const *code,
+                                                  const unsigned char *code,
                                                   size_t blocks, int32_t most,
                                                   int squares) {
-    __m256i v[8] = {
-        weighed(w, code[0], blocks, squares), weighed(w, code[1], blocks, squares),
-        weighed(w, code[2], blocks, squares), weighed(w, code[3], blocks, squares),
-        weighed(w, code[4], blocks, squares), weighed(w, code[5], blocks, squares),
-        weighed(w, code[6], blocks, squares), weighed(w, code[7], blocks, squares)};
+    size_t size = blocks * VS_BLOCK;
+    __m256i v[8] = {weighed(w, code, blocks, squares),
+                    weighed(w, code + size, blocks, squares),
+                    weighed(w, code + 2 * size, blocks, squares),
+                    weighed(w, code + 3 * size, blocks, squares),
+                    weighed(w, code + 4 * size, blocks, squares),
+                    weighed(w, code + 5 * size, blocks, squares),
+                    weighed(w, code + 6 * size, blocks, squares),
+                    weighed(w, code + 7 * size, blocks, squares)};
     __m256i beyond = _mm256_cmpgt_epi32(add_lanes(v), _mm256_set1_epi32(most));
     return ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(beyond)) & 0xFF;
+}
+
+AVX2 static VS_ALWAYS_INLINE int32_t sieve_one(const int8_t *w, const unsigned char *code,
+                                               size_t blocks, int squares) {
+    return (int32_t)sum_lanes(weighed(w, code, blocks, squares));
 }
 
 static void keep_order(int8_t *weights, size_t blocks) {
@@ -190,8 +199,8 @@ static void keep_order(int8_t *weights, size_t blocks) {
 }
 
 VS_CODE_BATCHES(AVX2)
-VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, 1, AVX2)
-VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, 0, AVX2)
+VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, sieve_one, 1, AVX2)
+VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, sieve_one, 0, AVX2)
 
 const VsCodeKernels vs_code_kernels_avx2 = {"avx2",        batch_full_l2,  batch_full_dot,
                                             batch_high_l2, batch_high_dot, keep_order,

@@ -145,14 +145,18 @@ AVX512 static inline __m256i add_quads(__m256i a, __m256i b) {
 
 /* As with AVX2. */
 AVX512 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
-                                                    const unsigned char *const *code,
+                                                    const unsigned char *code,
                                                     size_t blocks, int32_t most,
                                                     int squares) {
-    __m256i v[8] = {
-        weighed(w, code[0], blocks, squares), weighed(w, code[1], blocks, squares),
-        weighed(w, code[2], blocks, squares), weighed(w, code[3], blocks, squares),
-        weighed(w, code[4], blocks, squares), weighed(w, code[5], blocks, squares),
-        weighed(w, code[6], blocks, squares), weighed(w, code[7], blocks, squares)};
+    size_t size = blocks * VS_BLOCK;
+    __m256i v[8] = {weighed(w, code, blocks, squares),
+                    weighed(w, code + size, blocks, squares),
+                    weighed(w, code + 2 * size, blocks, squares),
+                    weighed(w, code + 3 * size, blocks, squares),
+                    weighed(w, code + 4 * size, blocks, squares),
+                    weighed(w, code + 5 * size, blocks, squares),
+                    weighed(w, code + 6 * size, blocks, squares),
+                    weighed(w, code + 7 * size, blocks, squares)};
     __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
     __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
     __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
@@ -160,8 +164,18 @@ AVX512 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
     return _mm256_cmple_epi32_mask(sums, _mm256_set1_epi32(most));
 }
 
-VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, 1, AVX512)
-VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, 0, AVX512)
+AVX512 static VS_ALWAYS_INLINE int32_t sieve_one(const int8_t *w,
+                                                 const unsigned char *code, size_t blocks,
+                                                 int squares) {
+    __m256i v = weighed(w, code, blocks, squares);
+    __m128i sum =
+        _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
+    return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 1)));
+}
+
+VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, sieve_one, 1, AVX512)
+VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, sieve_one, 0, AVX512)
 VS_CODE_BATCH(batch_full_l2, full_l2, uint8_t, 2, VS_AS_SUM, AVX512)
 VS_CODE_BATCH(batch_high_l2, high_l2, uint8_t, 1, VS_AS_SUM, AVX512)
 

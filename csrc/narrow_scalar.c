@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "bits.h"
 #include "element.h"
 #include "lanes.h"
 #include "narrow.h"
@@ -57,15 +58,6 @@ static uint32_t l1_int8(const void *a, const void *b, size_t n) {
     return sum;
 }
 
-/* Set bits of a word: pairs, nibbles, bytes added in place (Warren, Hacker's Delight,
- * 5-1). */
-static inline uint32_t popcount(uint64_t x) {
-    x -= x >> 1 & UINT64_C(0x5555555555555555);
-    x = (x & UINT64_C(0x3333333333333333)) + (x >> 2 & UINT64_C(0x3333333333333333));
-    x = (x + (x >> 4)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
-    return (uint32_t)(x * UINT64_C(0x0101010101010101) >> 56);
-}
-
 #define BIT_KERNEL(NAME, OPERATOR)                                 \
     static uint32_t NAME(const void *a, const void *b, size_t n) { \
         const unsigned char *x = a, *y = b;                        \
@@ -74,7 +66,7 @@ static inline uint32_t popcount(uint64_t x) {
             uint64_t u = 0, v = 0;                                 \
             memcpy(&u, x + i, n - i < 8 ? n - i : 8);              \
             memcpy(&v, y + i, n - i < 8 ? n - i : 8);              \
-            sum += popcount(u OPERATOR v);                         \
+            sum += vs_count_bits(u OPERATOR v);                    \
         }                                                          \
         return sum;                                                \
     }

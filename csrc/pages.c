@@ -120,14 +120,6 @@ uint64_t *vs_page_mark(unsigned char *page) {
     return &vs_page_head(page)->mark;
 }
 
-uint32_t vs_page_note(unsigned char *page) {
-    return vs_loose_get(&vs_page_head(page)->note);
-}
-
-void vs_page_set_note(unsigned char *page, uint32_t note) {
-    vs_loose_set(&vs_page_head(page)->note, note);
-}
-
 static void leaf_release(const VsAlloc *a, VsLeaf *leaf) {
     if (leaf == NULL || --leaf->refs > 0) {
         return;
@@ -149,6 +141,21 @@ VsStatus vs_table_reserve(const VsAlloc *a, VsTable *t, uint32_t n) {
         t->leaf[t->n_leaves++] = NULL;
     }
     return st;
+}
+
+uint32_t vs_page_note(const VsTable *t, uint32_t page) {
+    VsLeaf *leaf = t->leaf[page >> VS_LEAF_BITS];
+    uint32_t i = page & (VS_LEAF_PAGES - 1);
+    uint32_t note = vs_loose_get(&vs_page_head(leaf->page[i])->note);
+    vs_loose_set(&leaf->note[i], note);
+    return note;
+}
+
+void vs_page_set_note(const VsTable *t, uint32_t page, uint32_t note) {
+    VsLeaf *leaf = t->leaf[page >> VS_LEAF_BITS];
+    uint32_t i = page & (VS_LEAF_PAGES - 1);
+    vs_loose_set(&leaf->note[i], note);
+    vs_loose_set(&vs_page_head(leaf->page[i])->note, note);
 }
 
 VsStatus vs_table_own_leaf(const VsAlloc *a, VsTable *t, uint32_t page) {
@@ -188,7 +195,7 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
         vs_page_release(a, *at);
         *at = copy;
     }
-    vs_page_set_note(*at, 0);
+    vs_page_set_note(t, page, 0);
     *out = *at;
     return VS_OK;
 }
@@ -203,6 +210,7 @@ VsStatus vs_table_fill(const VsAlloc *a, VsTable *t, uint32_t page, unsigned cha
         (*at)->refs = 1;
     }
     (*at)->page[page & (VS_LEAF_PAGES - 1)] = data;
+    (*at)->note[page & (VS_LEAF_PAGES - 1)] = 0;
     return VS_OK;
 }
 

@@ -43,6 +43,7 @@
 
 #include "alloc.h"
 #include "arena.h"
+#include "threads.h"
 
 #define VS_FORMAT_VERSION 1
 #define VS_PAGE_HEADER 16
@@ -99,6 +100,7 @@ static inline uint32_t vs_page_of(const VsGeometry *geo, uint32_t slot) {
 typedef struct VsLeaf {
     uint32_t refs;
     unsigned char *page[VS_LEAF_PAGES]; /* first slot of the page, or NULL: not loaded */
+    uint32_t note[VS_LEAF_PAGES];       /* its note, once somebody asked; 0: nobody */
 } VsLeaf;
 
 typedef struct VsTable {
@@ -127,11 +129,17 @@ size_t vs_page_memory(const VsGeometry *geo);
  * writer keeps its list of dirty pages with it. */
 uint64_t *vs_page_mark(unsigned char *page);
 
-/* Room for what a reader found out about the contents (scan.c); 0: nothing. A page that is
- * given out for writing (vs_table_own) has none. Whoever reads the same bytes notes the
- * same, maybe on several threads at once. */
-uint32_t vs_page_note(unsigned char *page);
-void vs_page_set_note(unsigned char *page, uint32_t note);
+/* What a reader found out about the contents of a page (scan.c); 0: nothing. A page that is
+ * given out for writing (vs_table_own) has no note. It lies in the page, for all whose page
+ * that is, and is copied to the leaf, where many notes lie together. Whoever reads the same
+ * bytes notes the same, maybe on several threads at once. */
+uint32_t vs_page_note(const VsTable *t, uint32_t page);
+void vs_page_set_note(const VsTable *t, uint32_t page, uint32_t note);
+static inline uint32_t vs_table_note(const VsTable *t, uint32_t page) {
+    uint32_t note =
+        vs_loose_get(&t->leaf[page >> VS_LEAF_BITS]->note[page & (VS_LEAF_PAGES - 1)]);
+    return note != 0 ? note : vs_page_note(t, page);
+}
 
 /* Makes room for page numbers 0..n-1 (not loaded; leaves come with their first page, so
  * that a damaged count costs little). */

@@ -6,37 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
 #include "model.h"
 #include "sieve.h"
 #include "walk.h"
-
-/* Slots of one kind in ascending order: a division a page, not a slot. */
-typedef struct Slots {
-    VsPageKind kind;
-    uint32_t from, end; /* the page at hand */
-    unsigned char *first;
-} Slots;
-
-static inline VsStatus turn_page(VsGraph *g, Slots *s, uint32_t slot) {
-    const VsGeometry *geo = &g->geo[s->kind];
-    const VsTable *table = &g->table[s->kind];
-    uint32_t page = vs_page_of(geo, slot);
-    s->first = vs_table_get(table, page);
-    if (s->first == NULL) {
-        VsStatus st = vs_page_touch(g, s->kind, page);
-        if (st != VS_OK) {
-            return st;
-        }
-        s->first = vs_table_get(table, page);
-    }
-    s->from = page * geo->per_page;
-    s->end = s->from + geo->per_page;
-    unsigned char *next = vs_table_get(table, page + 1);
-    if (next != NULL) {
-        VS_PREFETCH(next - 64); /* where the note is */
-    }
-    return VS_OK;
-}
 
 /* The k smallest upper bounds as a heap with the largest on top. */
 typedef struct Nearest {
@@ -74,223 +47,254 @@ static void offer_high(Nearest *near, float high) {
     }
 }
 
-/* Rows wait here until there are some more behind them, whose codes are fetched while the
- * first are compared. The first fronts are short: they tell what is near. */
-#define FIRST_FRONT (VS_SIEVE_AHEAD / 2) /* so that no row waits for more than two */
-#define FRONT 256
-#define UNSIEVED 4
-#define ROOM (FRONT + VS_SIEVE_AHEAD)
+/* Codes of a page, one after the other, and what they can be at the worst. */
+typedef struct Run {
+    VsCodeRun codes;
+    uint32_t node, n; /* whose codes these are, from this one on */
+    float worst;      /* no live node of the same pages has a larger error */
+    uint32_t rest;    /* the same for low planes (sieve.h) */
+} Run;
+
+/* A run is on its way into the cache while so many before it are compared: memory has the
+ * time, also when others use it, and they stay there. */
+#define RUNS 16 /* a power of two */
+
+/* Rows that are compared with one limit: a few at first, for they tell what is near. */
+#define FEWEST_ROWS 32
+#define MOST_ROWS 256
+#define UNSIEVED 4 /* limits without a sieve */
+#define ROWS_PER_POLL 8192
 
 /* Codes are compared before anything is known of their nodes: to most it does not matter.
- * Their pages are 4 to 5 times as long as what is needed of a node. */
+ * Their pages are 4 to 5 times as long as what is needed of a node. What the sieve lets
+ * pass is kept, and judged by the whole code when some are there. */
 typedef struct Scan {
     VsGraph *g;
     const VsQuery *q;
+    const VsAdmit *admit;
     VsSieve sieve;
-    uint32_t unsieved; /* fronts to come that are not sieved */
-    /* An order such that rows beyond it do not matter. */
-    float (*beyond)(const struct Scan *s);
+    /* An order such that rows beyond it do not matter, if no error is larger. */
+    float (*beyond)(const struct Scan *s, float worst);
     VsStatus (*take)(struct Scan *s, uint32_t node, float order);
     void *to;
     int errors; /* those of the nodes matter: `worst` is needed */
-    int dense;  /* node[0] and its successors; else node[] */
-    uint32_t node[ROOM], n, front, fronts;
-    const unsigned char *code[ROOM];
-    float worst[2];   /* no node added since the last front has a larger error; before */
-    uint32_t rest[2]; /* the same for low planes (sieve.h) */
+
+    Run run[RUNS];
+    uint32_t first, n; /* a ring */
+    uint32_t next;     /* the node after those of all runs */
+    float last;        /* worst of the page of nodes that was looked at last, */
+    uint32_t known;    /* which ends before this node */
+
+    float limit; /* beyond(worst), */
+    int32_t
+        most; /* and the sum of a high plane for it: INT32_MAX: not sieved. They hold */
+    float worst; /* for runs that are not worse than this */
+    uint32_t rest;
+    float worst_seen; /* that of the runs since then */
+    uint32_t rest_seen;
+    uint32_t seen;   /* rows since then, */
+    uint32_t n_kept; /* and those of them that may matter */
+    uint32_t node[MOST_ROWS + VS_SIEVED];
+    const unsigned char *code[MOST_ROWS + VS_SIEVED];
+    uint32_t unsieved; /* limits to come that no sieve gets */
+    uint32_t all, unpolled;
 } Scan;
+
+static inline VsStatus page_in(VsGraph *g, VsPageKind kind, uint32_t page,
+                               unsigned char **first) {
+    VsStatus st = VS_OK;
+    *first = vs_table_get(&g->table[kind], page);
+    if (*first == NULL) {
+        st = vs_page_touch(g, kind, page);
+        *first = st == VS_OK ? vs_table_get(&g->table[kind], page) : NULL;
+    }
+    return st;
+}
 
 /* The largest error of the live nodes of a page. Notes stay with a page as long as nobody
  * writes there. */
-static float worst_of_page(const VsGraph *g, const Slots *s) {
+static VsStatus worst_of_page(VsGraph *g, uint32_t page, float *out) {
     const VsGeometry *geo = &g->geo[VS_NODE];
-    uint32_t note = vs_page_note(s->first), worst = 0;
+    unsigned char *first;
+    VsStatus st = page_in(g, VS_NODE, page, &first);
+    if (st != VS_OK) {
+        return st;
+    }
+    uint32_t note = vs_table_note(&g->table[VS_NODE], page), worst = 0;
     for (uint32_t i = 0; note == 0 && i < geo->per_page; i++) {
         const VsNode *v =
-            (const VsNode *)(const void *)(s->first + (size_t)i * geo->slot_size);
+            (const VsNode *)(const void *)(first + (size_t)i * geo->slot_size);
         int live = (v->flags & VS_STATUS_MASK) == VS_LIVE;
         worst = live && v->error > worst ? v->error : worst;
     }
     if (note == 0) {
         note = worst + 1; /* errors are not negative: their bits are in their order */
-        vs_page_set_note(s->first, note);
+        vs_page_set_note(&g->table[VS_NODE], page, note);
     }
-    return vs_error((uint16_t)(note - 1));
+    *out = vs_error((uint16_t)(note - 1));
+    return VS_OK;
 }
 
 /* The same for what the high planes of its codes do not tell. */
-static uint32_t rest_of_page(const VsGraph *g, const Slots *s) {
+static uint32_t rest_of_page(VsGraph *g, uint32_t page, const unsigned char *first) {
     const VsGeometry *geo = &g->geo[VS_CODE];
-    uint32_t note = vs_page_note(s->first), used = g->state.n_nodes - s->from;
+    uint32_t note = vs_table_note(&g->table[VS_CODE], page);
+    uint32_t used = g->state.n_nodes - page * geo->per_page;
     if (note == 0) {
-        note = 1 + vs_sieve_rest(&g->params.code, s->first,
+        note = 1 + vs_sieve_rest(&g->params.code, first,
                                  used < geo->per_page ? used : geo->per_page);
-        vs_page_set_note(s->first, note);
+        vs_page_set_note(&g->table[VS_CODE], page, note);
     }
     return note - 1;
 }
 
-static inline uint32_t first_bit(uint64_t word) {
-#if defined(__GNUC__)
-    return (uint32_t)__builtin_ctzll(word);
-#else
-    uint32_t at = 0;
-    for (; (word & 1) == 0; word >>= 1) {
-        at++;
-    }
-    return at;
-#endif
-}
-
-/* Places of the rows that may matter, among the first n. */
-static uint32_t sift(Scan *s, uint32_t n, float beyond, uint16_t *place) {
-    unsigned char pass[FRONT / 8] = {0};
-    int32_t most = INT32_MAX;
-    uint32_t kept = 0;
-    if (s->sieve.run != NULL && s->unsieved == 0) {
-        uint32_t rest = s->rest[0] > s->rest[1] ? s->rest[0] : s->rest[1];
-        most = vs_sieve_most(&s->sieve, beyond, rest);
-    }
-    if (most == INT32_MAX) {
-        s->unsieved -= s->unsieved > 0;
-        for (; kept < n; kept++) {
-            place[kept] = (uint16_t)kept;
-        }
-        return n;
-    }
-    s->sieve.run(s->sieve.weights, s->code, n, s->n, s->sieve.blocks, most, pass);
-    for (uint32_t i = 0; i < FRONT; i += 64) {
-        uint64_t word;
-        memcpy(&word, pass + i / 8, sizeof word);
-        for (; word != 0; word &= word - 1) {
-            place[kept++] = (uint16_t)(i + first_bit(word));
-        }
-    }
-    s->unsieved = kept > n / 2 ? UNSIEVED : 0; /* it costs more than it saves */
-    return kept;
-}
-
-/* Looks at the first n rows that wait. */
-static VsStatus judge(Scan *s, uint32_t n) {
-    uint16_t place[FRONT];
-    const unsigned char *code[FRONT];
-    float order[FRONT], beyond = s->beyond(s);
-    uint32_t kept = sift(s, n, beyond, place);
+/* The largest error of the nodes of a run. The next run may share the last page. */
+static VsStatus worst_of_run(Scan *s, Run *r) {
+    const VsGeometry *geo = &s->g->geo[VS_NODE];
+    uint32_t end = r->node + r->n;
     VsStatus st = VS_OK;
-    for (uint32_t i = 0; i < kept; i++) {
-        code[i] = s->code[place[i]];
-    }
-    s->q->full(s->q, code, kept, order);
-    s->g->scratch->evaluations += n;
-    for (uint32_t i = 0; st == VS_OK && i < kept; i++) {
-        if (!(order[i] > beyond && order[i] < VS_LONGEST)) {
-            uint32_t at = place[i];
-            st = s->take(s, s->dense ? s->node[0] + at : s->node[at], order[i]);
-        }
-    }
-    s->n -= n;
-    memmove(s->code, s->code + n, s->n * sizeof *s->code);
-    if (s->dense) {
-        s->node[0] += n;
-    } else {
-        memmove(s->node, s->node + n, s->n * sizeof *s->node);
-    }
-    s->worst[1] = s->worst[0];
-    s->rest[1] = s->rest[0];
-    s->worst[0] = 0;
-    s->rest[0] = 0;
-    s->front = s->front < FRONT ? 2 * s->front : FRONT;
-    return st == VS_OK && ++s->fronts % 32 == 0 && vs_interrupted(s->g) ? VS_INTERRUPT
-                                                                        : st;
-}
-
-/* What the rows to come can be at the worst. */
-static void expect(Scan *s, float worst, uint32_t rest) {
-    s->worst[0] = worst > s->worst[0] ? worst : s->worst[0];
-    s->rest[0] = rest > s->rest[0] ? rest : s->rest[0];
-}
-
-/* Adds nodes u .. end - 1, whose codes lie one after the other. */
-static VsStatus take_run(Scan *s, uint32_t u, uint32_t end, const unsigned char *code,
-                         float worst, uint32_t rest) {
-    size_t size = s->g->geo[VS_CODE].slot_size;
-    VsStatus st = VS_OK;
-    while (st == VS_OK && u < end) {
-        uint32_t room = s->front + VS_SIEVE_AHEAD - s->n, at = s->n;
-        uint32_t n = end - u < room ? end - u : room;
-        uint32_t i = 0;
-        for (; i + 4 <= n; i += 4, code += 4 * size) {
-            s->code[at + i] = code;
-            s->code[at + i + 1] = code + size;
-            s->code[at + i + 2] = code + 2 * size;
-            s->code[at + i + 3] = code + 3 * size;
-        }
-        for (; i < n; i++, code += size) {
-            s->code[at + i] = code;
-        }
-        if (!s->dense) {
-            s->node[at] = u; /* n is 1 */
-        } else if (at == 0) {
-            s->node[0] = u;
-        }
-        u += n;
-        s->n += n;
-        expect(s, worst, rest);
-        st = n == room ? judge(s, s->front) : VS_OK;
+    r->worst = r->node < s->known ? s->last : 0;
+    for (uint32_t u = r->node < s->known ? s->known : r->node; st == VS_OK && u < end;
+         u = s->known) {
+        uint32_t page = vs_page_of(geo, u);
+        st = worst_of_page(s->g, page, &s->last);
+        s->known = (page + 1) * geo->per_page;
+        r->worst = s->last > r->worst ? s->last : r->worst;
     }
     return st;
 }
 
-/* The largest error of the nodes up to `end`; *last: of the page that the next ones may
- * share. */
-static VsStatus worst_until(VsGraph *g, Slots *nodes, uint32_t u, uint32_t end,
-                            float *last, float *out) {
-    VsStatus st = VS_OK;
-    *out = *last;
-    for (u = u < nodes->end ? nodes->end : u; st == VS_OK && u < end; u = nodes->end) {
-        st = turn_page(g, nodes, u);
-        *last = st == VS_OK ? worst_of_page(g, nodes) : 0;
-        *out = *last > *out ? *last : *out;
-    }
-    return st;
-}
-
-static VsStatus scan_all(Scan *s, const VsAdmit *admit) {
+/* The next run, if there is one. */
+static VsStatus add_run(Scan *s) {
     VsGraph *g = s->g;
-    Slots nodes = {.kind = VS_NODE}, codes = {.kind = VS_CODE};
-    uint32_t n_nodes = g->state.n_nodes, rest = 0, end;
-    float last = 0, worst = 0;
+    const VsGeometry *geo = &g->geo[VS_CODE];
+    uint32_t n_nodes = g->state.n_nodes;
+    uint32_t node =
+        s->admit == NULL ? s->next : vs_next_admitted(s->admit, s->next, n_nodes);
+    s->next = node;
+    if (node >= n_nodes) {
+        return VS_OK;
+    }
+    Run *r = &s->run[(s->first + s->n) % RUNS];
+    uint32_t page = vs_page_of(geo, node), at = node - page * geo->per_page;
+    uint32_t n = geo->per_page - at < VS_SIEVED ? geo->per_page - at : VS_SIEVED;
+    unsigned char *first;
+    VsStatus st = page_in(g, VS_CODE, page, &first);
+    if (st != VS_OK) {
+        return st;
+    }
+    n = n < n_nodes - node ? n : n_nodes - node;
+    int sieved = g->params.code.codec == VS_CODEC_SQ8;
+    *r = (Run){.codes = {first + (size_t)at * geo->slot_size,
+                         s->admit == NULL ? UINT64_MAX >> (64 - n)
+                                          : vs_admitted_bits(s->admit, node, n)},
+               .node = node,
+               .n = n,
+               .rest = sieved ? rest_of_page(g, page, first) : 0};
+    s->n++;
+    s->next = node + n;
+    return s->errors ? worst_of_run(s, r) : VS_OK;
+}
+
+/* Looks at the rows that were kept. */
+static VsStatus judge(Scan *s) {
+    float order[MOST_ROWS + VS_SIEVED];
     VsStatus st = VS_OK;
-    s->dense = admit == NULL;
-    for (uint32_t u = vs_next_admitted(admit, 0, n_nodes); u < n_nodes && st == VS_OK;
-         u = vs_next_admitted(admit, end, n_nodes)) {
-        if (u >= codes.end) {
-            st = turn_page(g, &codes, u);
-            rest = st == VS_OK && s->sieve.run != NULL ? rest_of_page(g, &codes) : 0;
+    s->q->full(s->q, s->code, s->n_kept, order);
+    for (uint32_t i = 0; st == VS_OK && i < s->n_kept; i++) {
+        if (!(order[i] > s->limit && order[i] < VS_LONGEST)) {
+            st = s->take(s, s->node[i], order[i]);
         }
-        end = codes.end < n_nodes ? codes.end : n_nodes;
-        end = admit != NULL ? u + 1 : end;
-        if (st == VS_OK && s->errors) {
-            st = worst_until(g, &nodes, u, end, &last, &worst);
+    }
+    if (s->unsieved > 0) {
+        s->unsieved--;
+    } else if (s->most != INT32_MAX && s->n_kept > s->seen / 2) {
+        s->unsieved = UNSIEVED; /* it costs more than it saves */
+    }
+    s->g->scratch->evaluations += s->seen;
+    s->all += s->seen;
+    s->unpolled += s->seen;
+    s->seen = 0;
+    s->n_kept = 0;
+    if (st == VS_OK && s->unpolled >= ROWS_PER_POLL) {
+        s->unpolled = 0;
+        st = vs_interrupted(s->g) ? VS_INTERRUPT : VS_OK;
+    }
+    return st;
+}
+
+/* The limits for the rows to come, which are hardly worse than the last ones. */
+static void aim(Scan *s) {
+    s->worst = s->worst_seen;
+    s->rest = s->rest_seen;
+    s->worst_seen = 0;
+    s->rest_seen = 0;
+    s->limit = s->beyond(s, s->worst);
+    s->most = s->sieve.run != NULL && s->unsieved == 0
+                  ? vs_sieve_most(&s->sieve, s->limit, s->rest)
+                  : INT32_MAX;
+}
+
+/* Keeps the rows of a run that may matter; `later` comes into the cache. */
+static void sift(Scan *s, const Run *r, VsCodeRun later) {
+    size_t size = s->g->geo[VS_CODE].slot_size;
+    int sieved = s->most != INT32_MAX;
+    uint64_t pass = r->codes.wanted;
+    s->seen += s->admit == NULL ? r->n : vs_count_bits(pass);
+    if (sieved) {
+        pass = s->sieve.run(s->sieve.weights, r->codes, later, s->sieve.blocks, s->most);
+    }
+    for (; pass != 0; pass &= pass - 1) {
+        uint32_t at = vs_first_bit(pass);
+        const unsigned char *code = r->codes.code + at * size;
+        s->code[s->n_kept] = code;
+        s->node[s->n_kept++] = r->node + at;
+        if (sieved) {
+            vs_fetch_code_far(code + size / 2, size / 2);
+        }
+    }
+}
+
+/* How many rows to keep to one limit. */
+static uint32_t period(const Scan *s) {
+    uint32_t rows = s->all / 8;
+    return rows < FEWEST_ROWS ? FEWEST_ROWS : rows < MOST_ROWS ? rows : MOST_ROWS;
+}
+
+static VsStatus scan_all(Scan *s) {
+    VsStatus st = VS_OK;
+    for (uint32_t i = 0; st == VS_OK && i < RUNS; i++) {
+        st = add_run(s);
+    }
+    aim(s);
+    while (st == VS_OK && s->n > 0) {
+        Run r = s->run[s->first];
+        s->first = (s->first + 1) % RUNS;
+        s->n--;
+        st = add_run(s);
+        s->worst_seen = r.worst > s->worst_seen ? r.worst : s->worst_seen;
+        s->rest_seen = r.rest > s->rest_seen ? r.rest : s->rest_seen;
+        int worse = r.worst > s->worst || r.rest > s->rest;
+        if (st == VS_OK && (worse || s->seen >= period(s))) {
+            st = judge(s);
+            aim(s);
         }
         if (st == VS_OK) {
-            size_t size = g->geo[VS_CODE].slot_size;
-            st = take_run(s, u, end, codes.first + (u - codes.from) * size, worst, rest);
+            sift(s, &r, s->run[(s->first + s->n - 1) % RUNS].codes);
         }
     }
-    while (st == VS_OK && s->n > 0) {
-        st = judge(s, s->n < s->front ? s->n : s->front);
-    }
-    return st;
+    return st == VS_OK ? judge(s) : st;
 }
 
-static Scan scan_of(VsGraph *g, const VsQuery *q) {
-    Scan s = {.g = g, .q = q, .front = FIRST_FRONT};
+static Scan scan_of(VsGraph *g, const VsQuery *q, const VsAdmit *admit) {
+    Scan s = {.g = g, .q = q, .admit = admit};
     vs_sieve_set(&s.sieve, q);
     return s;
 }
 
 /* ---- candidates ------------------------------------------------------------------ */
+
+#define UNTIDIED 256
 
 typedef struct Proven {
     Nearest near;
@@ -299,9 +303,8 @@ typedef struct Proven {
     int fixed;             /* room for no more */
 } Proven;
 
-static float beyond_proven(const Scan *s) {
+static float beyond_proven(const Scan *s, float worst) {
     const Proven *p = s->to;
-    float worst = s->worst[0] > s->worst[1] ? s->worst[0] : s->worst[1];
     return vs_order_beyond(s->q, limit_of(&p->near), worst);
 }
 
@@ -320,7 +323,7 @@ static void tidy(Proven *p) {
 
 /* Tidies once in a while. */
 static VsStatus reserve_one(const VsGraph *g, Proven *p) {
-    if (p->n > 2 * p->tidied + FRONT || (p->fixed && p->n == p->cap)) {
+    if (p->n > 2 * p->tidied + UNTIDIED || (p->fixed && p->n == p->cap)) {
         tidy(p);
     }
     if (!p->fixed) {
@@ -359,12 +362,12 @@ static int compare_candidates(const void *a, const void *b) {
 
 /* Scans; the candidates are at p->found, sorted. */
 static VsStatus prove(VsGraph *g, const VsQuery *q, const VsAdmit *admit, Proven *p) {
-    Scan s = scan_of(g, q);
+    Scan s = scan_of(g, q, admit);
     s.beyond = beyond_proven;
     s.take = take_proven;
     s.to = p;
     s.errors = 1;
-    VsStatus st = p->near.k > 0 ? scan_all(&s, admit) : VS_OK;
+    VsStatus st = p->near.k > 0 ? scan_all(&s) : VS_OK;
     if (st == VS_OK) {
         tidy(p);
         if (p->n > 0) {
@@ -395,20 +398,11 @@ VsStatus vs_scan_candidates(VsGraph *g, const VsQuery *q, size_t k, const VsAdmi
 
 /* The notes of all pages: whoever reads them then writes none. */
 VsStatus vs_scan_ready(VsGraph *g) {
-    Slots nodes = {.kind = VS_NODE}, codes = {.kind = VS_CODE};
+    Scan s = {.g = g, .errors = 1};
     VsStatus st = VS_OK;
-    while (st == VS_OK && nodes.end < g->state.n_nodes) {
-        st = turn_page(g, &nodes, nodes.end);
-        if (st == VS_OK) {
-            worst_of_page(g, &nodes);
-        }
-    }
-    while (st == VS_OK && g->params.code.codec == VS_CODEC_SQ8 &&
-           codes.end < g->state.n_nodes) {
-        st = turn_page(g, &codes, codes.end);
-        if (st == VS_OK) {
-            rest_of_page(g, &codes);
-        }
+    while (st == VS_OK && s.next < g->state.n_nodes) {
+        st = add_run(&s);
+        s.n = 0;
     }
     return st;
 }
@@ -436,7 +430,8 @@ typedef struct Hits {
 } Hits;
 
 /* The same order as the last one may still enter: the newer node goes first. */
-static float beyond_pool(const Scan *s) {
+static float beyond_pool(const Scan *s, float worst) {
+    (void)worst;
     const VsPool *pool = &((const Hits *)s->to)->pool;
     return ((const Hits *)s->to)->all != NULL || pool->n < pool->cap
                ? INFINITY
@@ -457,7 +452,7 @@ static VsStatus take_hit(Scan *s, uint32_t node, float order) {
 
 VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
                  VsHit *hits, size_t *n) {
-    Scan s = scan_of(g, q);
+    Scan s = scan_of(g, q, admit);
     Hits to = {.pool = {hits, 0, k}};
     s.beyond = beyond_pool;
     s.take = take_hit;
@@ -468,7 +463,7 @@ VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
         st = to.all == NULL ? VS_NOMEM : VS_OK;
     }
     if (st == VS_OK && k > 0) {
-        st = scan_all(&s, admit);
+        st = scan_all(&s);
     }
     if (st == VS_OK && to.all != NULL) {
         vs_hits_sort(to.all, to.n_all);

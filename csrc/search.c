@@ -358,6 +358,19 @@ uint32_t vs_next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes)
     return n_nodes;
 }
 
+uint64_t vs_admitted_bits(const VsAdmit *admit, uint32_t node, uint32_t n) {
+    if (node >= admit->n_nodes) {
+        return 0;
+    }
+    uint32_t at = node >> 6, shift = node & 63, known = admit->n_nodes - node;
+    uint64_t bits = admit->words[at] >> shift;
+    n = known < n ? known : n;
+    if (n > 64 - shift) {
+        bits |= admit->words[at + 1] << (64 - shift);
+    }
+    return bits & UINT64_MAX >> (64 - n);
+}
+
 /* ---- top k ---------------------------------------------------------------------- */
 
 /* Orders what the walk found by all that the codes know. */

@@ -30,6 +30,9 @@ static inline int vs_admitted(const VsAdmit *admit, uint32_t node) {
  * is none. NULL admits all. */
 uint32_t vs_next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes);
 
+/* Which of 1 <= n <= 64 nodes from `node` on are admitted: bit i for node + i. */
+uint64_t vs_admitted_bits(const VsAdmit *admit, uint32_t node, uint32_t n);
+
 /* Sorts hits nearest first, equal ones newer node first. */
 void vs_hits_sort(VsHit *hits, size_t n);
 

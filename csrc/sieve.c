@@ -67,11 +67,9 @@ void vs_sieve_set(VsSieve *sieve, const VsQuery *query) {
     sieve->run = sieve->dot ? kernels->sieve_dot : kernels->sieve_l2;
 }
 
-/* Squares of the distances of two nibbles from 7.5, in halves. */
-static inline uint32_t apart(unsigned char both) {
-    int low = 2 * (both & 15) - 15, high = 2 * (both >> 4) - 15;
-    return (uint32_t)(low * low + high * high);
-}
+/* Square of the distance of a nibble from 7.5, in halves. */
+static const uint16_t apart[16] = {225, 169, 121, 81, 49, 25,  9,   1,
+                                   1,   9,   25,  49, 81, 121, 169, 225};
 
 /* The largest sum of a code, in quarters. Padding counts: it is the same for all. */
 uint32_t vs_sieve_rest(const VsCodecParams *params, const unsigned char *codes,
@@ -82,7 +80,7 @@ uint32_t vs_sieve_rest(const VsCodecParams *params, const unsigned char *codes,
         const unsigned char *low = codes + (2 * i + 1) * plane;
         uint32_t sum = 0;
         for (size_t j = 0; j < plane; j++) {
-            sum += apart(low[j]);
+            sum += (uint32_t)apart[low[j] & 15] + apart[low[j] >> 4];
         }
         most = sum > most ? sum : most;
     }

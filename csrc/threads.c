@@ -40,14 +40,6 @@ int vs_shared_replace(VsShared *s, long long *expected, long long value) {
                                        __ATOMIC_ACQUIRE);
 }
 
-uint32_t vs_loose_get(uint32_t *at) {
-    return __atomic_load_n(at, __ATOMIC_RELAXED);
-}
-
-void vs_loose_set(uint32_t *at, uint32_t value) {
-    __atomic_store_n(at, value, __ATOMIC_RELAXED);
-}
-
 #else /* MSVC's C */
 
 long long vs_take(VsShared *s, long long n) {
@@ -67,14 +59,6 @@ int vs_shared_replace(VsShared *s, long long *expected, long long value) {
     int done = was == *expected;
     *expected = was;
     return done;
-}
-
-uint32_t vs_loose_get(uint32_t *at) {
-    return *(volatile uint32_t *)at;
-}
-
-void vs_loose_set(uint32_t *at, uint32_t value) {
-    *(volatile uint32_t *)at = value;
 }
 
 #endif

@@ -47,8 +47,21 @@ void vs_shared_set(VsShared *s, long long value);
 int vs_shared_replace(VsShared *s, long long *expected, long long value);
 
 /* A number that whoever computes it computes alike: no order with anything else. */
-uint32_t vs_loose_get(uint32_t *at);
-void vs_loose_set(uint32_t *at, uint32_t value);
+#if defined(__GNUC__)
+static inline uint32_t vs_loose_get(const uint32_t *at) {
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+static inline void vs_loose_set(uint32_t *at, uint32_t value) {
+    __atomic_store_n(at, value, __ATOMIC_RELAXED);
+}
+#else
+static inline uint32_t vs_loose_get(const uint32_t *at) {
+    return *(const volatile uint32_t *)at;
+}
+static inline void vs_loose_set(uint32_t *at, uint32_t value) {
+    *(volatile uint32_t *)at = value;
+}
+#endif
 
 /* A lock; a static one begins as VS_LOCK_INIT. Not recursive. */
 #ifdef _WIN32

@@ -3,6 +3,7 @@
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "../../csrc/model.h"
 #include "../../csrc/scan.h"
@@ -11,7 +12,7 @@
 #include "check.h"
 #include "graph_fixture.h"
 
-enum { CODES = 29, MOST_BLOCKS = 70, MOST_ROWS = 700, MOST_DIMS = 384 };
+enum { MOST_BLOCKS = 70, MOST_ROWS = 700, MOST_DIMS = 384 };
 
 /* ---- kernels ---------------------------------------------------------------------- */
 
@@ -26,44 +27,44 @@ static int64_t plain_sum(const int8_t *w, const unsigned char *code, size_t bloc
     return sum;
 }
 
+/* The codes end where their memory does. */
 static void check_sieves(Random *r, size_t blocks, int extreme) {
-    static unsigned char code[CODES + VS_SIEVE_AHEAD][2 * VS_BLOCK_BYTES * MOST_BLOCKS];
     static int8_t weights[VS_BLOCK * (MOST_BLOCKS + 1)];
     static int8_t arranged[VS_BLOCK * (MOST_BLOCKS + 1)];
     const VsCodeKernels *const *list = vs_code_kernels_available();
-    const unsigned char *codes[CODES + VS_SIEVE_AHEAD];
+    size_t size = blocks * VS_BLOCK;
     memset(weights, 0, sizeof weights);
     for (size_t i = 0; i < blocks * VS_BLOCK; i++) {
         weights[i] =
             (int8_t)(extreme ? 127 * extreme : (int)(random_next(r) % 255) - 127);
     }
-    for (size_t i = 0; i < CODES + VS_SIEVE_AHEAD; i++) {
-        codes[i] = code[i];
-        for (size_t j = 0; j < sizeof code[i]; j++) {
-            code[i][j] = (unsigned char)(extreme ? 255 : random_next(r));
+    for (uint32_t n = 1; n <= VS_SIEVED; n++) {
+        unsigned char *code = malloc(n * size);
+        CHECK(code != NULL);
+        for (size_t i = 0; i < n * size; i++) {
+            code[i] = (unsigned char)(extreme ? 255 : random_next(r));
         }
-    }
-    for (int t = 0; list[t] != NULL; t++) {
-        memcpy(arranged, weights, sizeof weights);
-        list[t]->arrange(arranged, blocks);
-        for (int squares = 0; squares < 2; squares++) {
-            VsCodeSieve run = squares ? list[t]->sieve_l2 : list[t]->sieve_dot;
-            int64_t at =
-                plain_sum(weights, codes[random_next(r) % CODES], blocks, squares);
-            for (uint32_t n = 1; n <= CODES; n++) {
+        for (int t = 0; list[t] != NULL; t++) {
+            memcpy(arranged, weights, sizeof weights);
+            list[t]->arrange(arranged, blocks);
+            for (int squares = 0; squares < 2; squares++) {
+                VsCodeSieve run = squares ? list[t]->sieve_l2 : list[t]->sieve_dot;
+                uint64_t want = 0, all = UINT64_MAX >> (VS_SIEVED - n);
+                int64_t at =
+                    plain_sum(weights, code + random_next(r) % n * size, blocks, squares);
                 int32_t most = (int32_t)at - (int)(random_next(r) % 3) + 1;
-                uint32_t known = n + (uint32_t)(random_next(r) % VS_SIEVE_AHEAD);
-                unsigned char pass[CODES / 8 + 2];
-                memset(pass, 0xA5, sizeof pass);
-                run(arranged, codes, n, known, blocks, most, pass);
-                for (uint32_t i = 0; i < (n + 7) / 8 * 8; i++) {
-                    int want =
-                        i < n && plain_sum(weights, codes[i], blocks, squares) <= most;
-                    CHECK((pass[i / 8] >> i % 8 & 1) == want);
+                for (uint32_t i = 0; i < n; i++) {
+                    int64_t sum = plain_sum(weights, code + i * size, blocks, squares);
+                    want |= (uint64_t)(sum <= most) << i;
                 }
-                CHECK(pass[(n + 7) / 8] == 0xA5);
+                for (int k = 0; k < 4; k++) { /* all, and fewer and fewer */
+                    VsCodeRun these = {code, all}, later = {code, all & random_next(r)};
+                    CHECK(run(arranged, these, later, blocks, most) == (want & all));
+                    all &= random_next(r) | random_next(r) >> k;
+                }
             }
         }
+        free(code);
     }
 }
 
@@ -152,9 +153,9 @@ static void check_most(Table *t, const VsQuery *q, uint64_t *left_out) {
         CHECK(vs_order(g, q, (u * 7 + 1) % g->state.n_nodes, &other) == VS_OK);
         const float limits[] = {order, nextafterf(order, INFINITY), other, 0};
         for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-            unsigned char pass = 0;
-            sieve.run(sieve.weights, &code, 1, 1, sieve.blocks,
-                      vs_sieve_most(&sieve, limits[i], rest), &pass);
+            VsCodeRun one = {code, 1}, none = {NULL, 0};
+            uint64_t pass = sieve.run(sieve.weights, one, none, sieve.blocks,
+                                      vs_sieve_most(&sieve, limits[i], rest));
             CHECK(pass == 1 || order >= limits[i]);
             *left_out += pass == 0;
         }
@@ -276,20 +277,68 @@ static void test_notes_of_a_page_go_when_it_is_written(void) {
     CHECK(vs_query_set(t.g, t.v[0], &q) == VS_OK);
     CHECK(vs_scan_candidates(t.g, &q, 3, NULL, &found, &n) == VS_OK);
     vs_free(&t.g->alloc, found);
-    unsigned char *page = vs_table_get(&t.g->table[VS_CODE], 1);
-    uint32_t per_page = t.g->geo[VS_CODE].per_page, note = vs_page_note(page);
+    const VsTable *codes = &t.g->table[VS_CODE];
+    const unsigned char *page = vs_table_get(codes, 1);
+    uint32_t per_page = t.g->geo[VS_CODE].per_page, note = vs_table_note(codes, 1);
     CHECK(note == 1 + vs_sieve_rest(&t.g->params.code, page, per_page));
     unsigned char low[32];
     memset(low, 0xF0, sizeof low); /* as far from the middle as it gets */
     vs_begin(t.g);
     CHECK(vs_edit(t.g, VS_CODE, per_page + 2, 32, low, sizeof low) == VS_OK);
-    page = vs_table_get(&t.g->table[VS_CODE], 1);
-    CHECK(vs_page_note(page) == 0);
+    CHECK(vs_table_note(codes, 1) == 0);
     CHECK(vs_scan_candidates(t.g, &q, 3, NULL, &found, &n) == VS_OK);
     vs_free(&t.g->alloc, found);
-    CHECK(vs_page_note(page) == 1 + 225 * 64);
+    CHECK(vs_table_note(codes, 1) == 1 + 225 * 64);
     vs_undo(t.g);
-    CHECK(vs_page_note(vs_table_get(&t.g->table[VS_CODE], 1)) == 0);
+    CHECK(vs_table_note(codes, 1) == 0);
+    vs_graph_close(t.g);
+}
+
+/* Writes the code of a node: `high` and `low` are bytes of its planes, of which the first
+ * `farther` high ones are one more in both nibbles. */
+static void set_code(VsGraph *g, uint32_t node, unsigned char high, unsigned char low,
+                     size_t farther) {
+    unsigned char code[2 * VS_BLOCK_BYTES];
+    memset(code, high, VS_BLOCK_BYTES);
+    memset(code, high + 0x11, farther);
+    memset(code + VS_BLOCK_BYTES, low, VS_BLOCK_BYTES);
+    vs_begin(g);
+    CHECK(vs_edit(g, VS_CODE, node, 0, code, sizeof code) == VS_OK);
+    vs_done(g);
+}
+
+/* All rows are 15 off in every dimension, which their high nibbles tell. One is only 8 or
+ * 24 off, which they do not tell: the low nibbles of its page are farther from the middle
+ * than those of all pages before. */
+static void
+test_a_page_whose_low_nibbles_tell_more_is_not_sieved_by_the_last_limit(void) {
+    static Table t;
+    Random r = {9};
+    VsQuery q;
+    VsHit hit;
+    size_t n = 0;
+    float v[64];
+    fill(&t, &r, 64, VS_L2, MOST_ROWS, 0);
+    uint32_t per_page = t.g->geo[VS_CODE].per_page, pages = 40, node;
+    for (uint32_t i = MOST_ROWS; i < pages * per_page; i++) {
+        vs_begin(t.g);
+        CHECK(vs_insert(t.g, i, t.v[i % MOST_ROWS], &node) == VS_OK);
+        vs_done(t.g);
+    }
+    for (uint32_t u = 0; u < t.g->state.n_nodes; u++) {
+        set_code(t.g, u, 0x88, 0x77, 0);
+    }
+    for (int i = 0; i < 64; i++) {
+        v[i] = (float)(120 + t.g->model->zero) * t.g->model->step;
+    }
+    CHECK(vs_query_set(t.g, v, &q) == VS_OK);
+    for (uint32_t page = 20; page < pages; page++) {
+        uint32_t near = page * per_page + 5;
+        set_code(t.g, near, 0x88, 0x00, 5);
+        CHECK(vs_scan(t.g, &q, 1, NULL, &hit, &n) == VS_OK);
+        CHECK(n == 1 && hit.node == near);
+        set_code(t.g, near, 0x88, 0x77, 0);
+    }
     vs_graph_close(t.g);
 }
 
@@ -297,5 +346,6 @@ int main(void) {
     test_sieves_let_the_same_codes_pass_everywhere();
     test_a_scan_gives_what_its_definition_gives();
     test_notes_of_a_page_go_when_it_is_written();
+    test_a_page_whose_low_nibbles_tell_more_is_not_sieved_by_the_last_limit();
     return check_report();
 }
