@@ -5,7 +5,6 @@
 #include "row_fetch.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A row that a query wants: candidate `at` of query `who`. */
@@ -16,19 +15,50 @@ typedef struct VsxRead {
 
 #define UNREAD NAN /* the distance of a candidate whose row was not read */
 
-static int compare_reads(const void *a, const void *b) {
-    const VsxRead *x = a, *y = b;
-    return x->row.rowid < y->row.rowid ? -1 : x->row.rowid > y->row.rowid;
+/* In order of rowid: counted digit by digit from the lowest on (Knuth, The Art of Computer
+ * Programming 3, 5.2.5), for sorting by comparisons took a twentieth of a batch. */
+static void sort_reads(VsxReads *reads) {
+    sqlite3_int64 low = INT64_MAX, high = INT64_MIN;
+    for (size_t i = 0; i < reads->n; i++) {
+        sqlite3_int64 rowid = reads->at[i].row.rowid;
+        low = rowid < low ? rowid : low;
+        high = rowid > high ? rowid : high;
+    }
+    sqlite3_uint64 first = (sqlite3_uint64)low, range = (sqlite3_uint64)high - first;
+    for (int shift = 0; reads->n > 1 && shift < 64 && range >> shift != 0; shift += 8) {
+        size_t end[256] = {0}, sum = 0; /* of the rows before */
+        for (size_t i = 0; i < reads->n; i++) {
+            end[((sqlite3_uint64)reads->at[i].row.rowid - first) >> shift & 255]++;
+        }
+        for (int digit = 0; digit < 256; digit++) {
+            size_t count = end[digit];
+            end[digit] = sum;
+            sum += count;
+        }
+        for (size_t i = 0; i < reads->n; i++) {
+            VsxRead r = reads->at[i];
+            reads->other[end[((sqlite3_uint64)r.row.rowid - first) >> shift & 255]++] = r;
+        }
+        VsxRead *sorted = reads->other;
+        reads->other = reads->at;
+        reads->at = sorted;
+    }
+}
+
+static int grow(VsxRead **at, size_t cap) {
+    VsxRead *grown = sqlite3_realloc64(*at, cap * sizeof *grown);
+    *at = grown != NULL ? grown : *at;
+    return grown != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 static int add_read(VsxReads *reads, VsxRead read) {
     if (reads->n == reads->cap) {
         size_t cap = reads->cap == 0 ? 1024 : reads->cap * 2;
-        VsxRead *grown = sqlite3_realloc64(reads->at, cap * sizeof *grown);
-        if (grown == NULL) {
-            return SQLITE_NOMEM;
+        int rc = grow(&reads->at, cap);
+        rc = rc == SQLITE_OK ? grow(&reads->other, cap) : rc;
+        if (rc != SQLITE_OK) {
+            return rc;
         }
-        reads->at = grown;
         reads->cap = cap;
     }
     reads->at[reads->n++] = read;
@@ -93,9 +123,7 @@ static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads 
     const VsCodecParams *p = &v->graph->params.code;
     const void *stored = NULL;
     int rc = SQLITE_OK, read;
-    if (reads->n > 0) {
-        qsort(reads->at, reads->n, sizeof *reads->at, compare_reads);
-    }
+    sort_reads(reads);
     for (size_t i = 0; rc == SQLITE_OK && i < reads->n; i++) {
         const VsxRead *r = &reads->at[i];
         VsxAsked *a = &asked[r->who];

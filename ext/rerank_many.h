@@ -23,9 +23,10 @@ typedef struct VsxAsked {
     VsxErrors errors;
 } VsxAsked;
 
-/* `reads`: room that grows and is kept for the next call. */
+/* `reads`: room that grows and is kept for the next call; whoever has it frees `at` and
+ * `other`. */
 typedef struct VsxReads {
-    struct VsxRead *at;
+    struct VsxRead *at, *other; /* each with room for cap; other: to sort by */
     size_t n, cap;
 } VsxReads;
 

@@ -101,6 +101,19 @@ def test_more_queries_than_a_block_are_all_answered():
         ]
 
 
+def test_rowids_may_be_any_of_64_bits():
+    conn, v, queries = new(n=0), vectors(3000, 3), vectors(200, 4)
+    rng = np.random.default_rng(5)
+    ids = rng.integers(-(2**63), 2**63 - 1, len(v), dtype=np.int64)
+    ids[:6] = [-(2**63), 2**63 - 1, -1, 0, 255, 256]
+    with conn:
+        rows = zip(ids.tolist(), (x.tobytes() for x in v), strict=True)
+        conn.executemany("INSERT INTO t(id, e) VALUES(?, ?)", rows)
+    found = search(conn, queries, 10)
+    for row, expected in zip(found, one_by_one(conn, queries, 10), strict=True):
+        assert list(row["rowid"]) == [i for i, _ in expected]
+
+
 def test_ef_is_the_columns_unless_it_is_given():
     conn, queries = new(), vectors(50, 2)
     conn.execute("INSERT INTO t(t) VALUES('ef_search=10')")
