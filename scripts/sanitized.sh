@@ -19,9 +19,10 @@ libasan=$("$cc" -print-file-name=libasan.so)
 }
 rm -rf "$site"
 "$python" -m pip --disable-pip-version-check --quiet install --no-build-isolation --no-deps \
-    --target "$site" -C build-dir=build/sanitized-build -C cmake.build-type=Debug \
-    -C 'cmake.define.CMAKE_C_FLAGS_DEBUG=-O1 -g' \
-    -C cmake.define.VECSQL_SANITIZE=address,undefined .
+    --target "$site" --config-settings=build-dir=build/sanitized-build \
+    --config-settings=cmake.build-type=Debug \
+    --config-settings='cmake.define.CMAKE_C_FLAGS_DEBUG=-O1 -g' \
+    --config-settings=cmake.define.VECSQL_SANITIZE=address,undefined .
 
 # libstdc++ and libcrypt: their functions are intercepted, so they must be there from the start.
 preload=$libasan

@@ -153,7 +153,7 @@ static void check_most(Table *t, const VsQuery *q, uint64_t *left_out) {
         CHECK(vs_order(g, q, (u * 7 + 1) % g->state.n_nodes, &other) == VS_OK);
         const float limits[] = {order, nextafterf(order, INFINITY), other, 0};
         for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-            VsCodeRun one = {code, 1}, none = {NULL, 0};
+            VsCodeRun one = {code, 1}, none = {code, 0};
             uint64_t pass = sieve.run(sieve.weights, one, none, sieve.blocks,
                                       vs_sieve_most(&sieve, limits[i], rest));
             CHECK(pass == 1 || order >= limits[i]);
