@@ -74,6 +74,18 @@ static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
         return pass;                                                             \
     }
 
+/* What F gives for eight codes that lie one after the other, for an array of registers: a
+ * loop would put them into memory. */
+#define VS_OF_EIGHT(F, weights, code, blocks, squares)              \
+    {F(weights, (code), blocks, squares),                           \
+     F(weights, (code) + (blocks) * VS_BLOCK, blocks, squares),     \
+     F(weights, (code) + 2 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 3 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 4 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 5 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 6 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 7 * (blocks) * VS_BLOCK, blocks, squares)}
+
 /* EIGHT compares the sums of eight codes; the last few of a run together with those before
  * them. ONE takes what has not so many neighbours. */
 #define VS_CODE_SIEVE_EIGHT(NAME, EIGHT, ONE, SQUARES, TARGET)                         \

@@ -175,15 +175,7 @@ AVX2 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
                                                   const unsigned char *code,
                                                   size_t blocks, int32_t most,
                                                   int squares) {
-    size_t size = blocks * VS_BLOCK;
-    __m256i v[8] = {weighed(w, code, blocks, squares),
-                    weighed(w, code + size, blocks, squares),
-                    weighed(w, code + 2 * size, blocks, squares),
-                    weighed(w, code + 3 * size, blocks, squares),
-                    weighed(w, code + 4 * size, blocks, squares),
-                    weighed(w, code + 5 * size, blocks, squares),
-                    weighed(w, code + 6 * size, blocks, squares),
-                    weighed(w, code + 7 * size, blocks, squares)};
+    __m256i v[8] = VS_OF_EIGHT(weighed, w, code, blocks, squares);
     __m256i beyond = _mm256_cmpgt_epi32(add_lanes(v), _mm256_set1_epi32(most));
     return ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(beyond)) & 0xFF;
 }

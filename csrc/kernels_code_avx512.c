@@ -148,15 +148,7 @@ AVX512 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
                                                     const unsigned char *code,
                                                     size_t blocks, int32_t most,
                                                     int squares) {
-    size_t size = blocks * VS_BLOCK;
-    __m256i v[8] = {weighed(w, code, blocks, squares),
-                    weighed(w, code + size, blocks, squares),
-                    weighed(w, code + 2 * size, blocks, squares),
-                    weighed(w, code + 3 * size, blocks, squares),
-                    weighed(w, code + 4 * size, blocks, squares),
-                    weighed(w, code + 5 * size, blocks, squares),
-                    weighed(w, code + 6 * size, blocks, squares),
-                    weighed(w, code + 7 * size, blocks, squares)};
+    __m256i v[8] = VS_OF_EIGHT(weighed, w, code, blocks, squares);
     __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
     __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
     __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
