@@ -391,7 +391,10 @@ static VsStatus refine(VsGraph *g, const VsQuery *q, VsPool *pool) {
             pool->at[from + i].order = front.order[i];
         }
     }
-    vs_hits_sort(pool->at, pool->n);
+    VsPool sorted = {pool->at, 0, pool->n}; /* few move far: faster than sorting anew */
+    for (size_t i = 0; i < pool->n; i++) {
+        (void)vs_pool_offer(&sorted, pool->at[i]);
+    }
     return VS_OK;
 }
 

@@ -90,32 +90,31 @@ static inline int vs_before(VsHit a, VsHit b) {
            (a.order == b.order && (a.node & ~VS_CHECKED) > (b.node & ~VS_CHECKED));
 }
 
-/* Inserts if there is room or the hit beats the last; returns its place, or cap. The
- * search for the place has no branch that depends on orders: they are random, and three
- * hits of four do not even beat the last. */
+/* Inserts if there is room or the hit beats the last; returns its place, or cap. What it
+ * goes before moves up, the farthest first, eight at a time while all eight are farther:
+ * one branch that cannot be foreseen, where a search for the place and a move of what is
+ * behind it wait for each other. */
 static inline size_t vs_pool_offer(VsPool *p, VsHit hit) {
+    enum { STEP = 8 };
     if (p->n == p->cap) {
-        if (p->n == 0 || hit.order > p->at[p->n - 1].order ||
-            !vs_before(hit, p->at[p->n - 1])) {
+        if (p->n == 0 || !vs_before(hit, p->at[p->n - 1])) {
             return p->cap;
         }
         p->n--;
     }
-    const VsHit *from = p->at;
+    VsHit *to = p->at + p->n;
     size_t left = p->n;
-    while (left > 1) {
-        size_t half = left / 2;
-        from += half & (0 - (size_t)(from[half - 1].order < hit.order));
-        left -= half;
-    }
-    size_t low = (size_t)(from - p->at) + (left == 1 && from->order < hit.order);
-    while (low < p->n && vs_before(p->at[low], hit)) { /* equal orders */
-        low++;
-    }
-    memmove(p->at + low + 1, p->at + low, (p->n - low) * sizeof *p->at);
-    p->at[low] = hit;
     p->n++;
-    return low;
+    for (; left >= STEP && hit.order < to[-STEP].order; left -= STEP, to -= STEP) {
+        VsHit farther[STEP];
+        memcpy(farther, to - STEP, sizeof farther);
+        memcpy(to - STEP + 1, farther, sizeof farther);
+    }
+    for (; left > 0 && vs_before(hit, to[-1]); left--, to--) {
+        to[0] = to[-1];
+    }
+    *to = hit;
+    return left;
 }
 
 /* The hits of a scored front that may enter the pool, to out[]; returns how many. Three
