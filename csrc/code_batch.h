@@ -30,6 +30,31 @@
 
 #define VS_AS_SUM(sum) (float)(sum)
 #define VS_AS_DOT(sum) (-(float)((sum) + bias))
+#define VS_AS_HIGH_L2(sum) (float)(16 * (int64_t)(sum) + bias)
+#define VS_AS_HIGH_DOT(sum) (float)((sum) + bias)
+
+/* The same, four codes at a time: they share the loads of the query and the last additions.
+ * FOUR writes the results; ONE is for the last few. */
+#define VS_CODE_FOURS(NAME, FOUR, ONE, ELEMENT, PLANES, RESULT, TARGET)            \
+    TARGET static void NAME(const void *query, const unsigned char *const *codes,  \
+                            uint32_t n, size_t blocks, int64_t bias, float *out) { \
+        const ELEMENT *q = query;                                                  \
+        size_t bytes = blocks * VS_BLOCK_BYTES * (PLANES);                         \
+        uint32_t i = 0;                                                            \
+        (void)bias;                                                                \
+        for (; i < n && i < 4; i++) {                                              \
+            vs_prefetch_code(codes[i], bytes);                                     \
+        }                                                                          \
+        for (i = 0; i + 4 <= n; i += 4) {                                          \
+            for (uint32_t next = i + 4; next < n && next < i + 8; next++) {        \
+                vs_prefetch_code(codes[next], bytes);                              \
+            }                                                                      \
+            FOUR(q, codes + i, blocks, bias, out + i);                             \
+        }                                                                          \
+        for (; i < n; i++) {                                                       \
+            out[i] = RESULT(ONE(q, codes[i], blocks));                             \
+        }                                                                          \
+    }
 
 /* The high planes of the next eight codes of a run, on their way into the cache. */
 static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
@@ -125,10 +150,36 @@ static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
                    : NAME##_of(weights, run, later, blocks, most);                     \
     }
 
-#define VS_CODE_BATCHES(TARGET)                                            \
-    VS_CODE_BATCH(batch_full_l2, full_l2, uint8_t, 2, VS_AS_SUM, TARGET)   \
-    VS_CODE_BATCH(batch_full_dot, full_dot, int16_t, 2, VS_AS_DOT, TARGET) \
-    VS_CODE_BATCH(batch_high_l2, high_l2, uint8_t, 1, VS_AS_SUM, TARGET)   \
-    VS_CODE_BATCH(batch_high_dot, high_dot, int8_t, 1, VS_AS_DOT, TARGET)
+/* For instruction sets that take one code after the other. */
+#define VS_CODE_BATCHES()                                                \
+    VS_CODE_BATCH(batch_full_l2, full_l2, uint8_t, 2, VS_AS_SUM, )       \
+    VS_CODE_BATCH(batch_full_dot, full_dot, int16_t, 2, VS_AS_DOT, )     \
+    VS_CODE_BATCH(batch_high_l2, weighed_l2, int8_t, 1, VS_AS_HIGH_L2, ) \
+    VS_CODE_BATCH(batch_high_dot, weighed_dot, int8_t, 1, VS_AS_HIGH_DOT, )
+
+/* FOUR and ONE add squares too if their last argument says so. */
+#define VS_CODE_HIGH_FOURS(FOUR, ONE, TARGET)                                            \
+    TARGET static VS_ALWAYS_INLINE void high_l2_four(                                    \
+        const int8_t *w, const unsigned char *const *codes, size_t blocks, int64_t bias, \
+        float *out) {                                                                    \
+        FOUR(w, codes, blocks, bias, out, 1);                                            \
+    }                                                                                    \
+    TARGET static VS_ALWAYS_INLINE void high_dot_four(                                   \
+        const int8_t *w, const unsigned char *const *codes, size_t blocks, int64_t bias, \
+        float *out) {                                                                    \
+        FOUR(w, codes, blocks, bias, out, 0);                                            \
+    }                                                                                    \
+    TARGET static VS_ALWAYS_INLINE int32_t weighed_l2(                                   \
+        const int8_t *w, const unsigned char *code, size_t blocks) {                     \
+        return ONE(w, code, blocks, 1);                                                  \
+    }                                                                                    \
+    TARGET static VS_ALWAYS_INLINE int32_t weighed_dot(                                  \
+        const int8_t *w, const unsigned char *code, size_t blocks) {                     \
+        return ONE(w, code, blocks, 0);                                                  \
+    }                                                                                    \
+    VS_CODE_FOURS(batch_high_l2, high_l2_four, weighed_l2, int8_t, 1, VS_AS_HIGH_L2,     \
+                  TARGET)                                                                \
+    VS_CODE_FOURS(batch_high_dot, high_dot_four, weighed_dot, int8_t, 1, VS_AS_HIGH_DOT, \
+                  TARGET)
 
 #endif

@@ -10,24 +10,25 @@
  *
  * Four-bit navigation reads the first plane only: half the cache lines.
  *
- * Queries have one element a dimension, in order:
- *     full_l2   u8   the code of the query                sum (c - q)^2
- *     full_dot  i16  |q| <= 16639                         sum c * q
- *     high_l2   u8   the code halved, 0..127              sum (8 h + 4 - q)^2
- *     high_dot  i8   |q| <= 127                           sum h * q
- * with c the eight bits of a dimension and h the high four. out[i] is the sum for
- * codes[i], converted to float once; the dot products with their sign turned (smaller is
- * nearer) after `bias` was added.
+ * Queries have one element a dimension:
+ *     full_l2   u8   the code of the query       sum (c - q)^2
+ *     full_dot  i16  |q| <= 16639                -(sum c * q + bias)
+ *     high_l2   i8   weights                     16 * sum h * (4 h + w) + bias
+ *     high_dot  i8   weights                     sum h * w + bias
+ * with c the eight bits of a dimension and h the high four, |w| <= 127. out[i] is that for
+ * codes[i], converted to float once. With w = 4 - u and bias = sum w^2 high_l2 is
+ * sum (8 h + 4 - u)^2: the squares of distances from the middle of what h stands for, in
+ * halves. It has to fit 31 bits.
  *
  * A sieve looks at a run of up to 64 codes that lie one after the other, bit i of `wanted`
- * for code i, and returns the bits of those whose sum over the high plane is at most
- * `most`. Nothing before the first code or after the last one that is wanted is read.
- *     sieve_l2       i8   weights                         sum h * (4 h + w)
- *     sieve_dot      i8   weights                         sum h * w
- * |w| <= 127. The sums of eight codes are compared at once and never leave the registers.
- * The weights come in order in vs_sieve_bytes, the rest zero, and were given to `arrange`
- * once. The high planes of the codes of `later` come into the cache meanwhile: a few at a
- * time, for memory is asked for no more at once.
+ * for code i, and returns the bits of those whose sum over the high plane (without factor
+ * and bias) is at most `most`. Nothing before the first code or after the last one that is
+ * wanted is read. The sums of eight codes are compared at once and never leave the
+ * registers. The high planes of the codes of `later` come into the cache meanwhile: a few
+ * at a time, for memory is asked for no more at once.
+ *
+ * Weights come in the order of dimensions in vs_weights_bytes, the rest zero, and were
+ * given to `arrange` once.
  */
 #ifndef VS_KERNELS_CODE_H
 #define VS_KERNELS_CODE_H
@@ -59,7 +60,7 @@ typedef struct VsCodeKernels {
 } VsCodeKernels;
 
 /* Two blocks make a register. */
-static inline size_t vs_sieve_bytes(size_t blocks) {
+static inline size_t vs_weights_bytes(size_t blocks) {
     return (blocks + 1) / 2 * 2 * VS_BLOCK;
 }
 

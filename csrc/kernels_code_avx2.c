@@ -43,17 +43,58 @@ AVX2 static inline __m256i squares(__m256i a, __m256i b) {
     return _mm256_add_epi32(_mm256_madd_epi16(even, even), _mm256_madd_epi16(odd, odd));
 }
 
+AVX2 static VS_ALWAYS_INLINE __m256i add_full(__m256i sum, const uint8_t *q,
+                                              const unsigned char *high,
+                                              const unsigned char *low) {
+    __m256i h = load(high), l = load(low);
+    sum = _mm256_add_epi32(sum, squares(full_first(h, l), load(q)));
+    return _mm256_add_epi32(sum, squares(full_second(h, l), load(q + VS_BLOCK_BYTES)));
+}
+
 AVX2 static inline uint32_t full_l2(const uint8_t *q, const unsigned char *code,
                                     size_t blocks) {
     const unsigned char *low = code + blocks * VS_BLOCK_BYTES;
-    __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0;
+    __m256i sum = _mm256_setzero_si256();
     for (size_t b = 0; b < blocks; b++) {
-        __m256i h = load(code + b * VS_BLOCK_BYTES), l = load(low + b * VS_BLOCK_BYTES);
-        const uint8_t *at = q + b * VS_BLOCK;
-        sum0 = _mm256_add_epi32(sum0, squares(full_first(h, l), load(at)));
-        sum1 = _mm256_add_epi32(sum1, squares(full_second(h, l), load(at + 32)));
+        sum = add_full(sum, q + b * VS_BLOCK, code + b * VS_BLOCK_BYTES,
+                       low + b * VS_BLOCK_BYTES);
     }
-    return sum_lanes(_mm256_add_epi32(sum0, sum1));
+    return sum_lanes(sum);
+}
+
+AVX2 static inline __m256i add_pairs(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
+AVX2 static inline __m256i add_quads(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+
+/* The sums of four registers, transposed, so that they share their additions. */
+AVX2 static VS_ALWAYS_INLINE __m128i four_sums(__m256i a, __m256i b, __m256i c,
+                                               __m256i d) {
+    __m256i lanes = add_quads(add_pairs(a, b), add_pairs(c, d));
+    return _mm_add_epi32(_mm256_castsi256_si128(lanes),
+                         _mm256_extracti128_si256(lanes, 1));
+}
+
+AVX2 static VS_ALWAYS_INLINE void full_l2_four(const uint8_t *q,
+                                               const unsigned char *const *code,
+                                               size_t blocks, int64_t bias, float *out) {
+    __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+    size_t low = blocks * VS_BLOCK_BYTES;
+    uint32_t sums[4];
+    (void)bias;
+    for (size_t at = 0; at < low; at += VS_BLOCK_BYTES, q += VS_BLOCK) {
+        a = add_full(a, q, code[0] + at, code[0] + low + at);
+        b = add_full(b, q, code[1] + at, code[1] + low + at);
+        c = add_full(c, q, code[2] + at, code[2] + low + at);
+        d = add_full(d, q, code[3] + at, code[3] + low + at);
+    }
+    _mm_storeu_si128((__m128i *)(void *)sums, four_sums(a, b, c, d));
+    for (int i = 0; i < 4; i++) {
+        out[i] = (float)sums[i]; /* unsigned: AVX2 cannot */
+    }
 }
 
 /* Products of 32 unsigned bytes with 32 signed 16-bit numbers, in 8 lanes. */
@@ -91,76 +132,30 @@ AVX2 static inline int64_t full_dot(const int16_t *q, const unsigned char *code,
     return total;
 }
 
-/* |d| <= 127, so d * d summed in pairs fits a signed 16-bit number. */
-AVX2 static inline __m256i small_squares(__m256i a, __m256i b) {
-    __m256i d = _mm256_abs_epi8(_mm256_sub_epi8(a, b));
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(d, d), _mm256_set1_epi16(1));
-}
-
-AVX2 static inline uint32_t high_l2(const uint8_t *q, const unsigned char *code,
-                                    size_t blocks) {
-    const __m256i nibble = _mm256_set1_epi8(15);
-    const __m256i middle = _mm256_setr_epi8(4, 12, 20, 28, 36, 44, 52, 60, 68, 76, 84, 92,
-                                            100, 108, 116, 124, 4, 12, 20, 28, 36, 44, 52,
-                                            60, 68, 76, 84, 92, 100, 108, 116, 124);
-    __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0;
-    for (size_t b = 0; b < blocks; b++) {
-        __m256i h = load(code + b * VS_BLOCK_BYTES);
-        const uint8_t *at = q + b * VS_BLOCK;
-        __m256i first = _mm256_shuffle_epi8(middle, _mm256_and_si256(h, nibble));
-        __m256i second = _mm256_shuffle_epi8(
-            middle, _mm256_and_si256(_mm256_srli_epi16(h, 4), nibble));
-        sum0 = _mm256_add_epi32(sum0, small_squares(first, load(at)));
-        sum1 = _mm256_add_epi32(sum1, small_squares(second, load(at + 32)));
-    }
-    return sum_lanes(_mm256_add_epi32(sum0, sum1));
-}
-
-AVX2 static inline int64_t high_dot(const int8_t *q, const unsigned char *code,
-                                    size_t blocks) {
+/* The weighed sums of a block's nibbles are added to eight lanes. Each product of a pair
+ * fits 16 bits, and so does what they add to here: 4 (4 * 225) + 2 * 2 * 15 * 127. */
+AVX2 static VS_ALWAYS_INLINE __m256i weigh(__m256i sum, __m256i h, const int8_t *w,
+                                           int squares) {
     const __m256i nibble = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
-    __m256i sum = _mm256_setzero_si256();
-    for (size_t b = 0; b < blocks; b++) {
-        __m256i h = load(code + b * VS_BLOCK_BYTES);
-        const int8_t *at = q + b * VS_BLOCK;
-        __m256i first = _mm256_maddubs_epi16(_mm256_and_si256(h, nibble), load(at));
-        __m256i second = _mm256_maddubs_epi16(
-            _mm256_and_si256(_mm256_srli_epi16(h, 4), nibble), load(at + 32));
-        sum = _mm256_add_epi32(sum,
-                               _mm256_madd_epi16(_mm256_add_epi16(first, second), one));
+    __m256i first = _mm256_and_si256(h, nibble);
+    __m256i second = _mm256_and_si256(_mm256_srli_epi16(h, 4), nibble);
+    __m256i s = _mm256_add_epi16(_mm256_maddubs_epi16(first, load(w)),
+                                 _mm256_maddubs_epi16(second, load(w + VS_BLOCK_BYTES)));
+    if (squares) {
+        __m256i t = _mm256_add_epi16(_mm256_maddubs_epi16(first, first),
+                                     _mm256_maddubs_epi16(second, second));
+        s = _mm256_add_epi16(s, _mm256_slli_epi16(t, 2));
     }
-    return sum_lanes_wide(sum);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(s, one));
 }
 
-/* Each product of a pair fits 16 bits, and so does what they add to here: 4 (4 * 225) +
- * 2 * 2 * 15 * 127. */
 AVX2 static VS_ALWAYS_INLINE __m256i weighed(const int8_t *w, const unsigned char *code,
                                              size_t blocks, int squares) {
-    const __m256i nibble = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
     __m256i sum = _mm256_setzero_si256();
     for (size_t b = 0; b < blocks; b++) {
-        __m256i h = load(code + b * VS_BLOCK_BYTES);
-        __m256i first = _mm256_and_si256(h, nibble);
-        __m256i second = _mm256_and_si256(_mm256_srli_epi16(h, 4), nibble);
-        __m256i s = _mm256_add_epi16(
-            _mm256_maddubs_epi16(first, load(w + b * VS_BLOCK)),
-            _mm256_maddubs_epi16(second, load(w + b * VS_BLOCK + VS_BLOCK_BYTES)));
-        if (squares) {
-            __m256i t = _mm256_add_epi16(_mm256_maddubs_epi16(first, first),
-                                         _mm256_maddubs_epi16(second, second));
-            s = _mm256_add_epi16(s, _mm256_slli_epi16(t, 2));
-        }
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(s, one));
+        sum = weigh(sum, load(code + b * VS_BLOCK_BYTES), w + b * VS_BLOCK, squares);
     }
     return sum;
-}
-
-AVX2 static inline __m256i add_pairs(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-}
-
-AVX2 static inline __m256i add_quads(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
 }
 
 /* The sums of eight registers, transposed, so that they share their additions. */
@@ -169,6 +164,26 @@ AVX2 static inline __m256i add_lanes(const __m256i *v) {
     __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
     return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
                             _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+AVX2 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
+                                            const unsigned char *const *code,
+                                            size_t blocks, int64_t bias, float *out,
+                                            int squares) {
+    __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+    for (size_t i = 0; i < blocks; i++, w += VS_BLOCK) {
+        size_t at = i * VS_BLOCK_BYTES;
+        a = weigh(a, load(code[0] + at), w, squares);
+        b = weigh(b, load(code[1] + at), w, squares);
+        c = weigh(c, load(code[2] + at), w, squares);
+        d = weigh(d, load(code[3] + at), w, squares);
+    }
+    __m256i lanes = add_quads(add_pairs(a, b), add_pairs(c, d));
+    __m128i sums =
+        _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    sums = _mm_add_epi32(_mm_slli_epi32(sums, squares ? 4 : 0),
+                         _mm_set1_epi32((int32_t)bias));
+    _mm_storeu_ps(out, _mm_cvtepi32_ps(sums));
 }
 
 AVX2 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
@@ -180,8 +195,8 @@ AVX2 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
     return ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(beyond)) & 0xFF;
 }
 
-AVX2 static VS_ALWAYS_INLINE int32_t sieve_one(const int8_t *w, const unsigned char *code,
-                                               size_t blocks, int squares) {
+AVX2 static VS_ALWAYS_INLINE int32_t high_one(const int8_t *w, const unsigned char *code,
+                                              size_t blocks, int squares) {
     return (int32_t)sum_lanes(weighed(w, code, blocks, squares));
 }
 
@@ -190,9 +205,11 @@ static void keep_order(int8_t *weights, size_t blocks) {
     (void)blocks;
 }
 
-VS_CODE_BATCHES(AVX2)
-VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, sieve_one, 1, AVX2)
-VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, sieve_one, 0, AVX2)
+VS_CODE_FOURS(batch_full_l2, full_l2_four, full_l2, uint8_t, 2, VS_AS_SUM, AVX2)
+VS_CODE_BATCH(batch_full_dot, full_dot, int16_t, 2, VS_AS_DOT, AVX2)
+VS_CODE_HIGH_FOURS(high_four, high_one, AVX2)
+VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, high_one, 1, AVX2)
+VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, high_one, 0, AVX2)
 
 const VsCodeKernels vs_code_kernels_avx2 = {"avx2",        batch_full_l2,  batch_full_dot,
                                             batch_high_l2, batch_high_dot, keep_order,

@@ -45,60 +45,76 @@ AVX512 static inline __m512i choose(__m512i mask, __m512i a, __m512i b) {
     return _mm512_ternarylogic_epi32(mask, a, b, 0xCA);
 }
 
+/* Blocks b and b + 1 of a query, or the last one. */
+AVX512 static VS_ALWAYS_INLINE void query_at(const uint8_t *q, size_t b, size_t blocks,
+                                             __m512i *first, __m512i *second) {
+    if (b + 1 < blocks) {
+        query_halves(q + b * VS_BLOCK, first, second);
+    } else {
+        last_halves(q + b * VS_BLOCK, first, second);
+    }
+}
+
+AVX512 static VS_ALWAYS_INLINE __m512i plane_at(const unsigned char *plane, size_t b,
+                                                size_t blocks) {
+    const unsigned char *at = plane + b * VS_BLOCK_BYTES;
+    return b + 1 < blocks ? _mm512_loadu_si512(at) : last_block(at);
+}
+
+AVX512 static VS_ALWAYS_INLINE __m512i add_full(__m512i sum, const unsigned char *code,
+                                                size_t b, size_t blocks, __m512i first,
+                                                __m512i second) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i h = plane_at(code, b, blocks);
+    __m512i l = plane_at(code + blocks * VS_BLOCK_BYTES, b, blocks);
+    sum = add_squares(sum, choose(nibble, l, _mm512_slli_epi16(h, 4)), first);
+    return add_squares(sum, choose(nibble, _mm512_srli_epi16(l, 4), h), second);
+}
+
 AVX512 static inline uint32_t full_l2(const uint8_t *q, const unsigned char *code,
                                       size_t blocks) {
-    const unsigned char *low = code + blocks * VS_BLOCK_BYTES;
-    const __m512i nibble = _mm512_set1_epi8(15);
-    __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0, first, second;
+    __m512i sum = _mm512_setzero_si512(), first, second;
     for (size_t b = 0; b < blocks; b += 2) {
-        __m512i h, l;
-        if (b + 1 < blocks) {
-            h = _mm512_loadu_si512(code + b * VS_BLOCK_BYTES);
-            l = _mm512_loadu_si512(low + b * VS_BLOCK_BYTES);
-            query_halves(q + b * VS_BLOCK, &first, &second);
-        } else {
-            h = last_block(code + b * VS_BLOCK_BYTES);
-            l = last_block(low + b * VS_BLOCK_BYTES);
-            last_halves(q + b * VS_BLOCK, &first, &second);
-        }
-        sum0 = add_squares(sum0, choose(nibble, l, _mm512_slli_epi16(h, 4)), first);
-        sum1 = add_squares(sum1, choose(nibble, _mm512_srli_epi16(l, 4), h), second);
+        query_at(q, b, blocks, &first, &second);
+        sum = add_full(sum, code, b, blocks, first, second);
     }
-    return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1));
+    return (uint32_t)_mm512_reduce_add_epi32(sum);
 }
 
-/* |d| <= 127: as an unsigned and as a signed byte the same. */
-AVX512 static inline __m512i add_small_squares(__m512i sum, __m512i a, __m512i b) {
-    __m512i d = _mm512_abs_epi8(_mm512_sub_epi8(a, b));
-    return _mm512_dpbusd_epi32(sum, d, d);
+AVX512 static VS_ALWAYS_INLINE __m256i fold(__m512i v) {
+    return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 }
 
-/* Where there is no second block both sides are zero. */
-AVX512 static inline uint32_t high_l2(const uint8_t *q, const unsigned char *code,
-                                      size_t blocks) {
-    const __m512i nibble = _mm512_set1_epi8(15);
-    const __m512i middle = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 60, 68, 76, 84, 92, 100, 108, 116, 124));
-    const __mmask64 low_half = 0xFFFFFFFF;
-    __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0, first, second;
-    for (size_t b = 0; b < blocks; b += 2) {
-        __mmask64 used = b + 1 < blocks ? ~(__mmask64)0 : low_half;
-        __m512i h;
-        if (b + 1 < blocks) {
-            h = _mm512_loadu_si512(code + b * VS_BLOCK_BYTES);
-            query_halves(q + b * VS_BLOCK, &first, &second);
-        } else {
-            h = last_block(code + b * VS_BLOCK_BYTES);
-            last_halves(q + b * VS_BLOCK, &first, &second);
-        }
-        __m512i lows = _mm512_and_si512(h, nibble);
-        __m512i highs = _mm512_and_si512(_mm512_srli_epi16(h, 4), nibble);
-        sum0 =
-            add_small_squares(sum0, _mm512_maskz_shuffle_epi8(used, middle, lows), first);
-        sum1 = add_small_squares(sum1, _mm512_maskz_shuffle_epi8(used, middle, highs),
-                                 second);
+AVX512 static inline __m256i add_pairs(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
+AVX512 static inline __m256i add_quads(__m256i a, __m256i b) {
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+
+/* The sums of four registers, transposed, so that they share their additions. */
+AVX512 static VS_ALWAYS_INLINE __m128i four_sums(__m512i a, __m512i b, __m512i c,
+                                                 __m512i d) {
+    __m256i lanes = add_quads(add_pairs(fold(a), fold(b)), add_pairs(fold(c), fold(d)));
+    return _mm_add_epi32(_mm256_castsi256_si128(lanes),
+                         _mm256_extracti128_si256(lanes, 1));
+}
+
+AVX512 static VS_ALWAYS_INLINE void full_l2_four(const uint8_t *q,
+                                                 const unsigned char *const *code,
+                                                 size_t blocks, int64_t bias,
+                                                 float *out) {
+    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a, first, second;
+    (void)bias;
+    for (size_t i = 0; i < blocks; i += 2) {
+        query_at(q, i, blocks, &first, &second);
+        a = add_full(a, code[0], i, blocks, first, second);
+        b = add_full(b, code[1], i, blocks, first, second);
+        c = add_full(c, code[2], i, blocks, first, second);
+        d = add_full(d, code[3], i, blocks, first, second);
     }
-    return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1));
+    _mm_storeu_ps(out, _mm_cvtepu32_ps(four_sums(a, b, c, d)));
 }
 
 /* The weights as query_halves puts a query: each 32 next to those 64 further on. */
@@ -112,35 +128,61 @@ static void arrange(int8_t *weights, size_t blocks) {
     }
 }
 
-/* h * w and h * h, 15 * 15 at the most, in 16 lanes; the squares count four times. */
+/* Of h * w and of h * h, in 16 lanes each; the squares count four times. */
+typedef struct Sums {
+    __m512i sum, square;
+} Sums;
+
+AVX512 static VS_ALWAYS_INLINE Sums no_sums(void) {
+    return (Sums){_mm512_setzero_si512(), _mm512_setzero_si512()};
+}
+
+/* Adds blocks b and b + 1, if there are two. */
+AVX512 static VS_ALWAYS_INLINE void weigh(Sums *s, const int8_t *w,
+                                          const unsigned char *code, size_t b,
+                                          size_t blocks, int squares) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i h = plane_at(code, b, blocks);
+    __m512i first = _mm512_and_si512(h, nibble);
+    __m512i second = _mm512_and_si512(_mm512_srli_epi16(h, 4), nibble);
+    s->sum = _mm512_dpbusd_epi32(s->sum, first, _mm512_loadu_si512(w + b * VS_BLOCK));
+    s->sum =
+        _mm512_dpbusd_epi32(s->sum, second, _mm512_loadu_si512(w + (b + 1) * VS_BLOCK));
+    if (squares) {
+        s->square = _mm512_dpbusd_epi32(s->square, first, first);
+        s->square = _mm512_dpbusd_epi32(s->square, second, second);
+    }
+}
+
+AVX512 static VS_ALWAYS_INLINE __m512i total(Sums s, int squares) {
+    return squares ? _mm512_add_epi32(s.sum, _mm512_slli_epi32(s.square, 2)) : s.sum;
+}
+
 AVX512 static VS_ALWAYS_INLINE __m256i weighed(const int8_t *w, const unsigned char *code,
                                                size_t blocks, int squares) {
-    const __m512i nibble = _mm512_set1_epi8(15);
-    __m512i sum = _mm512_setzero_si512(), square = sum;
+    Sums s = no_sums();
     for (size_t b = 0; b < blocks; b += 2) {
-        const unsigned char *at = code + b * VS_BLOCK_BYTES;
-        __m512i h = b + 1 < blocks ? _mm512_loadu_si512(at) : last_block(at);
-        __m512i first = _mm512_and_si512(h, nibble);
-        __m512i second = _mm512_and_si512(_mm512_srli_epi16(h, 4), nibble);
-        sum = _mm512_dpbusd_epi32(sum, first, _mm512_loadu_si512(w + b * VS_BLOCK));
-        sum =
-            _mm512_dpbusd_epi32(sum, second, _mm512_loadu_si512(w + (b + 1) * VS_BLOCK));
-        if (squares) {
-            square = _mm512_dpbusd_epi32(square, first, first);
-            square = _mm512_dpbusd_epi32(square, second, second);
-        }
+        weigh(&s, w, code, b, blocks, squares);
     }
-    sum = squares ? _mm512_add_epi32(sum, _mm512_slli_epi32(square, 2)) : sum;
-    return _mm256_add_epi32(_mm512_castsi512_si256(sum),
-                            _mm512_extracti64x4_epi64(sum, 1));
+    return fold(total(s, squares));
 }
 
-AVX512 static inline __m256i add_pairs(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-}
-
-AVX512 static inline __m256i add_quads(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+AVX512 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
+                                              const unsigned char *const *code,
+                                              size_t blocks, int64_t bias, float *out,
+                                              int squares) {
+    Sums a = no_sums(), b = a, c = a, d = a;
+    for (size_t i = 0; i < blocks; i += 2) {
+        weigh(&a, w, code[0], i, blocks, squares);
+        weigh(&b, w, code[1], i, blocks, squares);
+        weigh(&c, w, code[2], i, blocks, squares);
+        weigh(&d, w, code[3], i, blocks, squares);
+    }
+    __m128i sums = four_sums(total(a, squares), total(b, squares), total(c, squares),
+                             total(d, squares));
+    sums = _mm_add_epi32(_mm_slli_epi32(sums, squares ? 4 : 0),
+                         _mm_set1_epi32((int32_t)bias));
+    _mm_storeu_ps(out, _mm_cvtepi32_ps(sums));
 }
 
 /* As with AVX2. */
@@ -156,9 +198,9 @@ AVX512 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
     return _mm256_cmple_epi32_mask(sums, _mm256_set1_epi32(most));
 }
 
-AVX512 static VS_ALWAYS_INLINE int32_t sieve_one(const int8_t *w,
-                                                 const unsigned char *code, size_t blocks,
-                                                 int squares) {
+AVX512 static VS_ALWAYS_INLINE int32_t high_one(const int8_t *w,
+                                                const unsigned char *code, size_t blocks,
+                                                int squares) {
     __m256i v = weighed(w, code, blocks, squares);
     __m128i sum =
         _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -166,19 +208,14 @@ AVX512 static VS_ALWAYS_INLINE int32_t sieve_one(const int8_t *w,
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 1)));
 }
 
-VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, sieve_one, 1, AVX512)
-VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, sieve_one, 0, AVX512)
-VS_CODE_BATCH(batch_full_l2, full_l2, uint8_t, 2, VS_AS_SUM, AVX512)
-VS_CODE_BATCH(batch_high_l2, high_l2, uint8_t, 1, VS_AS_SUM, AVX512)
+VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, high_one, 1, AVX512)
+VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, high_one, 0, AVX512)
+VS_CODE_FOURS(batch_full_l2, full_l2_four, full_l2, uint8_t, 2, VS_AS_SUM, AVX512)
+VS_CODE_HIGH_FOURS(high_four, high_one, AVX512)
 
 static void batch_full_dot(const void *query, const unsigned char *const *codes,
                            uint32_t n, size_t blocks, int64_t bias, float *out) {
     vs_code_kernels_avx2.full_dot(query, codes, n, blocks, bias, out);
-}
-
-static void batch_high_dot(const void *query, const unsigned char *const *codes,
-                           uint32_t n, size_t blocks, int64_t bias, float *out) {
-    vs_code_kernels_avx2.high_dot(query, codes, n, blocks, bias, out);
 }
 
 const VsCodeKernels vs_code_kernels_avx512 = {

@@ -66,38 +66,10 @@ static inline int64_t full_dot(const int16_t *q, const unsigned char *code,
     return total;
 }
 
-static inline uint32_t high_l2(const uint8_t *q, const unsigned char *code,
-                               size_t blocks) {
-    const uint8x16_t nibble = vdupq_n_u8(15), four = vdupq_n_u8(4);
-    uint32x4_t sum0 = vdupq_n_u32(0), sum1 = sum0;
-    for (size_t i = 0; i < 2 * blocks; i++) {
-        const uint8_t *at = q + (i / 2) * VS_BLOCK + (i % 2) * 16;
-        uint8x16_t h = vld1q_u8(code + 16 * i);
-        uint8x16_t first = vorrq_u8(vshlq_n_u8(vandq_u8(h, nibble), 3), four);
-        uint8x16_t second = vorrq_u8(vshlq_n_u8(vshrq_n_u8(h, 4), 3), four);
-        sum0 = add_squares(sum0, first, vld1q_u8(at));
-        sum1 = add_squares(sum1, second, vld1q_u8(at + 32));
-    }
-    return vaddvq_u32(vaddq_u32(sum0, sum1));
-}
-
 static inline int32x4_t add_small_products(int32x4_t sum, uint8x16_t h, int8x16_t q) {
     int8x16_t n = vreinterpretq_s8_u8(h);
     sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(n), vget_low_s8(q)));
     return vpadalq_s16(sum, vmull_s8(vget_high_s8(n), vget_high_s8(q)));
-}
-
-static inline int64_t high_dot(const int8_t *q, const unsigned char *code,
-                               size_t blocks) {
-    const uint8x16_t nibble = vdupq_n_u8(15);
-    int32x4_t sum = vdupq_n_s32(0);
-    for (size_t i = 0; i < 2 * blocks; i++) {
-        const int8_t *at = q + (i / 2) * VS_BLOCK + (i % 2) * 16;
-        uint8x16_t h = vld1q_u8(code + 16 * i);
-        sum = add_small_products(sum, vandq_u8(h, nibble), vld1q_s8(at));
-        sum = add_small_products(sum, vshrq_n_u8(h, 4), vld1q_s8(at + 32));
-    }
-    return vaddlvq_s32(sum);
 }
 
 /* 15 * 15 fits a byte, a pair of such squares or of products with a weight 16 bits. */

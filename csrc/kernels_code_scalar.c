@@ -40,29 +40,6 @@ static inline int64_t full_dot(const int16_t *q, const unsigned char *code,
     return sum;
 }
 
-static inline uint32_t high_l2(const uint8_t *q, const unsigned char *code,
-                               size_t blocks) {
-    uint32_t sum = 0;
-    for (size_t b = 0; b < blocks; b++) {
-        for (size_t j = 0; j < VS_BLOCK; j++) {
-            int d = 8 * high_at(code + b * VS_BLOCK_BYTES, j) + 4 - q[b * VS_BLOCK + j];
-            sum += (uint32_t)(d * d);
-        }
-    }
-    return sum;
-}
-
-static inline int64_t high_dot(const int8_t *q, const unsigned char *code,
-                               size_t blocks) {
-    int64_t sum = 0;
-    for (size_t b = 0; b < blocks; b++) {
-        for (size_t j = 0; j < VS_BLOCK; j++) {
-            sum += high_at(code + b * VS_BLOCK_BYTES, j) * q[b * VS_BLOCK + j];
-        }
-    }
-    return sum;
-}
-
 static inline int32_t high_weighed(const int8_t *w, const unsigned char *code,
                                    size_t blocks, int squares) {
     int32_t sum = 0;

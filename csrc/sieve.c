@@ -9,33 +9,24 @@
 /* Of all that is computed here in float64. */
 #define ROUNDING 1e-12
 
-static void weigh_l2(VsSieve *sieve, const VsQuery *query, int8_t *weights) {
+/* The elements of a query and what its weights stand for, in halves: they differ by one,
+ * for the largest element by three (sq8.c: 4 - w for half of it, at most 127). */
+static void set_l2(VsSieve *sieve, const VsQuery *query) {
     const unsigned char *full = vs_sq8_full(query);
-    int64_t squares = 0, gap = 0; /* in halves, squared */
+    int64_t gap = 0;
     for (size_t i = 0; i < query->params->dims; i++) {
-        int q = full[i], u = (q + 1) / 2 < 127 ? (q + 1) / 2 : 127;
-        int off = 2 * (2 * u - q) - 1;
-        weights[i] = (int8_t)(4 - u);
-        squares += (4 - u) * (4 - u);
-        gap += off * off;
+        gap += full[i] < 255 ? 1 : 9;
     }
-    sieve->base = (double)squares;
+    sieve->base = (double)vs_sq8_bias(query);
     sieve->gap = sqrt((double)gap) / 2;
 }
 
-static void weigh_dot(VsSieve *sieve, const VsQuery *query, int8_t *weights) {
+static void set_dot(VsSieve *sieve, const VsQuery *query) {
     const int16_t *full = (const int16_t *)(const void *)vs_sq8_full(query);
     size_t dims = query->params->dims;
-    int peak = 1;
-    double off = 0, left = 0, sum = 0, square = 0;
+    double t = vs_sq8_weight_step(full, dims), off = 0, left = 0, sum = 0, square = 0;
     for (size_t i = 0; i < dims; i++) {
-        int size = full[i] < 0 ? -full[i] : full[i];
-        peak = size > peak ? size : peak;
-    }
-    double t = peak / 127.0;
-    for (size_t i = 0; i < dims; i++) {
-        double q = full[i], p = floor(q / t + 0.5), e = q - t * p;
-        weights[i] = (int8_t)-p;
+        double q = full[i], e = q + t * vs_sq8_weight(full[i], t);
         left += e;
         off += e * e;
         sum += q;
@@ -55,15 +46,12 @@ void vs_sieve_set(VsSieve *sieve, const VsQuery *query) {
     }
     sieve->blocks = vs_sq8_blocks(query->params);
     sieve->dot = query->params->metric == VS_DOT;
-    int8_t *weights = vs_sq8_weights(query);
-    memset(weights, 0, vs_sieve_bytes(sieve->blocks));
     if (sieve->dot) {
-        weigh_dot(sieve, query, weights);
+        set_dot(sieve, query);
     } else {
-        weigh_l2(sieve, query, weights);
+        set_l2(sieve, query);
     }
-    kernels->arrange(weights, sieve->blocks);
-    sieve->weights = weights;
+    sieve->weights = vs_sq8_weights(query);
     sieve->run = sieve->dot ? kernels->sieve_dot : kernels->sieve_l2;
 }
 

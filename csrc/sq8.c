@@ -30,6 +30,7 @@
 #include "kernels_code.h"
 #include "navigate.h"
 #include "pages.h"
+#include "quantise.h"
 #include "sq8.h"
 #include "vec.h"
 
@@ -52,7 +53,7 @@ static uint32_t sq8_code_size(const VsCodecParams *params) {
 
 static size_t sq8_query_size(const VsCodecParams *params) {
     size_t blocks = vs_sq8_blocks(params);
-    return VS_SQ8_HEAD + blocks * VS_BLOCK * 3 + vs_sieve_bytes(blocks);
+    return VS_SQ8_HEAD + blocks * VS_BLOCK * 2 + vs_weights_bytes(blocks);
 }
 
 /* ---- the model ------------------------------------------------------------------ */
@@ -243,41 +244,59 @@ static inline int code_at(const unsigned char *code, const unsigned char *low, s
 
 /* What turns coordinates into codes, and what was lost on the way. */
 typedef struct Quantiser {
-    double factor; /* cosine: 1 / |v| */
-    double step, inverse, zero;
-    double lost; /* sum of squares of x - (c + zero) * step */
+    VsScale scale;
+    double lost[VS_SUMS];
     int is_zero;
     const VsCodecParams *params;
 } Quantiser;
 
-/* Vectors lie at any address. */
+/* The n elements from number i on, at most a block. Vectors lie at any address. */
+static inline void elements(const VsCodecParams *params, const void *v, size_t i,
+                            size_t n, float *x) {
+    if (params->element == VS_F32) {
+        memcpy(x, (const unsigned char *)v + i * sizeof *x, n * sizeof *x);
+    } else {
+        uint16_t half[VS_BLOCK];
+        memcpy(half, (const unsigned char *)v + i * sizeof *half, n * sizeof *half);
+        for (size_t j = 0; j < n; j++) {
+            x[j] = vs_f16_value(half[j]);
+        }
+    }
+}
+
 static inline double element(const VsCodecParams *params, const void *v, size_t i) {
     float x;
-    uint16_t half;
-    if (params->element == VS_F32) {
-        memcpy(&x, (const unsigned char *)v + i * sizeof x, sizeof x);
-    } else {
-        memcpy(&half, (const unsigned char *)v + i * sizeof half, sizeof half);
-        x = vs_f16_value(half);
-    }
+    elements(params, v, i, 1, &x);
     return (double)x;
+}
+
+/* Dimensions of block b. */
+static inline size_t block_length(const VsCodecParams *params, size_t b) {
+    size_t left = params->dims - b * VS_BLOCK;
+    return left < VS_BLOCK ? left : VS_BLOCK;
 }
 
 static Quantiser quantiser(const VsCodecParams *params, const VsModel *model,
                            const void *v) {
-    Quantiser z = {.factor = 1,
-                   .step = (double)model->step,
-                   .inverse = 1 / (double)model->step,
-                   .zero = model->zero,
+    Quantiser z = {.scale = {.factor = 1,
+                             .step = (double)model->step,
+                             .inverse = 1 / (double)model->step,
+                             .zero = model->zero},
                    .params = params};
     if (params->metric == VS_COSINE) {
-        double square = 0;
-        for (size_t i = 0; i < params->dims; i++) {
-            double x = element(params, v, i);
-            square += x * x;
+        double squares[VS_SUMS] = {0};
+        for (size_t b = 0; b < vs_sq8_blocks(params); b++) {
+            float x[VS_BLOCK] = {0}; /* zeros change no sum */
+            elements(params, v, b * VS_BLOCK, block_length(params, b), x);
+            for (size_t j = 0; j < VS_BLOCK; j += VS_SUMS) {
+                for (size_t i = 0; i < VS_SUMS; i++) {
+                    squares[i] += (double)x[j + i] * (double)x[j + i];
+                }
+            }
         }
+        double square = vs_sum_up(squares);
         z.is_zero = square == 0;
-        z.factor = z.is_zero ? 0 : 1 / sqrt(square);
+        z.scale.factor = z.is_zero ? 1 : 1 / sqrt(square);
     }
     return z;
 }
@@ -289,37 +308,56 @@ static double fixed_direction(size_t i, size_t dims) {
     return (x >> 63 ? 1.0 : -1.0) / sqrt((double)dims);
 }
 
-static inline int quantise(Quantiser *z, const void *v, size_t i) {
-    double x = z->is_zero ? fixed_direction(i, z->params->dims)
-                          : element(z->params, v, i) * z->factor;
-    double t = x * z->inverse - z->zero;
-    t = t < 0 ? 0 : t > 255 ? 255 : t;
-    int c = (int)(t + 0.5);
-    double e = x - (c + z->zero) * z->step;
-    z->lost += e * e;
-    return c;
+/* Block b of the code, a byte a dimension; zeros behind the last. */
+static void quantise(Quantiser *z, const void *v, size_t b, unsigned char *c) {
+    size_t n = block_length(z->params, b);
+    float x[VS_BLOCK];
+    if (z->is_zero) {
+        for (size_t j = 0; j < n; j++) {
+            x[j] = (float)fixed_direction(b * VS_BLOCK + j, z->params->dims);
+        }
+    } else {
+        elements(z->params, v, b * VS_BLOCK, n, x);
+    }
+    vs_quantise()(&z->scale, x, n, c, z->lost);
+    memset(c + n, 0, VS_BLOCK - n);
 }
 
 /* Rounded up twice, so that it stays a bound. */
 static float bound_of(const Quantiser *z) {
-    return z->is_zero ? INFINITY
-                      : nextafterf((float)(sqrt(z->lost) * (1 + 1e-9)), INFINITY);
+    return z->is_zero
+               ? INFINITY
+               : nextafterf((float)(sqrt(vs_sum_up(z->lost)) * (1 + 1e-9)), INFINITY);
+}
+
+/* Element by element as kernels_code.h lays them out; compilers make vectors of it. */
+static void unpack_block(const unsigned char *high, const unsigned char *low,
+                         unsigned char *c) {
+    for (size_t j = 0; j < VS_BLOCK_BYTES; j++) {
+        c[j] = (unsigned char)((high[j] & 15) << 4 | (low[j] & 15));
+        c[j + VS_BLOCK_BYTES] = (unsigned char)((high[j] & 0xF0) | low[j] >> 4);
+    }
+}
+
+static void pack_block(const unsigned char *c, unsigned char *high, unsigned char *low) {
+    for (size_t j = 0; j < VS_BLOCK_BYTES; j++) {
+        high[j] = (unsigned char)(c[j] >> 4 | (c[j + VS_BLOCK_BYTES] & 0xF0));
+        low[j] = (unsigned char)((c[j] & 15) | c[j + VS_BLOCK_BYTES] << 4);
+    }
 }
 
 static float sq8_encode(const VsCodecParams *params, const VsModel *model, const void *v,
                         unsigned char *code, int *clipped) {
     Quantiser z = quantiser(params, model, v);
-    unsigned char *low = code + vs_sq8_blocks(params) * VS_BLOCK_BYTES;
-    memset(code, 0, sq8_code_size(params));
-    for (size_t i = 0; i < params->dims; i++) {
-        int c = quantise(&z, v, i), shift = plane_shift(i);
-        size_t at = plane_byte(i);
-        code[at] |= (unsigned char)((c >> 4) << shift);
-        low[at] |= (unsigned char)((c & 15) << shift);
+    size_t blocks = vs_sq8_blocks(params);
+    for (size_t b = 0; b < blocks; b++) {
+        unsigned char c[VS_BLOCK];
+        quantise(&z, v, b, c);
+        pack_block(c, code + b * VS_BLOCK_BYTES, code + (blocks + b) * VS_BLOCK_BYTES);
     }
     if (clipped != NULL) {
-        double rounding = params->dims * z.step * z.step / 12;
-        *clipped = z.lost > 4 * ((double)model->typical + rounding);
+        double rounding = params->dims * z.scale.step * z.scale.step / 12;
+        *clipped = vs_sum_up(z.lost) > 4 * ((double)model->typical + rounding);
     }
     return bound_of(&z);
 }
@@ -335,10 +373,6 @@ static void sq8_decode(const VsCodecParams *params, const VsModel *model,
 
 /* ---- queries -------------------------------------------------------------------- */
 
-static unsigned char *high_part(const VsQuery *query) {
-    return vs_sq8_full(query) + 2 * VS_BLOCK * vs_sq8_blocks(query->params);
-}
-
 static void score_full_l2(const VsQuery *query, const unsigned char *const *codes,
                           uint32_t n, float *order) {
     vs_code_kernels()->full_l2(vs_sq8_full(query), codes, n, vs_sq8_blocks(query->params),
@@ -347,8 +381,8 @@ static void score_full_l2(const VsQuery *query, const unsigned char *const *code
 
 static void score_high_l2(const VsQuery *query, const unsigned char *const *codes,
                           uint32_t n, float *order) {
-    vs_code_kernels()->high_l2(high_part(query), codes, n, vs_sq8_blocks(query->params),
-                               0, order);
+    vs_code_kernels()->high_l2(vs_sq8_weights(query), codes, n,
+                               vs_sq8_blocks(query->params), vs_sq8_bias(query), order);
 }
 
 static void score_full_dot(const VsQuery *query, const unsigned char *const *codes,
@@ -360,8 +394,8 @@ static void score_full_dot(const VsQuery *query, const unsigned char *const *cod
 /* The bias is the same for every code: no bias gives the same order. */
 static void score_high_dot(const VsQuery *query, const unsigned char *const *codes,
                            uint32_t n, float *order) {
-    vs_code_kernels()->high_dot(high_part(query), codes, n, vs_sq8_blocks(query->params),
-                                0, order);
+    vs_code_kernels()->high_dot(vs_sq8_weights(query), codes, n,
+                                vs_sq8_blocks(query->params), 0, order);
 }
 
 static void ready(VsQuery *query, int walks_high) {
@@ -371,19 +405,36 @@ static void ready(VsQuery *query, int walks_high) {
     query->score = !walks_high ? query->full : dot ? score_high_dot : score_high_l2;
 }
 
+/* Zeros behind the last weight, and the order that the kernels want. */
+static void finish_weights(const VsQuery *query, int64_t bias) {
+    size_t blocks = vs_sq8_blocks(query->params), dims = query->params->dims;
+    int8_t *weights = vs_sq8_weights(query);
+    memset(weights + dims, 0, vs_weights_bytes(blocks) - dims);
+    vs_code_kernels()->arrange(weights, blocks);
+    memcpy(query->data, &bias, sizeof bias);
+}
+
 static void prepare_l2(VsQuery *query, const void *v) {
     const VsCodecParams *params = query->params;
     Quantiser z = quantiser(params, query->model, v);
-    unsigned char *full = vs_sq8_full(query), *high = high_part(query);
-    for (size_t i = 0; i < params->dims; i++) {
-        int c = quantise(&z, v, i);
-        full[i] = (unsigned char)c;
-        high[i] = (unsigned char)((c + 1) / 2 < 127 ? (c + 1) / 2 : 127);
+    int64_t bias = 0;
+    for (size_t b = 0; b < vs_sq8_blocks(params); b++) {
+        unsigned char c[VS_BLOCK];
+        int8_t weight[VS_BLOCK];
+        int32_t squares = 0;
+        quantise(&z, v, b, c);
+        for (size_t j = 0; j < VS_BLOCK; j++) { /* a code halved is 127 at the most */
+            weight[j] = (int8_t)(4 - (c[j] + (c[j] < 255)) / 2);
+        }
+        memset(weight + block_length(params, b), 0, VS_BLOCK - block_length(params, b));
+        for (size_t j = 0; j < VS_BLOCK; j++) {
+            squares += weight[j] * weight[j];
+        }
+        memcpy(vs_sq8_full(query) + b * VS_BLOCK, c, sizeof c);
+        memcpy(vs_sq8_weights(query) + b * VS_BLOCK, weight, sizeof weight);
+        bias += squares;
     }
-    for (size_t i = params->dims; i < vs_sq8_blocks(params) * VS_BLOCK; i++) {
-        full[i] = 0;
-        high[i] = 4; /* what a zero nibble stands for */
-    }
+    finish_weights(query, bias);
     query->error = bound_of(&z);
     query->weight = 1;
     query->scale = query->model->step * query->model->step;
@@ -393,7 +444,7 @@ static void prepare_l2(VsQuery *query, const void *v) {
 static void prepare_dot(VsQuery *query, const void *v) {
     const VsCodecParams *params = query->params;
     int16_t *full = (int16_t *)(void *)vs_sq8_full(query);
-    int8_t *high = (int8_t *)high_part(query);
+    int8_t *weights = vs_sq8_weights(query);
     double peak = 0, lost = 0, square = 0;
     int64_t sum = 0;
     for (size_t i = 0; i < params->dims; i++) {
@@ -401,18 +452,19 @@ static void prepare_dot(VsQuery *query, const void *v) {
     }
     double unit = peak > 0 ? peak / DOT_PEAK : 1;
     memset(full, 0, vs_sq8_blocks(params) * VS_BLOCK * sizeof *full);
-    memset(high, 0, vs_sq8_blocks(params) * VS_BLOCK);
     for (size_t i = 0; i < params->dims; i++) {
         double x = element(params, v, i);
         double t = floor(x / unit + 0.5), e = x - t * unit;
         full[i] = (int16_t)t;
-        high[i] = (int8_t)floor(x / unit * 127 / DOT_PEAK + 0.5);
         sum += full[i];
         lost += e * e;
         square += x * x;
     }
-    int64_t bias = sum * query->model->zero;
-    memcpy(query->data, &bias, sizeof bias);
+    double step = vs_sq8_weight_step(full, params->dims);
+    for (size_t i = 0; i < params->dims; i++) {
+        weights[i] = vs_sq8_weight(full[i], step);
+    }
+    finish_weights(query, sum * query->model->zero);
     /* No code stands for a longer vector than this. */
     double zero = query->model->zero, reach = fmax(fabs(zero), fabs(zero + 255)) *
                                               (double)query->model->step *
@@ -431,15 +483,6 @@ static void sq8_prepare(VsQuery *query, const void *v) {
         prepare_l2(query, v);
     }
     ready(query, query->model->nav_bits == VS_NAV_4);
-}
-
-/* Element by element as kernels_code.h lays them out; compilers make vectors of it. */
-static void unpack_block(const unsigned char *high, const unsigned char *low,
-                         unsigned char *c) {
-    for (size_t j = 0; j < VS_BLOCK_BYTES; j++) {
-        c[j] = (unsigned char)((high[j] & 15) << 4 | (low[j] & 15));
-        c[j + VS_BLOCK_BYTES] = (unsigned char)((high[j] & 0xF0) | low[j] >> 4);
-    }
 }
 
 static void sq8_prepare_code(VsQuery *query, const unsigned char *code) {

@@ -9,6 +9,7 @@
 #include "../../csrc/codec.h"
 #include "../../csrc/kernels_code.h"
 #include "../../csrc/model.h"
+#include "../../csrc/quantise.h"
 #include "../../csrc/scan.h"
 #include "check.h"
 #include "graph_fixture.h"
@@ -21,36 +22,64 @@ static void fill(Random *r, unsigned char *p, size_t n, unsigned mask) {
     }
 }
 
-/* One kernel of every table against the scalar one, extremes included. */
+static int nibble_at(const unsigned char *code, size_t i) {
+    return code[i / 64 * 32 + i % 32] >> (i % 64 < 32 ? 0 : 4) & 15;
+}
+
+/* A query for the high planes as `table` wants it. */
+static const int8_t *arranged(const VsCodeKernels *table, const int8_t *weights,
+                              size_t blocks) {
+    static int8_t out[VS_BLOCK * (MOST_BLOCKS + 1)];
+    memset(out, 0, sizeof out);
+    memcpy(out, weights, blocks * VS_BLOCK);
+    table->arrange(out, blocks);
+    return out;
+}
+
+/* The kernels of every table against the scalar ones, extremes included. */
 static void compare_kernels(size_t blocks, unsigned mask, Random *r) {
     static unsigned char code[CODES][2 * VS_BLOCK_BYTES * MOST_BLOCKS];
-    static uint8_t full[VS_BLOCK * MOST_BLOCKS], high[VS_BLOCK * MOST_BLOCKS];
+    static uint8_t full[VS_BLOCK * MOST_BLOCKS];
     static int16_t wide[VS_BLOCK * MOST_BLOCKS];
-    static int8_t small[VS_BLOCK * MOST_BLOCKS];
+    static int8_t near[VS_BLOCK * MOST_BLOCKS], small[VS_BLOCK * MOST_BLOCKS];
     const unsigned char *codes[CODES];
     const VsCodeKernels *const *list = vs_code_kernels_available();
     float want[4][CODES], got[4][CODES];
+    int64_t squares = 0;
     for (int i = 0; i < CODES; i++) {
         fill(r, code[i], sizeof code[i], mask == 0 ? 255 * (unsigned)(i & 1) : mask);
         codes[i] = code[i];
     }
     for (size_t i = 0; i < blocks * VS_BLOCK; i++) {
         full[i] = (uint8_t)(mask == 0 ? 0 : random_next(r));
-        high[i] = full[i] / 2;
+        near[i] = (int8_t)(4 - full[i] / 2);
+        squares += near[i] * near[i];
         wide[i] = (int16_t)(mask == 0 ? 16639 : (int)(random_next(r) % 33278) - 16639);
         small[i] = (int8_t)(mask == 0 ? -127 : (int)(random_next(r) % 255) - 127);
     }
+    vs_code_kernels_scalar.full_l2(full, codes, CODES, blocks, 0, want[0]);
+    vs_code_kernels_scalar.full_dot(wide, codes, CODES, blocks, 12345, want[1]);
+    for (int c = 0; c < CODES; c++) {
+        int64_t l2 = 0, dot = -7;
+        for (size_t i = 0; i < blocks * VS_BLOCK; i++) {
+            int h = nibble_at(code[c], i), d = 8 * h + 4 - full[i] / 2;
+            l2 += d * d;
+            dot += h * small[i];
+        }
+        want[2][c] = (float)l2;
+        want[3][c] = (float)dot;
+    }
     for (int t = 0; list[t] != NULL; t++) {
         const VsCodeKernels *k = list[t];
-        k->full_l2(full, codes, CODES, blocks, 0, got[0]);
-        k->full_dot(wide, codes, CODES, blocks, 12345, got[1]);
-        k->high_l2(high, codes, CODES, blocks, 0, got[2]);
-        k->high_dot(small, codes, CODES, blocks, -7, got[3]);
-        vs_code_kernels_scalar.full_l2(full, codes, CODES, blocks, 0, want[0]);
-        vs_code_kernels_scalar.full_dot(wide, codes, CODES, blocks, 12345, want[1]);
-        vs_code_kernels_scalar.high_l2(high, codes, CODES, blocks, 0, want[2]);
-        vs_code_kernels_scalar.high_dot(small, codes, CODES, blocks, -7, want[3]);
-        CHECK(memcmp(got, want, sizeof got) == 0);
+        for (uint32_t n = CODES; n > CODES - 5; n--) { /* not always whole groups */
+            k->full_l2(full, codes, n, blocks, 0, got[0]);
+            k->full_dot(wide, codes, n, blocks, 12345, got[1]);
+            k->high_l2(arranged(k, near, blocks), codes, n, blocks, squares, got[2]);
+            k->high_dot(arranged(k, small, blocks), codes, n, blocks, -7, got[3]);
+            for (int kernel = 0; kernel < 4; kernel++) {
+                CHECK(memcmp(got[kernel], want[kernel], n * sizeof **got) == 0);
+            }
+        }
     }
 }
 
@@ -61,6 +90,30 @@ static void test_kernels_on_codes_have_the_same_bits_everywhere(void) {
             compare_kernels(blocks, 255, &r);
         }
         compare_kernels(blocks, 0, &r); /* the largest sums */
+    }
+}
+
+/* Coordinates within the range, far outside, and between two codes. */
+static void test_quantising_has_the_same_bits_everywhere(void) {
+    static float x[200];
+    const VsScale scales[] = {
+        {1, 0.1, 10, -128}, {0.37, 0.003, 1 / 0.003, 5}, {1, 1, 1, 0}};
+    Random r = {3};
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+        for (size_t n = 0; n <= 200; n++) {
+            double want[VS_SUMS] = {1, 2, 3}, got[VS_SUMS] = {1, 2, 3};
+            unsigned char codes[2][200] = {{0}};
+            random_vector(&r, x, 200);
+            for (size_t i = 0; i < n; i++) {
+                uint64_t kind = random_next(&r) % 8;
+                x[i] *= kind == 0 ? 1e30f : 20;
+                x[i] = kind == 1 ? floorf(x[i]) + 0.5f : kind == 2 ? -0.0f : x[i];
+            }
+            vs_quantise_scalar(&scales[s], x, n, codes[0], want);
+            vs_quantise()(&scales[s], x, n, codes[1], got);
+            CHECK(memcmp(codes[0], codes[1], sizeof codes[0]) == 0);
+            CHECK(memcmp(want, got, sizeof want) == 0);
+        }
     }
 }
 
@@ -361,6 +414,7 @@ static void test_fitting_recodes_every_row_or_nothing(void) {
 int main(void) {
     test_bits_are_chosen_by_a_trial();
     test_kernels_on_codes_have_the_same_bits_everywhere();
+    test_quantising_has_the_same_bits_everywhere();
     test_errors_are_bounded_for_every_metric_and_size();
     test_a_packed_error_is_never_less();
     test_a_scan_follows_errors_that_change_or_are_undone();

@@ -390,8 +390,8 @@ CODES = [
     Mutant(
         "the bound of a code's error is too small",
         "csrc/sq8.c",
-        "    z->lost += e * e;\n",
-        "    z->lost += e * e / 4;\n",
+        "sqrt(vs_sum_up(z->lost))",
+        "sqrt(vs_sum_up(z->lost) / 4)",
         "test_sq8",
     ),
     Mutant(
@@ -400,6 +400,27 @@ CODES = [
         "    query->error = bound_of(&z);\n",
         "    query->error = 0;\n",
         "test_sq8",
+    ),
+    Mutant(
+        "AVX2 rounds coordinates down",
+        "csrc/quantise.c",
+        "_mm256_set1_pd(0.5)",
+        "_mm256_set1_pd(0)",
+        "test_sq8",
+    ),
+    Mutant(
+        "the last codes of a batch are compared without the bias",
+        "csrc/code_batch.h",
+        "#define VS_AS_HIGH_L2(sum) (float)(16 * (int64_t)(sum) + bias)",
+        "#define VS_AS_HIGH_L2(sum) (float)(16 * (int64_t)(sum))",
+        "test_sq8",
+    ),
+    Mutant(
+        "weights stand for more than a sieve allows for",
+        "csrc/sq8.c",
+        "(4 - (c[j] + (c[j] < 255)) / 2)",
+        "(4 - c[j] / 2)",
+        "test_scan",
     ),
     Mutant(
         "a packed error is rounded down",
