@@ -20,12 +20,15 @@
  * sum (8 h + 4 - u)^2: the squares of distances from the middle of what h stands for, in
  * halves. It has to fit 31 bits.
  *
- * A sieve looks at a run of up to 64 codes that lie one after the other, bit i of `wanted`
- * for code i, and returns the bits of those whose sum over the high plane (without factor
- * and bias) is at most `most`. Nothing before the first code or after the last one that is
- * wanted is read. The sums of eight codes are compared at once and never leave the
- * registers. The high planes of the codes of `later` come into the cache meanwhile: a few
- * at a time, for memory is asked for no more at once.
+ * Scans look at runs of up to 64 codes that lie one after the other, bit i of `wanted` for
+ * code i:
+ *     sums_l2   i8   weights                     sum h * (4 h + w)
+ *     sums_dot  i8   weights                     sum h * w
+ * to sum[i], INT32_MAX where there is no code or it is not wanted (or its own sum: it was
+ * computed together with others). Nothing before the first code or after the last one that
+ * is wanted is read. Returned is the least sum. The high planes of the codes of `later`
+ * come into the cache meanwhile: a few at a time, for memory is asked for no more at once.
+ * at_most: the bits of those of 64 sums that are at most `most`.
  *
  * Weights come in the order of dimensions in vs_weights_bytes, the rest zero, and were
  * given to `arrange` once.
@@ -44,19 +47,20 @@
 typedef void (*VsCodeKernel)(const void *query, const unsigned char *const *codes,
                              uint32_t n, size_t blocks, int64_t bias, float *out);
 
-#define VS_SIEVED 64 /* codes, at the most */
+#define VS_RUN 64 /* codes, at the most */
 typedef struct VsCodeRun {
     const unsigned char *code;
     uint64_t wanted;
 } VsCodeRun;
-typedef uint64_t (*VsCodeSieve)(const int8_t *weights, VsCodeRun run, VsCodeRun later,
-                                size_t blocks, int32_t most);
+typedef int32_t (*VsCodeSums)(const int8_t *weights, VsCodeRun run, VsCodeRun later,
+                              size_t blocks, int32_t sum[VS_RUN]);
 
 typedef struct VsCodeKernels {
     const char *name;
     VsCodeKernel full_l2, full_dot, high_l2, high_dot;
     void (*arrange)(int8_t *weights, size_t blocks);
-    VsCodeSieve sieve_l2, sieve_dot;
+    VsCodeSums sums_l2, sums_dot;
+    uint64_t (*at_most)(const int32_t sum[VS_RUN], int32_t most);
 } VsCodeKernels;
 
 /* Two blocks make a register. */

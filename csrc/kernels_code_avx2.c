@@ -158,18 +158,9 @@ AVX2 static VS_ALWAYS_INLINE __m256i weighed(const int8_t *w, const unsigned cha
     return sum;
 }
 
-/* The sums of eight registers, transposed, so that they share their additions. */
-AVX2 static inline __m256i add_lanes(const __m256i *v) {
-    __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
-    __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
-                            _mm256_permute2x128_si256(a, b, 0x31));
-}
-
-AVX2 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
-                                            const unsigned char *const *code,
-                                            size_t blocks, int64_t bias, float *out,
-                                            int squares) {
+AVX2 static VS_ALWAYS_INLINE __m128i weighed_four(const int8_t *w,
+                                                  const unsigned char *const *code,
+                                                  size_t blocks, int squares) {
     __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
     for (size_t i = 0; i < blocks; i++, w += VS_BLOCK) {
         size_t at = i * VS_BLOCK_BYTES;
@@ -178,21 +169,42 @@ AVX2 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
         c = weigh(c, load(code[2] + at), w, squares);
         d = weigh(d, load(code[3] + at), w, squares);
     }
-    __m256i lanes = add_quads(add_pairs(a, b), add_pairs(c, d));
-    __m128i sums =
-        _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    return four_sums(a, b, c, d);
+}
+
+AVX2 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
+                                            const unsigned char *const *code,
+                                            size_t blocks, int64_t bias, float *out,
+                                            int squares) {
+    __m128i sums = weighed_four(w, code, blocks, squares);
     sums = _mm_add_epi32(_mm_slli_epi32(sums, squares ? 4 : 0),
                          _mm_set1_epi32((int32_t)bias));
     _mm_storeu_ps(out, _mm_cvtepi32_ps(sums));
 }
 
-AVX2 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
-                                                  const unsigned char *code,
-                                                  size_t blocks, int32_t most,
-                                                  int squares) {
-    __m256i v[8] = VS_OF_EIGHT(weighed, w, code, blocks, squares);
-    __m256i beyond = _mm256_cmpgt_epi32(add_lanes(v), _mm256_set1_epi32(most));
-    return ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(beyond)) & 0xFF;
+AVX2 static VS_ALWAYS_INLINE void sums_four(const int8_t *w,
+                                            const unsigned char *const *code,
+                                            size_t blocks, int32_t *sum, int squares) {
+    _mm_storeu_si128((__m128i *)(void *)sum, weighed_four(w, code, blocks, squares));
+}
+
+AVX2 static VS_ALWAYS_INLINE int32_t least(const int32_t *sum) {
+    __m256i v = load(sum);
+    for (uint32_t i = 8; i < VS_RUN; i += 8) {
+        v = _mm256_min_epi32(v, load(sum + i));
+    }
+    __m128i s = _mm_min_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_min_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+    return _mm_cvtsi128_si32(_mm_min_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
+}
+
+AVX2 static uint64_t at_most(const int32_t *sum, int32_t most) {
+    uint64_t beyond = 0;
+    for (uint32_t i = 0; i < VS_RUN; i += 8) {
+        __m256i more = _mm256_cmpgt_epi32(load(sum + i), _mm256_set1_epi32(most));
+        beyond |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(more)) << i;
+    }
+    return ~beyond;
 }
 
 AVX2 static VS_ALWAYS_INLINE int32_t high_one(const int8_t *w, const unsigned char *code,
@@ -208,11 +220,11 @@ static void keep_order(int8_t *weights, size_t blocks) {
 VS_CODE_FOURS(batch_full_l2, full_l2_four, full_l2, uint8_t, 2, VS_AS_SUM, AVX2)
 VS_CODE_BATCH(batch_full_dot, full_dot, int16_t, 2, VS_AS_DOT, AVX2)
 VS_CODE_HIGH_FOURS(high_four, high_one, AVX2)
-VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, high_one, 1, AVX2)
-VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, high_one, 0, AVX2)
+VS_CODE_SUMS_FOUR(sums_l2, sums_four, high_one, least, 1, AVX2)
+VS_CODE_SUMS_FOUR(sums_dot, sums_four, high_one, least, 0, AVX2)
 
 const VsCodeKernels vs_code_kernels_avx2 = {"avx2",        batch_full_l2,  batch_full_dot,
                                             batch_high_l2, batch_high_dot, keep_order,
-                                            sieve_l2,      sieve_dot};
+                                            sums_l2,       sums_dot,       at_most};
 
 #endif

@@ -167,10 +167,9 @@ AVX512 static VS_ALWAYS_INLINE __m256i weighed(const int8_t *w, const unsigned c
     return fold(total(s, squares));
 }
 
-AVX512 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
-                                              const unsigned char *const *code,
-                                              size_t blocks, int64_t bias, float *out,
-                                              int squares) {
+AVX512 static VS_ALWAYS_INLINE __m128i weighed_four(const int8_t *w,
+                                                    const unsigned char *const *code,
+                                                    size_t blocks, int squares) {
     Sums a = no_sums(), b = a, c = a, d = a;
     for (size_t i = 0; i < blocks; i += 2) {
         weigh(&a, w, code[0], i, blocks, squares);
@@ -178,24 +177,42 @@ AVX512 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
         weigh(&c, w, code[2], i, blocks, squares);
         weigh(&d, w, code[3], i, blocks, squares);
     }
-    __m128i sums = four_sums(total(a, squares), total(b, squares), total(c, squares),
-                             total(d, squares));
+    return four_sums(total(a, squares), total(b, squares), total(c, squares),
+                     total(d, squares));
+}
+
+AVX512 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
+                                              const unsigned char *const *code,
+                                              size_t blocks, int64_t bias, float *out,
+                                              int squares) {
+    __m128i sums = weighed_four(w, code, blocks, squares);
     sums = _mm_add_epi32(_mm_slli_epi32(sums, squares ? 4 : 0),
                          _mm_set1_epi32((int32_t)bias));
     _mm_storeu_ps(out, _mm_cvtepi32_ps(sums));
 }
 
-/* As with AVX2. */
-AVX512 static VS_ALWAYS_INLINE uint32_t sieve_eight(const int8_t *w,
-                                                    const unsigned char *code,
-                                                    size_t blocks, int32_t most,
-                                                    int squares) {
-    __m256i v[8] = VS_OF_EIGHT(weighed, w, code, blocks, squares);
-    __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
-    __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
-    __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
-                                    _mm256_permute2x128_si256(a, b, 0x31));
-    return _mm256_cmple_epi32_mask(sums, _mm256_set1_epi32(most));
+AVX512 static VS_ALWAYS_INLINE void sums_four(const int8_t *w,
+                                              const unsigned char *const *code,
+                                              size_t blocks, int32_t *sum, int squares) {
+    _mm_storeu_si128((__m128i *)(void *)sum, weighed_four(w, code, blocks, squares));
+}
+
+AVX512 static VS_ALWAYS_INLINE int32_t least(const int32_t *sum) {
+    __m512i v = _mm512_loadu_si512(sum);
+    for (uint32_t i = 16; i < VS_RUN; i += 16) {
+        v = _mm512_min_epi32(v, _mm512_loadu_si512(sum + i));
+    }
+    return _mm512_reduce_min_epi32(v);
+}
+
+AVX512 static uint64_t at_most(const int32_t *sum, int32_t most) {
+    const __m512i limit = _mm512_set1_epi32(most);
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < VS_RUN; i += 16) {
+        __mmask16 few = _mm512_cmple_epi32_mask(_mm512_loadu_si512(sum + i), limit);
+        bits |= (uint64_t)few << i;
+    }
+    return bits;
 }
 
 AVX512 static VS_ALWAYS_INLINE int32_t high_one(const int8_t *w,
@@ -208,8 +225,8 @@ AVX512 static VS_ALWAYS_INLINE int32_t high_one(const int8_t *w,
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 1)));
 }
 
-VS_CODE_SIEVE_EIGHT(sieve_l2, sieve_eight, high_one, 1, AVX512)
-VS_CODE_SIEVE_EIGHT(sieve_dot, sieve_eight, high_one, 0, AVX512)
+VS_CODE_SUMS_FOUR(sums_l2, sums_four, high_one, least, 1, AVX512)
+VS_CODE_SUMS_FOUR(sums_dot, sums_four, high_one, least, 0, AVX512)
 VS_CODE_FOURS(batch_full_l2, full_l2_four, full_l2, uint8_t, 2, VS_AS_SUM, AVX512)
 VS_CODE_HIGH_FOURS(high_four, high_one, AVX512)
 
@@ -219,7 +236,7 @@ static void batch_full_dot(const void *query, const unsigned char *const *codes,
 }
 
 const VsCodeKernels vs_code_kernels_avx512 = {
-    "avx512",       batch_full_l2, batch_full_dot, batch_high_l2,
-    batch_high_dot, arrange,       sieve_l2,       sieve_dot};
+    "avx512", batch_full_l2, batch_full_dot, batch_high_l2, batch_high_dot,
+    arrange,  sums_l2,       sums_dot,       at_most};
 
 #endif

@@ -110,12 +110,20 @@ static void keep_order(int8_t *weights, size_t blocks) {
     (void)blocks;
 }
 
+static uint64_t at_most(const int32_t *sum, int32_t most) {
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < VS_RUN; i++) {
+        bits |= (uint64_t)(sum[i] <= most) << i;
+    }
+    return bits;
+}
+
 VS_CODE_BATCHES()
-VS_CODE_SIEVE(sieve_l2, weighed_l2)
-VS_CODE_SIEVE(sieve_dot, weighed_dot)
+VS_CODE_SUMS(sums_l2, weighed_l2)
+VS_CODE_SUMS(sums_dot, weighed_dot)
 
 const VsCodeKernels vs_code_kernels_neon = {"neon",        batch_full_l2,  batch_full_dot,
                                             batch_high_l2, batch_high_dot, keep_order,
-                                            sieve_l2,      sieve_dot};
+                                            sums_l2,       sums_dot,       at_most};
 
 #endif

@@ -33,6 +33,11 @@ typedef struct VsScanRoom {
 } VsScanRoom;
 
 VsStatus vs_scan_ready(VsGraph *g);
+
+/* Memory for scans of this view, 200 kB: a scan that has it allocates no more (of
+ * vs_scan_candidates and long ks: for its results). */
+VsStatus vs_scan_reserve(VsGraph *g);
+
 VsStatus vs_scan_within(VsGraph *g, const VsQuery *q, size_t k, const VsScanRoom *room,
                         size_t *n);
 

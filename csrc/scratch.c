@@ -23,5 +23,6 @@ void vs_scratch_free(const VsAlloc *a, VsScratch *s) {
     vs_free(a, s->touched);
     vs_free(a, s->pool);
     vs_free(a, s->seeds);
+    vs_free(a, s->scan);
     vs_free(a, s);
 }

@@ -25,6 +25,7 @@ typedef struct VsScratch {
     size_t cap_pool;
     uint32_t *seeds;
     size_t cap_seeds;
+    void *scan;                       /* scan.c */
     unsigned char *query[VS_QUERIES]; /* prepared, query_size bytes each */
     uint64_t evaluations;             /* distances computed since the graph was opened */
 } VsScratch;

@@ -52,7 +52,8 @@ void vs_sieve_set(VsSieve *sieve, const VsQuery *query) {
         set_l2(sieve, query);
     }
     sieve->weights = vs_sq8_weights(query);
-    sieve->run = sieve->dot ? kernels->sieve_dot : kernels->sieve_l2;
+    sieve->kernels = kernels;
+    sieve->sums = sieve->dot ? kernels->sums_dot : kernels->sums_l2;
 }
 
 /* Square of the distance of a nibble from 7.5, in halves. */

@@ -1,8 +1,8 @@
 /*
  * The sieve of a scan: which codes of sq8 cannot be near enough, by their high nibbles.
  *
- * It reads half of a code, computes integers only and compares eight codes at once. What
- * it leaves out is proven to be beyond: the low nibbles of a code are nowhere farther from
+ * It reads half of a code and computes integers only, for four codes at once. What it
+ * leaves out is proven to be beyond: the low nibbles of a code are nowhere farther from
  * their middle than `rest` says, which a page keeps of all its codes.
  *
  * l2, cosine. With c = 16 h + l the code and q the query, u = (q + 1) / 2 cut to 127:
@@ -22,7 +22,8 @@
 #include "kernels_code.h"
 
 typedef struct VsSieve {
-    VsCodeSieve run; /* NULL: this codec has none */
+    const VsCodeKernels *kernels; /* NULL: this codec has no sieve */
+    VsCodeSums sums;
     const int8_t *weights;
     size_t blocks;
     int dot;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "scan.h"
 #include "walk.h"
 
 VsStatus vs_load_all(VsGraph *g) {
@@ -65,6 +66,7 @@ static VsStatus refresh_views(VsTeam *t, size_t ef) {
         t->view[i] = *t->graph;
         t->view[i].scratch = scratch;
         st = vs_walk_reserve(&t->view[i], ef);
+        st = st == VS_OK ? vs_scan_reserve(&t->view[i]) : st;
         st = st == VS_OK
                  ? vs_grow(&t->graph->alloc, (void **)&scratch->seeds,
                            &scratch->cap_seeds, (size_t)t->graph->state.n_seeds + 1, 4)

@@ -477,15 +477,29 @@ QUERIES = [
     Mutant(
         "a limit is kept for low planes that tell less",
         "csrc/scan.c",
-        "r.worst > s->worst || r.rest > s->rest;",
-        "r.worst > s->worst;",
+        "        s->rest = r->rest > s->rest ? r->rest : s->rest;\n",
+        "        s->rest = r->rest < s->rest || i == from ? r->rest : s->rest;\n",
+        "test_scan",
+    ),
+    Mutant(
+        "rows are judged by the limit of the next runs",
+        "csrc/scan.c",
+        "    VsStatus st = judge(s);\n    s->worst = 0;\n",
+        "    VsStatus st = VS_OK;\n    s->worst = 0;\n",
+        "test_scan",
+    ),
+    Mutant(
+        "a part of a scan begins where the last one began",
+        "csrc/scan.c",
+        "    s->first = (s->first + s->part) % RING;\n",
+        "",
         "test_scan",
     ),
     Mutant(
         "a limit is kept for larger errors",
         "csrc/scan.c",
-        "r.worst > s->worst || r.rest > s->rest;",
-        "r.rest > s->rest;",
+        "        s->worst = r->worst > s->worst ? r->worst : s->worst;\n",
+        "        s->worst = r->worst < s->worst || i == from ? r->worst : s->worst;\n",
         "test_scan",
     ),
     Mutant(
