@@ -56,25 +56,29 @@
         }                                                                          \
     }
 
-/* The high planes of the next four codes of a run, on their way into the cache. */
-static VS_ALWAYS_INLINE void vs_fetch_four(VsCodeRun *run, size_t size) {
+/* The high planes of the next eight codes of a run, on their way into the cache. */
+static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
     const unsigned char *code = run->code;
-    if ((run->wanted & 15) == 15) { /* no branch for each */
+    if ((run->wanted & 15) == 15) { /* most are wanted: no branch for each */
         for (size_t at = 0; at < size / 2; at += 64) {
             VS_FETCH_FAR(code + at);
             VS_FETCH_FAR(code + at + size);
             VS_FETCH_FAR(code + at + 2 * size);
             VS_FETCH_FAR(code + at + 3 * size);
+            VS_FETCH_FAR(code + at + 4 * size);
+            VS_FETCH_FAR(code + at + 5 * size);
+            VS_FETCH_FAR(code + at + 6 * size);
+            VS_FETCH_FAR(code + at + 7 * size);
         }
     } else {
-        for (uint64_t bits = run->wanted & 15; bits != 0; bits &= bits - 1) {
+        for (uint64_t bits = run->wanted & 0xFF; bits != 0; bits &= bits - 1) {
             for (size_t at = 0; at < size / 2; at += 64) {
                 VS_FETCH_FAR(code + vs_first_bit(bits) * size + at);
             }
         }
     }
-    run->code += 4 * size;
-    run->wanted >>= 4;
+    run->code += 8 * size;
+    run->wanted >>= 8;
 }
 
 static inline void vs_no_sums(int32_t *sum) {
@@ -84,27 +88,40 @@ static inline void vs_no_sums(int32_t *sum) {
 }
 
 /* One code after the other. */
-#define VS_CODE_SUMS(NAME, KERNEL)                                             \
-    static int32_t NAME(const int8_t *weights, VsCodeRun run, VsCodeRun later, \
-                        size_t blocks, int32_t *sum) {                         \
-        int32_t least = INT32_MAX;                                             \
-        size_t size = blocks * VS_BLOCK;                                       \
-        vs_no_sums(sum);                                                       \
-        for (uint32_t from = 0; from < VS_RUN; from += 4) {                    \
-            vs_fetch_four(&later, size);                                       \
-            for (uint64_t bits = run.wanted & (uint64_t)15 << from; bits != 0; \
-                 bits &= bits - 1) {                                           \
-                uint32_t i = vs_first_bit(bits);                               \
-                sum[i] = KERNEL(weights, run.code + i * size, blocks);         \
-                least = sum[i] < least ? sum[i] : least;                       \
-            }                                                                  \
-        }                                                                      \
-        return least;                                                          \
+#define VS_CODE_SUMS(NAME, KERNEL)                                               \
+    static int32_t NAME(const int8_t *weights, VsCodeRun run, VsCodeRun later,   \
+                        size_t blocks, int32_t *sum) {                           \
+        int32_t least = INT32_MAX;                                               \
+        size_t size = blocks * VS_BLOCK;                                         \
+        vs_no_sums(sum);                                                         \
+        for (uint32_t from = 0; from < VS_RUN; from += 8) {                      \
+            vs_fetch_eight(&later, size);                                        \
+            for (uint64_t bits = run.wanted & (uint64_t)0xFF << from; bits != 0; \
+                 bits &= bits - 1) {                                             \
+                uint32_t i = vs_first_bit(bits);                                 \
+                sum[i] = KERNEL(weights, run.code + i * size, blocks);           \
+                least = sum[i] < least ? sum[i] : least;                         \
+            }                                                                    \
+        }                                                                        \
+        return least;                                                            \
     }
 
-/* Four together, the last few of a group with those before them. ONE takes what has not so
- * many neighbours. LEAST looks at all 64 sums. */
-#define VS_CODE_SUMS_FOUR(NAME, FOUR, ONE, LEAST, SQUARES, TARGET)                    \
+/* What F gives for eight codes that lie one after the other, for an array of registers: a
+ * loop would put them into memory. */
+#define VS_OF_EIGHT(F, weights, code, blocks, squares)              \
+    {F(weights, (code), blocks, squares),                           \
+     F(weights, (code) + (blocks) * VS_BLOCK, blocks, squares),     \
+     F(weights, (code) + 2 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 3 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 4 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 5 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 6 * (blocks) * VS_BLOCK, blocks, squares), \
+     F(weights, (code) + 7 * (blocks) * VS_BLOCK, blocks, squares)}
+
+/* Eight together, the last few of a run with those before them: so memory has eight places
+ * to bring codes from (with four at a time a scan that waits for memory takes up to twice
+ * the time). ONE takes what has not so many neighbours. LEAST looks at all 64 sums. */
+#define VS_CODE_SUMS_EIGHT(NAME, EIGHT, ONE, LEAST, SQUARES, TARGET)                  \
     TARGET static VS_ALWAYS_INLINE int32_t NAME##_of(const int8_t *weights,           \
                                                      VsCodeRun run, VsCodeRun later,  \
                                                      size_t blocks, int32_t *sum) {   \
@@ -114,26 +131,22 @@ static inline void vs_no_sums(int32_t *sum) {
         }                                                                             \
         while (run.wanted != 0) {                                                     \
             uint32_t i = vs_first_bit(run.wanted), from = i;                          \
-            uint32_t some = (uint32_t)(run.wanted >> i) & 15;                         \
-            if (some != 15) {                                                         \
+            uint32_t some = (uint32_t)(run.wanted >> i) & 0xFF;                       \
+            vs_fetch_eight(&later, size);                                             \
+            if (some != 0xFF) {                                                       \
                 uint32_t last = vs_last_bit(some);                                    \
-                if (vs_count_bits(some) < 3 || i + last < 3) {                        \
-                    vs_fetch_four(&later, size);                                      \
+                if (vs_count_bits(some) < 5 || i + last < 7) {                        \
                     sum[i] = ONE(weights, run.code + i * size, blocks, SQUARES);      \
                     run.wanted &= run.wanted - 1;                                     \
                     continue;                                                         \
                 }                                                                     \
-                from = i + last - 3;                                                  \
+                from = i + last - 7;                                                  \
             }                                                                         \
-            const unsigned char *code = run.code + from * size;                       \
-            const unsigned char *const four[4] = {code, code + size, code + 2 * size, \
-                                                  code + 3 * size};                   \
-            vs_fetch_four(&later, size);                                              \
-            FOUR(weights, four, blocks, sum + from, SQUARES);                         \
-            run.wanted &= ~((uint64_t)15 << i);                                       \
+            EIGHT(weights, run.code + from * size, blocks, sum + from, SQUARES);      \
+            run.wanted &= ~((uint64_t)0xFF << i);                                     \
         }                                                                             \
         while (later.wanted != 0) {                                                   \
-            vs_fetch_four(&later, size);                                              \
+            vs_fetch_eight(&later, size);                                             \
         }                                                                             \
         return LEAST(sum);                                                            \
     }                                                                                 \

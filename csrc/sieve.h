@@ -1,7 +1,7 @@
 /*
  * The sieve of a scan: which codes of sq8 cannot be near enough, by their high nibbles.
  *
- * It reads half of a code and computes integers only, for four codes at once. What it
+ * It reads half of a code and computes integers only, for eight codes at once. What it
  * leaves out is proven to be beyond: the low nibbles of a code are nowhere farther from
  * their middle than `rest` says, which a page keeps of all its codes.
  *
