@@ -34,7 +34,7 @@ typedef struct VsScanRoom {
 
 VsStatus vs_scan_ready(VsGraph *g);
 
-/* Memory for scans of this view, 200 kB: a scan that has it allocates no more (of
+/* Memory for scans of this view, 176 kB: a scan that has it allocates no more (of
  * vs_scan_candidates and long ks: for its results). */
 VsStatus vs_scan_reserve(VsGraph *g);
 
