@@ -350,7 +350,7 @@ test_a_page_whose_low_nibbles_tell_more_is_not_sieved_by_the_last_limit(void) {
     vs_graph_close(t.g);
 }
 
-/* Sums are kept of some 30,000 rows at a time. */
+/* Sums are kept of 512 runs at a time, here some 32,000 rows. */
 static void test_a_scan_of_several_parts_finds_what_one_of_each_row_finds(void) {
     static Table t;
     enum { ROWS = 70000, K = 20 };
