@@ -2,12 +2,12 @@
 #include "build.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "choose.h"
 #include "linker.h"
 #include "links.h"
+#include "sort.h"
 
 /* A batch has at most this share of the linked nodes (ParlayANN's 2 %), and at most so
  * many nodes, which bounds its memory and the time between two calls of progress. */
@@ -54,25 +54,11 @@ static VsStatus put_seed(VsGraph *g, uint32_t i, uint32_t node) {
     return st == VS_OK && now != node ? vs_edit(g, VS_SEED, i, 0, &node, 4) : st;
 }
 
-/* One pending row, and where it comes in the order. */
-typedef struct Waiting {
-    uint64_t hash;
-    uint32_t node;
-} Waiting;
-
-static int compare_waiting(const void *a, const void *b) {
-    const Waiting *x = a, *y = b;
-    if (x->hash != y->hash) {
-        return x->hash > y->hash ? -1 : 1; /* taken from the end */
-    }
-    return x->node > y->node ? -1 : x->node < y->node;
-}
-
 /* Puts the seeds that are linked first and the pending ones behind them, in the order of
- * their hashes. *n: how many are pending. */
+ * their hashes, which are taken from the end. *n: how many are pending. */
 static VsStatus arrange(VsGraph *g, uint32_t *n) {
     uint32_t total = g->state.n_seeds, linked = 0, waiting = 0;
-    Waiting *list = vs_alloc(&g->alloc, (size_t)total + 1, sizeof *list);
+    VsKeyed *list = vs_alloc(&g->alloc, 2 * (size_t)total + 1, sizeof *list);
     uint32_t *rest = vs_alloc(&g->alloc, (size_t)total + 1, sizeof *rest);
     VsStatus st = list == NULL || rest == NULL ? VS_NOMEM : VS_OK;
     for (uint32_t i = 0; st == VS_OK && i < total; i++) {
@@ -81,16 +67,15 @@ static VsStatus arrange(VsGraph *g, uint32_t *n) {
         st = seed_at(g, i, &node);
         st = st == VS_OK ? vs_node(g, node, &v) : st;
         if (st == VS_OK && (v->flags & VS_PENDING) != 0) {
-            list[waiting++] = (Waiting){vs_mix64(~vs_mix64((uint64_t)v->rowid)), node};
+            list[waiting++] = (VsKeyed){~vs_mix64(~vs_mix64((uint64_t)v->rowid)), node};
         } else if (st == VS_OK) {
             rest[linked++] = node;
         }
     }
-    if (st == VS_OK) {
-        qsort(list, waiting, sizeof *list, compare_waiting);
-    }
+    const VsKeyed *order =
+        st == VS_OK ? vs_sort_keyed(list, list + waiting, waiting) : NULL;
     for (uint32_t i = 0; st == VS_OK && i < total; i++) {
-        st = put_seed(g, i, i < linked ? rest[i] : list[i - linked].node);
+        st = put_seed(g, i, i < linked ? rest[i] : order[i - linked].item);
     }
     *n = waiting;
     vs_free(&g->alloc, list);
@@ -133,15 +118,17 @@ static void batch_free(VsBatch *b) {
     vs_free(a, b->links);
     vs_free(a, b->length);
     vs_free(a, b->reverse);
+    vs_free(a, b->back);
     vs_free(a, b->group);
     vs_free(a, b->merged);
-    vs_free(a, b->order);
+    vs_free(a, b->keys);
     vs_free(a, b->candidates);
     vs_team_close(&b->team);
 }
 
 static VsStatus batch_open(VsGraph *g, unsigned threads, VsBatch *b) {
     memset(b, 0, sizeof *b);
+    b->seed_changes = g->seed_changes;
     VsStatus st = vs_team_open(g, threads, &b->team);
     if (st == VS_OK) {
         b->candidates = vs_alloc(&g->alloc, (size_t)b->team.n * g->params.ef_construction,
@@ -241,11 +228,25 @@ static VsStatus write_list(VsBatch *b, uint32_t node, uint32_t layer, uint32_t n
                : st;
 }
 
+/* Counters of nodes all over the graph change: memory brings those of the next newcomer
+ * while one is written. */
+static void fetch_newcomer(const VsBatch *b, const VsNewcomer *x) {
+    const VsGraph *g = b->team.graph;
+    const VsHit *links = b->links + (size_t)x->first * g->params.m;
+    vs_fetch_node(g, x->node, g->geo[VS_NODE].slot_size);
+    for (uint32_t i = 0; i < b->length[x->first]; i++) {
+        vs_fetch_node(g, links[i].node, 1);
+    }
+}
+
 static VsStatus write_newcomers(VsBatch *b) {
     VsStatus st = VS_OK;
     b->n_reverse = 0;
     for (size_t i = 0; st == VS_OK && i < b->n; i++) {
         const VsNewcomer *x = &b->newcomer[i];
+        if (i + 1 < b->n) {
+            fetch_newcomer(b, x + 1);
+        }
         for (uint32_t layer = 0; st == VS_OK && layer <= x->level; layer++) {
             st = write_list(b, x->node, layer, x->first + layer);
         }
@@ -253,13 +254,34 @@ static VsStatus write_newcomers(VsBatch *b) {
     return st;
 }
 
+/* The new list of a group, and what it drops. */
+static const uint32_t *merged_of(const VsBatch *b, size_t i) {
+    return b->merged + i * 4 * b->team.graph->params.m;
+}
+
+static void fetch_group(const VsBatch *b, size_t i) {
+    const VsGraph *g = b->team.graph;
+    const VsGroup *to = &b->group[i];
+    const uint32_t *dropped = merged_of(b, i) + 2 * g->params.m;
+    vs_fetch_node(g, to->target, g->geo[VS_NODE].slot_size);
+    for (uint32_t j = 0; j < to->n_dropped; j++) {
+        vs_fetch_node(g, dropped[j], 1);
+    }
+}
+
+#define GROUPS_AHEAD 8
+
 static VsStatus write_targets(VsBatch *b) {
     VsGraph *g = b->team.graph;
     VsStatus st = VS_OK;
     for (size_t i = 0; st == VS_OK && i < b->n_groups; i++) {
-        const VsReverse *back = &b->reverse[b->group[i].first];
-        st = vs_list_set(g, back->target, back->layer, b->merged + i * 2 * g->params.m,
-                         b->group[i].length);
+        const VsGroup *to = &b->group[i];
+        const uint32_t *links = merged_of(b, i);
+        if (i + GROUPS_AHEAD < b->n_groups) {
+            fetch_group(b, i + GROUPS_AHEAD);
+        }
+        st = vs_list_change(g, to->target, to->layer, links, to->length,
+                            links + 2 * g->params.m, to->n_dropped);
     }
     return st;
 }
@@ -349,8 +371,12 @@ static VsStatus settle_entry(VsGraph *g) {
 
 static VsStatus link_some(VsBatch *b, uint32_t n, int in_order) {
     VsGraph *g = b->team.graph;
+    VsStatus st = VS_OK;
     vs_begin(g);
-    VsStatus st = rearrange(g);
+    if (b->seed_changes != g->seed_changes) {
+        st = rearrange(g);
+        b->seed_changes = g->seed_changes;
+    }
     st = st == VS_OK ? link_batch(b, n, in_order) : st;
     if (st == VS_OK) {
         vs_done(g);

@@ -145,8 +145,9 @@ typedef struct VsGraph {
     int redo_overflow; /* too much for a log row: the flush writes pages instead */
     VsPageRef *dirty;  /* pages touched since the last flush */
     size_t n_dirty, cap_dirty;
-    uint64_t period; /* flush period, the mark of pages in `dirty`; from 1 */
-    int changed;     /* something was edited since the last flush */
+    uint64_t period;       /* flush period, the mark of pages in `dirty`; from 1 */
+    int changed;           /* something was edited since the last flush */
+    uint32_t seed_changes; /* how often a node became a seed, or was one no more */
 
     /* the running statement */
     VsBuffer undo;

@@ -17,6 +17,7 @@
 #define VS_LINKER_H
 
 #include "graph.h"
+#include "sort.h"
 #include "team.h"
 
 /* Nearest candidates kept for a node that no target takes in. */
@@ -24,8 +25,7 @@
 
 typedef struct VsNewcomer {
     uint32_t node, level;
-    uint32_t first;     /* number of its list of layer 0; those of the others follow */
-    uint32_t region[2]; /* where its walks down from the top came to layers 2 and 1 */
+    uint32_t first; /* number of its list of layer 0; those of the others follow */
     uint32_t n_near;
     VsHit near[VS_NEAR];
 } VsNewcomer;
@@ -36,10 +36,12 @@ typedef struct VsReverse {
     VsHit hit;
 } VsReverse;
 
-/* Links back to one target on one layer: reverse[first .. first + n - 1]. */
+/* Links back to one target on one layer: back[first .. first + n - 1]. */
 typedef struct VsGroup {
+    uint32_t target, layer;
     uint32_t first, n;
-    uint32_t length; /* of its new list */
+    uint32_t length;    /* of its new list, */
+    uint32_t n_dropped; /* and how many links of the old one it has not */
 } VsGroup;
 
 typedef struct VsBatch {
@@ -52,19 +54,25 @@ typedef struct VsBatch {
     size_t cap_links, cap_length;
     VsReverse *reverse;
     size_t n_reverse, cap_reverse;
+    VsHit *back; /* the hits of `reverse`, group by group */
+    size_t cap_back;
     VsGroup *group;
     size_t n_groups, cap_groups;
-    uint32_t *merged; /* 2 m for each group */
+    uint32_t *merged; /* for each group 2 m of its new list and 2 m that are dropped */
     size_t cap_merged;
-    uint32_t *order; /* in which newcomers are planned */
-    size_t cap_order;
+    VsKeyed *keys; /* to sort by: room for twice as many as are sorted */
+    size_t cap_keys;
+    const VsKeyed *order; /* in which newcomers are planned; among the keys */
+    uint32_t
+        seed_changes;  /* of the graph, when pending seeds were last behind the others */
     VsHit *candidates; /* ef_construction for each worker */
 } VsBatch;
 
 /* Finds the links of all newcomers: `links`, `length`, `near`. */
 VsStatus vs_batch_plan(VsBatch *b);
 
-/* Finds the new lists of all targets in `reverse`: `group`, `merged`. */
+/* Finds the new lists of all targets in `reverse`: `group`, `merged` (links that are new
+ * marked, see vs_list_compare). */
 VsStatus vs_batch_merge(VsBatch *b);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "batch.h"
 #include "choose.h"
 
 /* ---- counters and seeds --------------------------------------------------------- */
@@ -16,6 +17,7 @@ VsStatus vs_seed_add(VsGraph *g, uint32_t node) {
     }
     uint8_t flags = n->flags | VS_IS_SEED;
     st = vs_edit(g, VS_SEED, g->state.n_seeds, 0, &node, 4);
+    g->seed_changes++;
     if (st == VS_OK) {
         g->state.n_seeds++;
         st = vs_edit(g, VS_NODE, node, offsetof(VsNode, flags), &flags, 1);
@@ -29,6 +31,7 @@ VsStatus vs_seed_remove(VsGraph *g, uint32_t node) {
     uint32_t last = VS_NIL, seed = VS_NIL, i = g->state.n_seeds;
     VsStatus st = vs_node(g, node, &n);
     uint8_t flags = st == VS_OK ? n->flags & (uint8_t)~(VS_IS_SEED | VS_PENDING) : 0;
+    g->seed_changes++;
     while (st == VS_OK && seed != node && i > 0) { /* the newest are at the end */
         st = vs_slot(g, VS_SEED, --i, &p);
         seed = st == VS_OK ? vs_get_u32(p) : VS_NIL;
@@ -128,22 +131,40 @@ static int holds(const uint32_t *links, uint32_t n, uint32_t node) {
     return 0;
 }
 
-VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
-                     uint32_t n) {
-    uint32_t old[2 * VS_MAX_M], next[2 * VS_MAX_M];
+uint32_t vs_list_compare(const uint32_t *old, uint32_t n_old, uint32_t *links, uint32_t n,
+                         uint32_t *dropped) {
+    uint32_t n_dropped = 0, same = 0;
+    while (same < n && same < n_old && old[same] == links[same]) {
+        same++;
+    }
+    for (uint32_t i = same; i < n_old; i++) {
+        if (!holds(links + same, n - same, old[i])) {
+            dropped[n_dropped++] = old[i];
+        }
+    }
+    for (uint32_t i = same; i < n; i++) {
+        links[i] |= holds(old + same, n_old - same, links[i]) ? 0 : VS_ADDED;
+    }
+    return n_dropped;
+}
+
+VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
+                        uint32_t n, const uint32_t *dropped, uint32_t n_dropped) {
+    uint32_t next[2 * VS_MAX_M], same = 0;
     VsList list;
     VsStatus st = vs_list(g, node, layer, &list);
     if (st != VS_OK) {
         return st;
     }
-    uint32_t n_old = vs_list_length(&list), same = 0;
-    memcpy(old, list.links, n_old * sizeof *old);
-    memcpy(next, links, n * sizeof *next);
-    for (uint32_t i = n; i < n_old; i++) {
+    uint32_t end = vs_list_length(&list); /* of what is written */
+    for (uint32_t i = 0; i < n; i++) {
+        next[i] = links[i] & ~VS_ADDED;
+    }
+    for (uint32_t i = n; i < end; i++) {
         next[i] = VS_NIL;
     }
-    uint32_t end = n > n_old ? n : n_old;
-    while (same < n && same < n_old && old[same] == next[same]) {
+    end = n > end ? n : end;
+    while (same < end && list.links[same] == next[same]) {
         same++;
     }
     if (same < end) {
@@ -151,16 +172,40 @@ VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *
                      4 * (end - same));
     }
     /* added first: a node that is only moved must not be taken for unreachable between */
-    for (uint32_t i = same; st == VS_OK && i < n; i++) {
-        st = holds(old, n_old, next[i]) ? VS_OK : count_link(g, node, layer, next[i], 1);
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+        st = links[i] == next[i] ? VS_OK : count_link(g, node, layer, next[i], 1);
     }
-    for (uint32_t i = same; st == VS_OK && i < n_old; i++) {
-        if (!holds(next, n, old[i])) {
-            st = count_link(g, node, layer, old[i], -1);
-            st = st == VS_OK ? vs_reap(g, old[i]) : st;
-        }
+    for (uint32_t i = 0; st == VS_OK && i < n_dropped; i++) {
+        st = count_link(g, node, layer, dropped[i], -1);
+        st = st == VS_OK ? vs_reap(g, dropped[i]) : st;
     }
     return st;
+}
+
+VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
+                     uint32_t n) {
+    uint32_t next[2 * VS_MAX_M], dropped[2 * VS_MAX_M];
+    VsList list;
+    VsStatus st = vs_list(g, node, layer, &list);
+    if (st != VS_OK) {
+        return st;
+    }
+    memcpy(next, links, n * sizeof *next);
+    uint32_t n_dropped =
+        vs_list_compare(list.links, vs_list_length(&list), next, n, dropped);
+    return vs_list_change(g, node, layer, next, n, dropped, n_dropped);
+}
+
+void vs_fetch_node(const VsGraph *g, uint32_t node, size_t bytes) {
+    unsigned char *page =
+        vs_table_get(&g->table[VS_NODE], vs_page_of(&g->geo[VS_NODE], node));
+    if (page != NULL) {
+        const unsigned char *slot = vs_slot_loaded(g, VS_NODE, node);
+        VS_FETCH_FAR(vs_page_mark(page));
+        for (size_t at = 0; at < bytes; at += 64) {
+            VS_FETCH_FAR(slot + at);
+        }
+    }
 }
 
 VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target,

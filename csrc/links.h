@@ -21,6 +21,18 @@
 VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
                      uint32_t n);
 
+/* The same in two steps, of which the first only reads: what changes, and the change. The
+ * first marks what the old list has not, and puts what is not kept of it to `dropped`
+ * (room for n_old); returns how many that are. */
+#define VS_ADDED 0x80000000u
+uint32_t vs_list_compare(const uint32_t *old, uint32_t n_old, uint32_t *links, uint32_t n,
+                         uint32_t *dropped);
+VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
+                        uint32_t n, const uint32_t *dropped, uint32_t n_dropped);
+
+/* What is needed to change the first bytes of a node's slot, on its way into the cache. */
+void vs_fetch_node(const VsGraph *g, uint32_t node, size_t bytes);
+
 /* Appends one link to a list that has room. */
 VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target);
 

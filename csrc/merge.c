@@ -1,5 +1,4 @@
 /* The links back to new nodes, grouped by target; see linker.h. Reads only. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "choose.h"
@@ -7,38 +6,38 @@
 #include "links.h"
 #include "walk.h"
 
-static int compare_reverse(const void *a, const void *b) {
-    const VsReverse *x = a, *y = b;
-    if (x->layer != y->layer) {
-        return x->layer < y->layer ? -1 : 1;
-    }
-    if (x->target != y->target) {
-        return x->target < y->target ? -1 : 1;
-    }
-    return vs_before(x->hit, y->hit) ? -1 : 1; /* no two are equal */
+static VsStatus reserve(VsBatch *b, size_t n) {
+    const VsAlloc *a = &b->team.graph->alloc;
+    VsStatus st = vs_grow(a, (void **)&b->keys, &b->cap_keys, 2 * n, sizeof *b->keys);
+    st = st == VS_OK ? vs_grow(a, (void **)&b->back, &b->cap_back, n, sizeof *b->back)
+                     : st;
+    return st == VS_OK
+               ? vs_grow(a, (void **)&b->group, &b->cap_groups, n, sizeof *b->group)
+               : st;
 }
 
+/* Sorts the links back by layer and target. */
 static VsStatus group(VsBatch *b) {
-    const VsAlloc *a = &b->team.graph->alloc;
-    size_t width = 2 * (size_t)b->team.graph->params.m;
+    size_t n = b->n_reverse, width = 4 * (size_t)b->team.graph->params.m;
+    VsStatus st = reserve(b, n);
     b->n_groups = 0;
-    if (b->n_reverse > 1) {
-        qsort(b->reverse, b->n_reverse, sizeof *b->reverse, compare_reverse);
-    }
-    for (size_t i = 0; i < b->n_reverse; i++) {
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
         const VsReverse *r = &b->reverse[i];
-        if (i == 0 || r->target != r[-1].target || r->layer != r[-1].layer) {
-            VsStatus st = vs_grow(a, (void **)&b->group, &b->cap_groups, b->n_groups + 1,
-                                  sizeof *b->group);
-            if (st != VS_OK) {
-                return st;
-            }
-            b->group[b->n_groups++] = (VsGroup){(uint32_t)i, 0, 0};
+        b->keys[i] = (VsKeyed){(uint64_t)r->layer << 32 | r->target, i};
+    }
+    const VsKeyed *sorted = st == VS_OK ? vs_sort_keyed(b->keys, b->keys + n, n) : NULL;
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+        const VsReverse *r = &b->reverse[sorted[i].item];
+        if (i == 0 || sorted[i].key != sorted[i - 1].key) {
+            b->group[b->n_groups++] =
+                (VsGroup){.target = r->target, .layer = r->layer, .first = i};
         }
         b->group[b->n_groups - 1].n++;
+        b->back[i] = r->hit;
     }
-    return vs_grow(a, (void **)&b->merged, &b->cap_merged, b->n_groups * width + 1,
-                   sizeof *b->merged);
+    return st == VS_OK ? vs_grow(&b->team.graph->alloc, (void **)&b->merged,
+                                 &b->cap_merged, b->n_groups * width, sizeof *b->merged)
+                       : st;
 }
 
 /* What a full list may keep of its links: the live ones, nearest first. Those that alone
@@ -60,45 +59,48 @@ static VsStatus rank_links(VsGraph *g, uint32_t target, uint32_t layer,
 }
 
 /* Chooses anew for a target whose list is full. */
-static VsStatus choose_anew(VsGraph *g, const VsReverse *back, uint32_t n, uint32_t cap,
-                            VsFront *list, uint32_t *out, uint32_t *n_out) {
+static VsStatus choose_anew(VsGraph *g, VsGroup *to, const VsHit *back, uint32_t cap,
+                            VsFront *list, uint32_t *out) {
     VsHit hits[4 * VS_MAX_M];
     VsPool pool = {hits, 0, 4 * VS_MAX_M};
     VsQuery q;
-    VsStatus st = vs_query_of_node(g, back->target, 0, &q);
+    VsStatus st = vs_query_of_node(g, to->target, 0, &q);
     if (st == VS_OK) {
         vs_front_score(g, &q, list);
-        st = rank_links(g, back->target, back->layer, list, &pool);
+        st = rank_links(g, to->target, to->layer, list, &pool);
     }
-    for (uint32_t i = 0; i < n && i < cap; i++) {
-        vs_pool_offer(&pool, back[i].hit);
+    for (uint32_t i = 0; i < to->n && i < cap; i++) {
+        vs_pool_offer(&pool, back[i]);
     }
     st = st == VS_OK ? vs_prune(g, hits, &pool.n, cap) : st;
     for (size_t i = 0; st == VS_OK && i < pool.n; i++) {
         out[i] = hits[i].node;
     }
-    *n_out = (uint32_t)pool.n;
+    to->length = (uint32_t)pool.n;
     return st;
 }
 
 static VsStatus merge_group(void *ctx, VsGraph *g, unsigned worker, size_t item) {
     VsBatch *b = ctx;
-    VsGroup *group = &b->group[item];
-    const VsReverse *back = &b->reverse[group->first];
-    uint32_t cap = back->layer == 0 ? g->geo[VS_NODE].n_links : g->geo[VS_UPPER].n_links;
-    uint32_t *out = b->merged + item * 2 * g->params.m;
+    VsGroup *to = &b->group[item];
+    VsHit *back = b->back + to->first;
+    uint32_t cap = to->layer == 0 ? g->geo[VS_NODE].n_links : g->geo[VS_UPPER].n_links;
+    uint32_t *out = b->merged + item * 4 * g->params.m, *dropped = out + 2 * g->params.m;
     VsFront list;
     (void)worker;
-    VsStatus st = vs_front_all(g, back->target, back->layer, &list);
-    if (st == VS_OK && list.n + group->n > cap) {
-        return choose_anew(g, back, group->n, cap, &list, out, &group->length);
-    }
-    if (st == VS_OK) {
+    vs_hits_sort(back, to->n);
+    VsStatus st = vs_front_all(g, to->target, to->layer, &list);
+    if (st == VS_OK && list.n + to->n > cap) {
+        st = choose_anew(g, to, back, cap, &list, out);
+        to->n_dropped = st == VS_OK
+                            ? vs_list_compare(list.node, list.n, out, to->length, dropped)
+                            : 0;
+    } else if (st == VS_OK) {
         memcpy(out, list.node, list.n * sizeof *out);
-        for (uint32_t i = 0; i < group->n; i++) {
-            out[list.n + i] = back[i].hit.node;
+        for (uint32_t i = 0; i < to->n; i++) {
+            out[list.n + i] = back[i].node | VS_ADDED;
         }
-        group->length = list.n + group->n;
+        to->length = list.n + to->n;
     }
     return st;
 }

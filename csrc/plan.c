@@ -1,5 +1,4 @@
 /* The links that new nodes choose; see linker.h. Reads only. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "choose.h"
@@ -65,7 +64,7 @@ static VsStatus plan_layer(VsGraph *g, const VsQuery *q, uint32_t layer, Plan *p
 
 static VsStatus plan_newcomer(void *ctx, VsGraph *g, unsigned worker, size_t item) {
     VsBatch *b = ctx;
-    Plan p = {b, &b->newcomer[b->order[item]],
+    Plan p = {b, &b->newcomer[b->order[item].item],
               b->candidates + (size_t)worker * g->params.ef_construction, VS_NIL};
     VsQuery q;
     uint32_t top = g->state.max_level;
@@ -84,57 +83,32 @@ static VsStatus plan_newcomer(void *ctx, VsGraph *g, unsigned worker, size_t ite
 
 /* ---- the order ------------------------------------------------------------------- */
 
+/* Where the walks down from the top come to layers 2 and 1. */
 static VsStatus find_region(void *ctx, VsGraph *g, unsigned worker, size_t item) {
-    VsNewcomer *x = &((VsBatch *)ctx)->newcomer[item];
+    VsBatch *b = ctx;
+    uint32_t upper = VS_NIL, lower = VS_NIL;
     VsQuery q;
     (void)worker;
-    VsStatus st = vs_query_of_node(g, x->node, 0, &q);
-    st = st == VS_OK ? vs_descend(g, &q, 1, &x->region[0]) : st;
-    return st == VS_OK ? vs_descend(g, &q, 0, &x->region[1]) : st;
-}
-
-/* An item of the order while it is sorted. */
-typedef struct Place {
-    uint32_t region[2], number;
-} Place;
-
-static int compare_places(const void *a, const void *b) {
-    const Place *x = a, *y = b;
-    for (int i = 0; i < 2; i++) {
-        if (x->region[i] != y->region[i]) {
-            return x->region[i] < y->region[i] ? -1 : 1;
-        }
-    }
-    return x->number < y->number ? -1 : x->number > y->number;
+    VsStatus st = vs_query_of_node(g, b->newcomer[item].node, 0, &q);
+    st = st == VS_OK ? vs_descend(g, &q, 1, &upper) : st;
+    st = st == VS_OK ? vs_descend(g, &q, 0, &lower) : st;
+    b->keys[item].key = (uint64_t)upper << 32 | lower;
+    return st;
 }
 
 /* Newcomers that land in the same region of the graph are planned one after the other:
  * the second finds in the cache what the first has read. That changes no result.
  * (cachegrind, 12,000 rows of SIFT-128: 76.1 instead of 91.4 million misses of 1 MB.) */
 static VsStatus put_in_order(VsBatch *b) {
-    VsGraph *g = b->team.graph;
-    VsStatus st =
-        vs_grow(&g->alloc, (void **)&b->order, &b->cap_order, b->n, sizeof *b->order);
-    int sorted = b->n >= ORDERED;
-    Place *place =
-        sorted && st == VS_OK ? vs_alloc(&g->alloc, b->n, sizeof *place) : NULL;
-    if (st == VS_OK && sorted) {
-        st = place == NULL ? VS_NOMEM : vs_team_run(&b->team, b->n, 1, find_region, b);
-    }
+    VsStatus st = vs_grow(&b->team.graph->alloc, (void **)&b->keys, &b->cap_keys,
+                          2 * b->n, sizeof *b->keys);
     for (uint32_t i = 0; st == VS_OK && i < b->n; i++) {
-        b->order[i] = i;
-        if (sorted) {
-            const uint32_t *region = b->newcomer[i].region;
-            place[i] = (Place){{region[0], region[1]}, i};
-        }
+        b->keys[i] = (VsKeyed){0, i};
     }
-    if (st == VS_OK && sorted) {
-        qsort(place, b->n, sizeof *place, compare_places);
-        for (uint32_t i = 0; i < b->n; i++) {
-            b->order[i] = place[i].number;
-        }
+    if (st == VS_OK && b->n >= ORDERED) {
+        st = vs_team_run(&b->team, b->n, 1, find_region, b);
     }
-    vs_free(&g->alloc, place);
+    b->order = st == VS_OK ? vs_sort_keyed(b->keys, b->keys + b->n, b->n) : NULL;
     return st;
 }
 

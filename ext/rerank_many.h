@@ -9,6 +9,7 @@
 #ifndef VSX_RERANK_MANY_H
 #define VSX_RERANK_MANY_H
 
+#include "../csrc/sort.h"
 #include "knn.h"
 
 /* One query and what its walk has found. */
@@ -24,9 +25,10 @@ typedef struct VsxAsked {
 } VsxAsked;
 
 /* `reads`: room that grows and is kept for the next call; whoever has it frees `at` and
- * `other`. */
+ * `keys`. */
 typedef struct VsxReads {
-    struct VsxRead *at, *other; /* each with room for cap; other: to sort by */
+    struct VsxRead *at;
+    VsKeyed *keys; /* to sort by: twice as many */
     size_t n, cap;
 } VsxReads;
 

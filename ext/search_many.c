@@ -262,7 +262,7 @@ static int reserve(Many *m, size_t block, unsigned threads) {
 static void release(Many *m) {
     vsx_reader_free(&m->reader);
     sqlite3_free(m->reads.at);
-    sqlite3_free(m->reads.other);
+    sqlite3_free(m->reads.keys);
     sqlite3_free(m->row);
     sqlite3_free(m->hits);
     sqlite3_free(m->scan.found);

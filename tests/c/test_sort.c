@@ -1,0 +1,58 @@
+/* Risk: an item is lost, or comes before one of a smaller key, or changes places with one of
+ * the same key. */
+#include <stdlib.h>
+
+#include "../../csrc/sort.h"
+#include "check.h"
+#include "graph_fixture.h"
+
+enum { MOST = 3000 };
+
+static int compare(const void *a, const void *b) {
+    const VsKeyed *x = a, *y = b;
+    if (x->key != y->key) {
+        return x->key < y->key ? -1 : 1;
+    }
+    return x->item < y->item ? -1 : x->item > y->item; /* items are counted upwards */
+}
+
+static void check_sorts(Random *r, uint32_t n, uint64_t mask) {
+    static VsKeyed at[MOST], other[MOST], wanted[MOST];
+    for (uint32_t i = 0; i < n; i++) {
+        at[i] = wanted[i] = (VsKeyed){random_next(r) & mask, i};
+    }
+    qsort(wanted, n, sizeof *wanted, compare);
+    const VsKeyed *sorted = vs_sort_keyed(at, other, n);
+    uint32_t same = 0;
+    while (same < n && compare(&sorted[same], &wanted[same]) == 0) {
+        same++;
+    }
+    CHECKF(same == n, "%u keys & %llx, place %u", n, (unsigned long long)mask, same);
+}
+
+static void test_sorting_gives_what_comparing_gives(void) {
+    static const uint64_t masks[] = {
+        0,
+        1,
+        0xFF,
+        0xFF00,
+        0xFFFF,
+        0x7000000000000003,
+        0xFFFFFFFF00000000,
+        0x00FF0000FFFF0000,
+        UINT64_MAX,
+    };
+    Random r = {1};
+    for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) {
+        for (uint32_t n = 0; n < 20; n++) {
+            check_sorts(&r, n, masks[m]);
+        }
+        check_sorts(&r, 256, masks[m]);
+        check_sorts(&r, MOST, masks[m]);
+    }
+}
+
+int main(void) {
+    test_sorting_gives_what_comparing_gives();
+    return check_report();
+}
