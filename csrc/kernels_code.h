@@ -24,9 +24,9 @@
  * code i:
  *     sums_l2   i8   weights                     sum h * (4 h + w)
  *     sums_dot  i8   weights                     sum h * w
- * to sum[i], INT32_MAX where there is no code or it is not wanted (or its own sum: it was
- * computed together with others). Nothing before the first code or after the last one that
- * is wanted is read. Returned is the least sum. The high planes of the codes of `later`
+ * to sum[i]; sums of others are not set, or to their own where they were computed together
+ * with wanted ones. Nothing before the first code or after the last one that is wanted is
+ * read. Returned is the least of the sums that were set. The high planes of the codes of `later`
  * come into the cache meanwhile: a few at a time, for memory is asked for no more at once.
  * at_most: the bits of those of 64 sums that are at most `most`.
  *

@@ -191,22 +191,17 @@ AVX512 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
     _mm_storeu_ps(out, _mm_cvtepi32_ps(sums));
 }
 
-AVX512 static VS_ALWAYS_INLINE void sums_eight(const int8_t *w, const unsigned char *code,
-                                               size_t blocks, int32_t *sum, int squares) {
+AVX512 static VS_ALWAYS_INLINE __m256i sums_eight(const int8_t *w,
+                                                  const unsigned char *code,
+                                                  size_t blocks, int32_t *sum,
+                                                  int squares) {
     __m256i v[8] = VS_OF_EIGHT(weighed, w, code, blocks, squares);
     __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
     __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
     __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
                                     _mm256_permute2x128_si256(a, b, 0x31));
     _mm256_storeu_si256((__m256i *)(void *)sum, sums);
-}
-
-AVX512 static VS_ALWAYS_INLINE int32_t least(const int32_t *sum) {
-    __m512i v = _mm512_loadu_si512(sum);
-    for (uint32_t i = 16; i < VS_RUN; i += 16) {
-        v = _mm512_min_epi32(v, _mm512_loadu_si512(sum + i));
-    }
-    return _mm512_reduce_min_epi32(v);
+    return sums;
 }
 
 AVX512 static uint64_t at_most(const int32_t *sum, int32_t most) {
@@ -229,8 +224,8 @@ AVX512 static VS_ALWAYS_INLINE int32_t high_one(const int8_t *w,
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 1)));
 }
 
-VS_CODE_SUMS_EIGHT(sums_l2, sums_eight, high_one, least, 1, AVX512)
-VS_CODE_SUMS_EIGHT(sums_dot, sums_eight, high_one, least, 0, AVX512)
+VS_CODE_SUMS_EIGHT(sums_l2, sums_eight, high_one, 1, AVX512)
+VS_CODE_SUMS_EIGHT(sums_dot, sums_eight, high_one, 0, AVX512)
 VS_CODE_FOURS(batch_full_l2, full_l2_four, full_l2, uint8_t, 2, VS_AS_SUM, AVX512)
 VS_CODE_HIGH_FOURS(high_four, high_one, AVX512)
 

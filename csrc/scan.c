@@ -116,7 +116,7 @@ typedef struct Scan {
 
 VsStatus vs_scan_reserve(VsGraph *g) {
     if (g->scratch->scan == NULL) {
-        g->scratch->scan = vs_alloc(&g->alloc, 1, sizeof(Memory));
+        g->scratch->scan = vs_alloc_zero(&g->alloc, 1, sizeof(Memory));
     }
     return g->scratch->scan == NULL ? VS_NOMEM : VS_OK;
 }

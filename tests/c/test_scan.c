@@ -57,8 +57,11 @@ static void check_sums(Random *r, size_t blocks, int extreme) {
                 for (int k = 0; k < 4 && all != 0; k++) { /* all, and fewer and fewer */
                     VsCodeRun these = {code, all}, later = {code, all & random_next(r)};
                     int32_t sum[VS_RUN], some = (int32_t)want[random_next(r) % n];
-                    int32_t least = run(arranged, these, later, blocks, sum),
-                            low = INT32_MAX;
+                    int32_t least, low = INT32_MAX;
+                    for (uint32_t i = 0; i < VS_RUN; i++) {
+                        sum[i] = INT32_MAX;
+                    }
+                    least = run(arranged, these, later, blocks, sum);
                     uint64_t pass = list[t]->at_most(sum, some);
                     for (uint32_t i = 0; i < VS_RUN; i++) {
                         int wanted = (int)(all >> i & 1);

@@ -482,6 +482,13 @@ CODES = [
 
 QUERIES = [
     Mutant(
+        "the least sum of a run leaves out codes that were compared alone",
+        "csrc/code_batch.h",
+        "return of_eights < least ? of_eights : least;",
+        "return of_eights;",
+        "test_scan",
+    ),
+    Mutant(
         "a lower bound is taken for an upper one",
         "csrc/scan.c",
         "            offer_high(&p->near, high);\n",
