@@ -86,6 +86,7 @@ VsStatus vs_team_open(VsGraph *g, unsigned n, VsTeam *t) {
     memset(t, 0, sizeof *t);
     t->graph = g;
     t->n = n < 1 ? 1 : n > VS_MAX_THREADS ? VS_MAX_THREADS : n;
+    vs_crew_open(&t->crew, t->n);
     if (t->n == 1) {
         return VS_OK;
     }
@@ -104,6 +105,7 @@ void vs_team_close(VsTeam *t) {
     }
     vs_free(&t->graph->alloc, t->view);
     t->view = NULL;
+    vs_crew_close(&t->crew);
 }
 
 /* ---- loops ---------------------------------------------------------------------- */
@@ -148,7 +150,7 @@ VsStatus vs_team_run(VsTeam *t, size_t n_items, size_t ef, VsItem item, void *ct
     vs_shared_set(&t->next, 0);
     vs_shared_set(&t->stop, 0);
     memset(t->status, 0, sizeof t->status);
-    vs_parallel(n, work, t);
+    vs_crew_run(&t->crew, n, work, t);
     for (unsigned i = 0; i < n; i++) { /* an interrupt of one stops them all */
         if (st == VS_OK || st == VS_INTERRUPT) {
             st = t->status[i] == VS_OK ? st : t->status[i];

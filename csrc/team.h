@@ -20,6 +20,7 @@ typedef struct VsTeam {
     VsGraph *graph;
     VsGraph *view; /* of workers 1..n-1, at view[worker] */
     unsigned n;    /* workers, at least 1 */
+    VsCrew crew;
     VsShared next, stop;
     VsStatus status[VS_MAX_THREADS];
     VsItem item;

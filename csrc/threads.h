@@ -1,10 +1,11 @@
 /*
  * Parallel loops on threads of our own.
  *
- * vs_parallel runs one function on several threads, the caller's among them, and returns
- * when all are done. The threads live no longer than the call: nothing is left behind in a
- * process that forks or unloads the library, and a batch takes a thousand times as long as
- * starting one.
+ * A crew is some threads, the caller's among them, that run one function after the other
+ * together; each run returns when all are done. The others wait between two runs, for a
+ * millisecond at most without going to sleep, and end with the crew, which lives no longer
+ * than one call of the library: nothing is left behind in a process that forks or unloads
+ * it.
  *
  * What may run there: code that reads a frozen graph through a view (team.h). Never
  * SQLite, and never an allocator or hook of the owner. So memory is reserved before, and
@@ -27,12 +28,6 @@
 #endif
 
 #define VS_MAX_THREADS 64
-
-/* Runs task(ctx, worker) with workers 0..n-1, each on a thread of its own. Where the
- * system gives fewer threads some workers never run: the tasks share their items out by
- * vs_take, so the others do their part. Worker 0 always runs. */
-typedef void (*VsTask)(void *ctx, unsigned worker);
-void vs_parallel(unsigned n, VsTask task, void *ctx);
 
 /* A number that threads share. */
 typedef struct VsShared {
@@ -68,15 +63,56 @@ static inline void vs_loose_set(uint32_t *at, uint32_t value) {
 typedef struct VsLock {
     void *slim; /* SRWLOCK */
 } VsLock;
+typedef struct VsSignal {
+    void *condition; /* CONDITION_VARIABLE */
+} VsSignal;
+typedef void *VsThread; /* HANDLE */
 #define VS_LOCK_INIT {NULL}
 #else
 typedef struct VsLock {
     pthread_mutex_t mutex;
 } VsLock;
+typedef struct VsSignal {
+    pthread_cond_t condition;
+} VsSignal;
+typedef pthread_t VsThread;
 #define VS_LOCK_INIT {PTHREAD_MUTEX_INITIALIZER}
 #endif
 void vs_lock(VsLock *lock);
 void vs_unlock(VsLock *lock);
+
+/* Worker 0 is the thread that calls vs_crew_run. */
+typedef void (*VsTask)(void *ctx, unsigned worker);
+
+typedef struct VsWorker {
+    struct VsCrew *crew;
+    unsigned number;
+    VsThread thread;
+} VsWorker;
+
+typedef struct VsCrew {
+    VsLock lock;
+    VsSignal begun, ended;
+    VsShared round; /* runs so far */
+    VsShared busy;  /* workers that are not done with this one */
+    VsTask task;    /* of this run; NULL: go home */
+    void *ctx;
+    unsigned n; /* who takes part */
+    unsigned started, spins;
+    VsWorker worker[VS_MAX_THREADS]; /* from 1 on */
+} VsCrew;
+
+/* Up to n threads. Where the system gives fewer some workers never run: tasks share their
+ * items out by vs_take, so the others do their part. Worker 0 always runs. *crew stays
+ * where it is until it is closed. */
+void vs_crew_open(VsCrew *crew, unsigned n);
+
+/* Runs task(ctx, worker) with workers 0..n-1 of the crew. */
+void vs_crew_run(VsCrew *crew, unsigned n, VsTask task, void *ctx);
+void vs_crew_close(VsCrew *crew);
+
+/* A crew for one run. */
+void vs_parallel(unsigned n, VsTask task, void *ctx);
 
 /* Processors that this process may run on; 1 if the system does not say. */
 unsigned vs_processors(void);

@@ -324,14 +324,38 @@ static void add_up(void *ctx, unsigned worker) {
 
 static void test_every_item_of_a_loop_is_done_once(void) {
     for (unsigned n = 0; n < 9; n++) {
-        Sum s = {.sum = {0}};
-        vs_parallel(n, add_up, &s);
-        CHECK(vs_shared_get(&s.sum) == 999 * 500);
-        for (int i = 0; i < 1000; i++) {
-            CHECK(s.seen[i] == 1);
+        VsCrew crew;
+        vs_crew_open(&crew, n);
+        for (unsigned run = 0; run < 40; run++) {
+            Sum s = {.sum = {0}};
+            vs_crew_run(&crew, run % (n + 1), add_up, &s);
+            CHECK(vs_shared_get(&s.sum) == 999 * 500);
+            for (int i = 0; i < 1000; i++) {
+                CHECK(s.seen[i] == 1);
+            }
         }
+        vs_crew_close(&crew);
     }
     CHECK(vs_processors() >= 1);
+}
+
+static void note_worker(void *ctx, unsigned worker) {
+    (void)vs_take(&((VsShared *)ctx)[worker], 1);
+}
+
+static void test_a_run_has_the_workers_that_it_asks_for(void) {
+    VsShared seen[6] = {{0}};
+    VsCrew crew;
+    vs_crew_open(&crew, 5);
+    CHECK(crew.started == 4);
+    vs_crew_run(&crew, 5, note_worker, seen);
+    vs_crew_run(&crew, 3, note_worker, seen);
+    vs_crew_run(&crew, 1, note_worker, seen);
+    vs_crew_close(&crew);
+    const long long runs[6] = {3, 2, 2, 1, 1, 0};
+    for (int i = 0; i < 6; i++) {
+        CHECK(vs_shared_get(&seen[i]) == runs[i]);
+    }
 }
 
 static VsStatus fail_at_100(void *ctx, VsGraph *g, unsigned worker, size_t item) {
@@ -357,6 +381,7 @@ static void test_a_failure_of_one_worker_is_the_loops(void) {
 
 int main(void) {
     test_every_item_of_a_loop_is_done_once();
+    test_a_run_has_the_workers_that_it_asks_for();
     test_a_failure_of_one_worker_is_the_loops();
     test_rows_linked_in_batches_are_found_as_well_as_rows_linked_singly();
     test_the_number_of_threads_changes_no_byte();
