@@ -62,10 +62,9 @@ typedef struct VsBatch {
     size_t cap_merged;
     VsKeyed *keys; /* to sort by: room for twice as many as are sorted */
     size_t cap_keys;
-    const VsKeyed *order; /* in which newcomers are planned; among the keys */
-    uint32_t
-        seed_changes;  /* of the graph, when pending seeds were last behind the others */
-    VsHit *candidates; /* ef_construction for each worker */
+    const VsKeyed *order;  /* in which newcomers are planned; among the keys */
+    uint32_t seed_changes; /* of the graph, when the seeds were last in order */
+    VsHit *candidates;     /* ef_construction for each worker */
 } VsBatch;
 
 /* Finds the links of all newcomers: `links`, `length`, `near`. */
