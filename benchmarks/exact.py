@@ -185,7 +185,7 @@ def ratio(a: float | None, b: float | None) -> str:
 
 
 def show(data: Dataset, sizes: list[dict[str, Any]], smalls: list[dict[str, Any]]) -> None:
-    print(f"# {data.name}, {data.metric}, {data.dims} dimensions: exact scans, us a statement\n")
+    print(f"# {data.name}, {data.metric}, {data.dims} dimensions: exact scans, us a query\n")
     lines = []
     for r in sizes:
         peer, flat, exact, batch = (r.get(c) for c in ("sqlite-vec", "flat", "exact", "batch"))

@@ -246,7 +246,7 @@ static void begin(VsCrew *c, unsigned n, VsTask task, void *ctx) {
 
 void vs_crew_open(VsCrew *c, unsigned n) {
     n = n > VS_MAX_THREADS ? VS_MAX_THREADS : n;
-    c->spins = n <= vs_processors() ? SPINS : 0;
+    c->spins = n > 1 && n <= vs_processors() ? SPINS : 0;
     c->started = 0;
     vs_shared_set(&c->round, 0);
     lock_init(&c->lock);
