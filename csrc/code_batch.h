@@ -114,46 +114,43 @@ static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
 /* Eight together, the last few of a run with those before them: so memory has eight places
  * to bring codes from (with four at a time a scan that waits for memory takes up to twice
  * the time). EIGHT returns what it writes, in a register; ONE takes what has not so many
- * neighbours. For x86. */
-#define VS_CODE_SUMS_EIGHT(NAME, EIGHT, ONE, SQUARES, TARGET)                            \
-    TARGET static VS_ALWAYS_INLINE int32_t NAME##_of(const int8_t *weights,              \
-                                                     VsCodeRun run, VsCodeRun later,     \
-                                                     size_t blocks, int32_t *sum) {      \
-        size_t size = blocks * VS_BLOCK;                                                 \
-        int32_t least = INT32_MAX, of_eights;                                            \
-        __m256i eights = _mm256_set1_epi32(INT32_MAX);                                   \
-        while (run.wanted != 0) {                                                        \
-            uint32_t i = vs_first_bit(run.wanted), from = i;                             \
-            uint32_t some = (uint32_t)(run.wanted >> i) & 0xFF;                          \
-            vs_fetch_eight(&later, size);                                                \
-            if (some != 0xFF) {                                                          \
-                uint32_t last = vs_last_bit(some);                                       \
-                if (vs_count_bits(some) < 5 || i + last < 7) {                           \
-                    sum[i] = ONE(weights, run.code + i * size, blocks, SQUARES);         \
-                    least = sum[i] < least ? sum[i] : least;                             \
-                    run.wanted &= run.wanted - 1;                                        \
-                    continue;                                                            \
-                }                                                                        \
-                from = i + last - 7;                                                     \
-            }                                                                            \
-            eights = _mm256_min_epi32(eights, EIGHT(weights, run.code + from * size,     \
-                                                    blocks, sum + from, SQUARES));       \
-            run.wanted &= ~((uint64_t)0xFF << i);                                        \
-        }                                                                                \
-        while (later.wanted != 0) {                                                      \
-            vs_fetch_eight(&later, size);                                                \
-        }                                                                                \
-        __m128i low = _mm_min_epi32(_mm256_castsi256_si128(eights),                      \
-                                    _mm256_extracti128_si256(eights, 1));                \
-        low = _mm_min_epi32(low, _mm_shuffle_epi32(low, 0x4E));                          \
-        of_eights = _mm_cvtsi128_si32(_mm_min_epi32(low, _mm_shuffle_epi32(low, 0xB1))); \
-        return of_eights < least ? of_eights : least;                                    \
-    }                                                                                    \
-    TARGET static int32_t NAME(const int8_t *weights, VsCodeRun run, VsCodeRun later,    \
-                               size_t blocks, int32_t *sum) {                            \
-        return blocks == 2 /* one register: no loop */                                   \
-                   ? NAME##_of(weights, run, later, 2, sum)                              \
-                   : NAME##_of(weights, run, later, blocks, sum);                        \
+ * neighbours. For x86 (sums_avx2.h). */
+#define VS_CODE_SUMS_EIGHT(NAME, EIGHT, ONE, SQUARES, TARGET)                         \
+    TARGET static VS_ALWAYS_INLINE int32_t NAME##_of(const int8_t *weights,           \
+                                                     VsCodeRun run, VsCodeRun later,  \
+                                                     size_t blocks, int32_t *sum) {   \
+        size_t size = blocks * VS_BLOCK;                                              \
+        int32_t least = INT32_MAX, of_eights;                                         \
+        __m256i eights = _mm256_set1_epi32(INT32_MAX);                                \
+        while (run.wanted != 0) {                                                     \
+            uint32_t i = vs_first_bit(run.wanted), from = i;                          \
+            uint32_t some = (uint32_t)(run.wanted >> i) & 0xFF;                       \
+            vs_fetch_eight(&later, size);                                             \
+            if (some != 0xFF) {                                                       \
+                uint32_t last = vs_last_bit(some);                                    \
+                if (vs_count_bits(some) < 5 || i + last < 7) {                        \
+                    sum[i] = ONE(weights, run.code + i * size, blocks, SQUARES);      \
+                    least = sum[i] < least ? sum[i] : least;                          \
+                    run.wanted &= run.wanted - 1;                                     \
+                    continue;                                                         \
+                }                                                                     \
+                from = i + last - 7;                                                  \
+            }                                                                         \
+            eights = _mm256_min_epi32(eights, EIGHT(weights, run.code + from * size,  \
+                                                    blocks, sum + from, SQUARES));    \
+            run.wanted &= ~((uint64_t)0xFF << i);                                     \
+        }                                                                             \
+        while (later.wanted != 0) {                                                   \
+            vs_fetch_eight(&later, size);                                             \
+        }                                                                             \
+        of_eights = least_lane(eights);                                               \
+        return of_eights < least ? of_eights : least;                                 \
+    }                                                                                 \
+    TARGET static int32_t NAME(const int8_t *weights, VsCodeRun run, VsCodeRun later, \
+                               size_t blocks, int32_t *sum) {                         \
+        return blocks == 2 /* one register: no loop */                                \
+                   ? NAME##_of(weights, run, later, 2, sum)                           \
+                   : NAME##_of(weights, run, later, blocks, sum);                     \
     }
 
 /* For instruction sets that take one code after the other. */

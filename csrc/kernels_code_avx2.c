@@ -7,6 +7,8 @@
 
 #include <immintrin.h>
 
+#include "sums_avx2.h"
+
 #define AVX2 VS_TARGET("avx2")
 
 extern const VsCodeKernels vs_code_kernels_avx2;
@@ -62,22 +64,6 @@ AVX2 static inline uint32_t full_l2(const uint8_t *q, const unsigned char *code,
     return sum_lanes(sum);
 }
 
-AVX2 static inline __m256i add_pairs(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-}
-
-AVX2 static inline __m256i add_quads(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-}
-
-/* The sums of four registers, transposed, so that they share their additions. */
-AVX2 static VS_ALWAYS_INLINE __m128i four_sums(__m256i a, __m256i b, __m256i c,
-                                               __m256i d) {
-    __m256i lanes = add_quads(add_pairs(a, b), add_pairs(c, d));
-    return _mm_add_epi32(_mm256_castsi256_si128(lanes),
-                         _mm256_extracti128_si256(lanes, 1));
-}
-
 AVX2 static VS_ALWAYS_INLINE void full_l2_four(const uint8_t *q,
                                                const unsigned char *const *code,
                                                size_t blocks, int64_t bias, float *out) {
@@ -91,7 +77,7 @@ AVX2 static VS_ALWAYS_INLINE void full_l2_four(const uint8_t *q,
         c = add_full(c, q, code[2] + at, code[2] + low + at);
         d = add_full(d, q, code[3] + at, code[3] + low + at);
     }
-    _mm_storeu_si128((__m128i *)(void *)sums, four_sums(a, b, c, d));
+    _mm_storeu_si128((__m128i *)(void *)sums, sums_of_four(a, b, c, d));
     for (int i = 0; i < 4; i++) {
         out[i] = (float)sums[i]; /* unsigned: AVX2 cannot */
     }
@@ -169,7 +155,7 @@ AVX2 static VS_ALWAYS_INLINE __m128i weighed_four(const int8_t *w,
         c = weigh(c, load(code[2] + at), w, squares);
         d = weigh(d, load(code[3] + at), w, squares);
     }
-    return four_sums(a, b, c, d);
+    return sums_of_four(a, b, c, d);
 }
 
 AVX2 static VS_ALWAYS_INLINE void high_four(const int8_t *w,
@@ -186,10 +172,7 @@ AVX2 static VS_ALWAYS_INLINE __m256i sums_eight(const int8_t *w,
                                                 const unsigned char *code, size_t blocks,
                                                 int32_t *sum, int squares) {
     __m256i v[8] = VS_OF_EIGHT(weighed, w, code, blocks, squares);
-    __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
-    __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
-    __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
-                                    _mm256_permute2x128_si256(a, b, 0x31));
+    __m256i sums = sums_of_eight(v);
     _mm256_storeu_si256((__m256i *)(void *)sum, sums);
     return sums;
 }

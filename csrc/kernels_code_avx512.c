@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "sums_avx2.h"
+
 #define AVX512 VS_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
 
 extern const VsCodeKernels vs_code_kernels_avx2;
@@ -85,20 +87,9 @@ AVX512 static VS_ALWAYS_INLINE __m256i fold(__m512i v) {
     return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 }
 
-AVX512 static inline __m256i add_pairs(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-}
-
-AVX512 static inline __m256i add_quads(__m256i a, __m256i b) {
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-}
-
-/* The sums of four registers, transposed, so that they share their additions. */
 AVX512 static VS_ALWAYS_INLINE __m128i four_sums(__m512i a, __m512i b, __m512i c,
                                                  __m512i d) {
-    __m256i lanes = add_quads(add_pairs(fold(a), fold(b)), add_pairs(fold(c), fold(d)));
-    return _mm_add_epi32(_mm256_castsi256_si128(lanes),
-                         _mm256_extracti128_si256(lanes, 1));
+    return sums_of_four(fold(a), fold(b), fold(c), fold(d));
 }
 
 AVX512 static VS_ALWAYS_INLINE void full_l2_four(const uint8_t *q,
@@ -196,10 +187,7 @@ AVX512 static VS_ALWAYS_INLINE __m256i sums_eight(const int8_t *w,
                                                   size_t blocks, int32_t *sum,
                                                   int squares) {
     __m256i v[8] = VS_OF_EIGHT(weighed, w, code, blocks, squares);
-    __m256i a = add_quads(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
-    __m256i b = add_quads(add_pairs(v[4], v[5]), add_pairs(v[6], v[7]));
-    __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
-                                    _mm256_permute2x128_si256(a, b, 0x31));
+    __m256i sums = sums_of_eight(v);
     _mm256_storeu_si256((__m256i *)(void *)sum, sums);
     return sums;
 }
