@@ -22,7 +22,6 @@
  *                           vector f32   20 CRC-32C of bytes 0..19
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "codec.h"
@@ -31,6 +30,7 @@
 #include "navigate.h"
 #include "pages.h"
 #include "quantise.h"
+#include "sort.h"
 #include "sq8.h"
 #include "vec.h"
 
@@ -96,23 +96,26 @@ static VsStatus sq8_read_model(const VsCodecParams *params, const unsigned char 
                : VS_CORRUPT;
 }
 
-static int compare_floats(const void *a, const void *b) {
-    float x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x < y ? -1 : x > y;
-}
-
-/* Mean square of what coding loses, of coordinates in ascending order. */
-static double range_error(const float *x, size_t n, double low, double high,
+/* Mean square of what coding loses, of coordinates in ascending order, `cut` of which are
+ * above `high`. Over four bits a code stands for the middle of 16. */
+static double range_error(const float *x, size_t n, size_t cut, double low, double high,
                           uint32_t nav_bits) {
-    double step = (high - low) / 255, sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double t = ((double)x[i] - low) / step;
-        t = t < 0 ? 0 : t > 255 ? 255 : t;
-        int c = (int)(t + 0.5);
-        double back = nav_bits == VS_NAV_4 ? (c >> 4) * 16 + 7.5 : c;
-        double e = (double)x[i] - (low + back * step);
+    unsigned char codes[VS_BLOCK];
+    double step = (high - low) / 255, first = low, lost[VS_SUMS] = {0};
+    double last = nav_bits == VS_NAV_4 ? low + 247.5 * step : high;
+    if (nav_bits == VS_NAV_4) {
+        first += 7.5 * step;
+        step *= 16;
+    }
+    VsScale scale = {
+        .factor = 1, .step = step, .inverse = 1 / step, .zero = first / step};
+    for (size_t i = 0; i < n - cut; i += VS_BLOCK) {
+        size_t left = n - cut - i;
+        vs_quantise()(&scale, x + i, left < VS_BLOCK ? left : VS_BLOCK, codes, lost);
+    }
+    double sum = vs_sum_up(lost);
+    for (size_t i = n - cut; i < n; i++) {
+        double e = (double)x[i] - last;
         sum += e * e;
     }
     return sum / (double)n;
@@ -124,9 +127,40 @@ static size_t sq8_sample_size(const VsCodecParams *params) {
     return FITTED / params->dims < 1 ? 1 : FITTED / params->dims;
 }
 
+/* Room to sort the coordinates of n vectors; keys as vs_sort_keyed wants them. */
+static size_t n_keys(const VsCodecParams *params, size_t n) {
+    size_t want = sq8_sample_size(params);
+    return 2 * params->dims * (n < want ? n : want);
+}
+
+/* Whole numbers in the order of the finite float32 that they stand for. */
+static uint32_t order_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ (bits >> 31 ? UINT32_MAX : UINT32_C(1) << 31);
+}
+
+static float in_order(uint32_t key) {
+    uint32_t bits = key ^ (key >> 31 ? UINT32_C(1) << 31 : UINT32_MAX);
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void sort_floats(float *x, size_t n, VsKeyed *keys) {
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = (VsKeyed){.key = order_of(x[i])};
+    }
+    const VsKeyed *sorted = vs_sort_keyed(keys, keys + n, n);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = in_order((uint32_t)sorted[i].key);
+    }
+}
+
 /* Whole vectors, evenly spread, so that every dimension has its weight; they are moved to
  * the front of the sample and sorted. Returns the number of coordinates. */
-static size_t gather(const VsCodecParams *params, float *sample, size_t n) {
+static size_t gather(const VsCodecParams *params, float *sample, size_t n,
+                     VsKeyed *keys) {
     size_t d = params->dims, want = sq8_sample_size(params);
     size_t stride = n > want ? n / want : 1, kept = 0;
     for (size_t i = 0; i < n && kept < want; i += stride) {
@@ -137,7 +171,7 @@ static size_t gather(const VsCodecParams *params, float *sample, size_t n) {
             memmove(to, sample + i * d, d * sizeof *to);
         }
     }
-    qsort(sample, kept * d, sizeof *sample, compare_floats);
+    sort_floats(sample, kept * d, keys);
     return kept * d;
 }
 
@@ -163,31 +197,34 @@ static void fit_range(const VsCodecParams *params, const float *sample, size_t m
                       uint32_t nav_bits, unsigned char *blob) {
     static const uint32_t per_million[] = {0,    100,  200,  500,   1000,
                                            2000, 4000, 7000, 12000, 20000};
-    double best_low = (double)sample[0], best_high = (double)sample[m - 1], best = -1;
+    double best = -1;
+    size_t best_cut = 0;
     for (size_t i = 0; i < sizeof per_million / sizeof *per_million; i++) {
         size_t cut = (size_t)((uint64_t)m * per_million[i] / 1000000);
         double low = (double)sample[cut], high = (double)sample[m - 1 - cut];
         if (high > low) {
-            double error = range_error(sample, m, low, high, nav_bits);
+            double error = range_error(sample, m, cut, low, high, nav_bits);
             if (best < 0 || error < best) {
                 best = error;
-                best_low = low;
-                best_high = high;
+                best_cut = cut;
             }
         }
     }
+    double low = (double)sample[best_cut], high = (double)sample[m - 1 - best_cut];
     double typical =
         best < 0 ? 0
-                 : params->dims * range_error(sample, m, best_low, best_high, VS_NAV_8);
-    model_write(params, best_low, best_high, nav_bits, typical, blob);
+                 : params->dims * range_error(sample, m, best_cut, low, high, VS_NAV_8);
+    model_write(params, low, high, nav_bits, typical, blob);
 }
 
 static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *sample,
                       size_t n, const VsFitting *with, unsigned char *blob) {
     int tries =
         wanted == VS_NAV_AUTO && params->dims >= HIGH_FROM && params->metric != VS_DOT;
-    size_t kept = tries ? vs_nav_keep(params, sample, n, with->scratch) : 0;
-    size_t m = gather(params, sample, n);
+    VsKeyed *keys = with->scratch;
+    void *trial = keys + n_keys(params, n);
+    size_t kept = tries ? vs_nav_keep(params, sample, n, trial) : 0;
+    size_t m = gather(params, sample, n, keys);
     if (params->metric != VS_DOT) { /* there the longest are the nearest */
         sample = without_outliers(sample, &m);
     }
@@ -196,16 +233,15 @@ static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *samp
               : tries               ? VS_NAV_4
                                     : VS_NAV_8,
               blob);
-    if (tries && !vs_nav_holds(params, blob, MODEL_SIZE, kept, with->scratch)) {
+    if (tries && !vs_nav_holds(params, blob, MODEL_SIZE, kept, trial)) {
         fit_range(params, sample, m, VS_NAV_8, blob);
     }
     return MODEL_SIZE;
 }
 
 static size_t sq8_fit_scratch(const VsCodecParams *params, size_t n, unsigned threads) {
-    (void)n;
     (void)threads;
-    return vs_nav_scratch(params);
+    return n_keys(params, n) * sizeof(VsKeyed) + vs_nav_scratch(params);
 }
 
 static size_t sq8_derived_size(const VsCodecParams *params) {

@@ -184,6 +184,62 @@ static void test_bits_are_chosen_by_a_trial(void) {
     CHECK(chosen_bits(384, 12, VS_DOT, 300) == VS_NAV_8);
 }
 
+static int compare_floats(const void *a, const void *b) {
+    const float *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* The mean square of what coordinates lose, by the text of sq8.c. */
+static double loss(const float *x, size_t n, double low, double high, uint32_t bits) {
+    double step = (high - low) / 255, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double t = fmin(fmax(((double)x[i] - low) / step, 0), 255);
+        int c = (int)(t + 0.5);
+        double back = bits == VS_NAV_4 ? (c >> 4) * 16 + 7.5 : c;
+        double e = (double)x[i] - (low + back * step);
+        sum += e * e;
+    }
+    return sum / (double)n;
+}
+
+/* Cubes of random numbers in [-1, 1): a long tail on both sides. */
+static void check_range(VsNavBits bits, double *width) {
+    enum { N = 2048, DIMS = 16, ALL = N * DIMS };
+    static const int per_million[] = {0,    100,  200,  500,   1000,
+                                      2000, 4000, 7000, 12000, 20000};
+    VsCodecParams p = {
+        .dims = DIMS, .metric = VS_L2, .codec = VS_CODEC_SQ8, .nav_bits = bits};
+    static float sample[ALL], sorted[ALL];
+    unsigned char blob[64];
+    double low = 0, high = 0, least = INFINITY;
+    spread_vectors(&p, 0, sample, N);
+    sample[3] = -0.0f;
+    memcpy(sorted, sample, sizeof sorted);
+    qsort(sorted, ALL, sizeof *sorted, compare_floats);
+    for (size_t i = 0; i < sizeof per_million / sizeof *per_million; i++) {
+        size_t cut = (size_t)((uint64_t)ALL * (uint64_t)per_million[i] / 1000000);
+        double a = (double)sorted[cut], b = (double)sorted[ALL - 1 - cut];
+        double error = loss(sorted, ALL, a, b, bits);
+        low = error < least ? a : low;
+        high = error < least ? b : high;
+        least = fmin(error, least);
+    }
+    VsModel m = fitted(&p, sample, N, blob);
+    double typical = DIMS * loss(sorted, ALL, low, high, VS_NAV_8);
+    *width = high - low;
+    CHECK(m.nav_bits == (uint32_t)bits);
+    CHECK(fabs(m.zero * (double)m.step - low) <= (double)m.step);
+    CHECK(fabs(255 * (double)m.step - *width) <= 1e-6 * *width);
+    CHECK(fabs((double)m.typical - typical) <= 1e-6 * typical);
+}
+
+static void test_the_range_is_the_one_that_loses_least(void) {
+    double four = 0, eight = 0;
+    check_range(VS_NAV_4, &four);
+    check_range(VS_NAV_8, &eight);
+    CHECK(four < eight);
+}
+
 /* The error that encode returns bounds what the code loses, clipped or not. */
 static void check_bounds(VsMetric metric, uint32_t dims, float scale, float shift) {
     enum { N = 60 };
@@ -413,6 +469,7 @@ static void test_fitting_recodes_every_row_or_nothing(void) {
 
 int main(void) {
     test_bits_are_chosen_by_a_trial();
+    test_the_range_is_the_one_that_loses_least();
     test_kernels_on_codes_have_the_same_bits_everywhere();
     test_quantising_has_the_same_bits_everywhere();
     test_errors_are_bounded_for_every_metric_and_size();
