@@ -235,7 +235,7 @@ static void fetch_newcomer(const VsBatch *b, const VsNewcomer *x) {
     const VsHit *links = b->links + (size_t)x->first * g->params.m;
     vs_fetch_node(g, x->node, g->geo[VS_NODE].slot_size);
     for (uint32_t i = 0; i < b->length[x->first]; i++) {
-        vs_fetch_node(g, links[i].node, 1);
+        vs_fetch_node(g, links[i].node, VS_NODE_STORED);
     }
 }
 
@@ -254,7 +254,7 @@ static VsStatus write_newcomers(VsBatch *b) {
     return st;
 }
 
-/* The new list of a group, and what it drops. */
+/* The new list of a group. What it loses comes 2 m further on. */
 static const uint32_t *merged_of(const VsBatch *b, size_t i) {
     return b->merged + i * 4 * b->team.graph->params.m;
 }
@@ -262,10 +262,15 @@ static const uint32_t *merged_of(const VsBatch *b, size_t i) {
 static void fetch_group(const VsBatch *b, size_t i) {
     const VsGraph *g = b->team.graph;
     const VsGroup *to = &b->group[i];
-    const uint32_t *dropped = merged_of(b, i) + 2 * g->params.m;
+    const uint32_t *links = merged_of(b, i), *dropped = links + 2 * g->params.m;
     vs_fetch_node(g, to->target, g->geo[VS_NODE].slot_size);
-    for (uint32_t j = 0; j < to->n_dropped; j++) {
-        vs_fetch_node(g, dropped[j], 1);
+    for (uint32_t j = to->change.same; j < to->change.n; j++) {
+        if ((links[j] & VS_ADDED) != 0) {
+            vs_fetch_node(g, links[j] & ~VS_ADDED, VS_NODE_STORED);
+        }
+    }
+    for (uint32_t j = 0; j < to->change.n_dropped; j++) {
+        vs_fetch_node(g, dropped[j], VS_NODE_STORED);
     }
 }
 
@@ -280,8 +285,8 @@ static VsStatus write_targets(VsBatch *b) {
         if (i + GROUPS_AHEAD < b->n_groups) {
             fetch_group(b, i + GROUPS_AHEAD);
         }
-        st = vs_list_change(g, to->target, to->layer, links, to->length,
-                            links + 2 * g->params.m, to->n_dropped);
+        st = vs_list_change(g, to->target, to->layer, &to->change, links,
+                            links + 2 * g->params.m);
     }
     return st;
 }

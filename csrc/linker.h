@@ -17,6 +17,7 @@
 #define VS_LINKER_H
 
 #include "graph.h"
+#include "links.h"
 #include "sort.h"
 #include "team.h"
 
@@ -40,8 +41,7 @@ typedef struct VsReverse {
 typedef struct VsGroup {
     uint32_t target, layer;
     uint32_t first, n;
-    uint32_t length;    /* of its new list, */
-    uint32_t n_dropped; /* and how many links of the old one it has not */
+    VsListChange change; /* of its list */
 } VsGroup;
 
 typedef struct VsBatch {
@@ -58,7 +58,7 @@ typedef struct VsBatch {
     size_t cap_back;
     VsGroup *group;
     size_t n_groups, cap_groups;
-    uint32_t *merged; /* for each group 2 m of its new list and 2 m that are dropped */
+    uint32_t *merged; /* for each group: 2 m of its new list, 2 m that are dropped */
     size_t cap_merged;
     VsKeyed *keys; /* to sort by: room for twice as many as are sorted */
     size_t cap_keys;
@@ -70,8 +70,7 @@ typedef struct VsBatch {
 /* Finds the links of all newcomers: `links`, `length`, `near`. */
 VsStatus vs_batch_plan(VsBatch *b);
 
-/* Finds the new lists of all targets in `reverse`: `group`, `merged` (links that are new
- * marked, see vs_list_compare). */
+/* Finds how the lists of all targets in `reverse` change: `group`, `merged` (links.h). */
 VsStatus vs_batch_merge(VsBatch *b);
 
 #endif

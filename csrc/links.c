@@ -131,51 +131,44 @@ static int holds(const uint32_t *links, uint32_t n, uint32_t node) {
     return 0;
 }
 
-uint32_t vs_list_compare(const uint32_t *old, uint32_t n_old, uint32_t *links, uint32_t n,
-                         uint32_t *dropped) {
-    uint32_t n_dropped = 0, same = 0;
+VsListChange vs_list_compare(const uint32_t *old, uint32_t n_old, uint32_t *links,
+                             uint32_t n, uint32_t *dropped) {
+    VsListChange change = {.n_old = n_old, .n = n};
+    uint32_t same = 0;
     while (same < n && same < n_old && old[same] == links[same]) {
         same++;
     }
+    change.same = same;
     for (uint32_t i = same; i < n_old; i++) {
         if (!holds(links + same, n - same, old[i])) {
-            dropped[n_dropped++] = old[i];
+            dropped[change.n_dropped++] = old[i];
         }
     }
     for (uint32_t i = same; i < n; i++) {
         links[i] |= holds(old + same, n_old - same, links[i]) ? 0 : VS_ADDED;
     }
-    return n_dropped;
+    return change;
 }
 
-VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
-                        uint32_t n, const uint32_t *dropped, uint32_t n_dropped) {
-    uint32_t next[2 * VS_MAX_M], same = 0;
+VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer,
+                        const VsListChange *change, const uint32_t *links,
+                        const uint32_t *dropped) {
+    uint32_t next[2 * VS_MAX_M], from = change->same, n = change->n;
+    uint32_t end = n > change->n_old ? n : change->n_old; /* of what is written */
     VsList list;
     VsStatus st = vs_list(g, node, layer, &list);
-    if (st != VS_OK) {
-        return st;
+    for (uint32_t i = from; i < end; i++) {
+        next[i] = i < n ? links[i] & ~VS_ADDED : VS_NIL;
     }
-    uint32_t end = vs_list_length(&list); /* of what is written */
-    for (uint32_t i = 0; i < n; i++) {
-        next[i] = links[i] & ~VS_ADDED;
-    }
-    for (uint32_t i = n; i < end; i++) {
-        next[i] = VS_NIL;
-    }
-    end = n > end ? n : end;
-    while (same < end && list.links[same] == next[same]) {
-        same++;
-    }
-    if (same < end) {
-        st = vs_edit(g, list.kind, list.slot, list.offset + 4 * same, next + same,
-                     4 * (end - same));
+    if (st == VS_OK && from < end) {
+        st = vs_edit(g, list.kind, list.slot, list.offset + 4 * from, next + from,
+                     4 * (end - from));
     }
     /* added first: a node that is only moved must not be taken for unreachable between */
-    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+    for (uint32_t i = from; st == VS_OK && i < n; i++) {
         st = links[i] == next[i] ? VS_OK : count_link(g, node, layer, next[i], 1);
     }
-    for (uint32_t i = 0; st == VS_OK && i < n_dropped; i++) {
+    for (uint32_t i = 0; st == VS_OK && i < change->n_dropped; i++) {
         st = count_link(g, node, layer, dropped[i], -1);
         st = st == VS_OK ? vs_reap(g, dropped[i]) : st;
     }
@@ -191,9 +184,9 @@ VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *
         return st;
     }
     memcpy(next, links, n * sizeof *next);
-    uint32_t n_dropped =
+    VsListChange change =
         vs_list_compare(list.links, vs_list_length(&list), next, n, dropped);
-    return vs_list_change(g, node, layer, next, n, dropped, n_dropped);
+    return vs_list_change(g, node, layer, &change, next, dropped);
 }
 
 void vs_fetch_node(const VsGraph *g, uint32_t node, size_t bytes) {
@@ -205,6 +198,7 @@ void vs_fetch_node(const VsGraph *g, uint32_t node, size_t bytes) {
         for (size_t at = 0; at < bytes; at += 64) {
             VS_FETCH_FAR(slot + at);
         }
+        VS_FETCH_FAR(slot + bytes - 1); /* slots begin anywhere in a line */
     }
 }
 

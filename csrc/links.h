@@ -22,13 +22,19 @@ VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *
                      uint32_t n);
 
 /* The same in two steps, of which the first only reads: what changes, and the change. The
- * first marks what the old list has not, and puts what is not kept of it to `dropped`
- * (room for n_old); returns how many that are. */
+ * first marks which links are new, and puts what the list loses to `dropped` (room for
+ * n_old). The second reads links[same..n-1] and dropped[0..n_dropped-1]. */
 #define VS_ADDED 0x80000000u
-uint32_t vs_list_compare(const uint32_t *old, uint32_t n_old, uint32_t *links, uint32_t n,
-                         uint32_t *dropped);
-VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *links,
-                        uint32_t n, const uint32_t *dropped, uint32_t n_dropped);
+typedef struct VsListChange {
+    uint32_t same;      /* links at the front of the list that stay there */
+    uint32_t n_old, n;  /* its length before and after */
+    uint32_t n_dropped; /* links that it loses */
+} VsListChange;
+VsListChange vs_list_compare(const uint32_t *old, uint32_t n_old, uint32_t *links,
+                             uint32_t n, uint32_t *dropped);
+VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer,
+                        const VsListChange *change, const uint32_t *links,
+                        const uint32_t *dropped);
 
 /* What is needed to change the first bytes of a node's slot, on its way into the cache. */
 void vs_fetch_node(const VsGraph *g, uint32_t node, size_t bytes);

@@ -1,9 +1,6 @@
 /* The links back to new nodes, grouped by target; see linker.h. Reads only. */
-#include <string.h>
-
 #include "choose.h"
 #include "linker.h"
-#include "links.h"
 #include "walk.h"
 
 static VsStatus reserve(VsBatch *b, size_t n) {
@@ -60,7 +57,7 @@ static VsStatus rank_links(VsGraph *g, uint32_t target, uint32_t layer,
 
 /* Chooses anew for a target whose list is full. */
 static VsStatus choose_anew(VsGraph *g, VsGroup *to, const VsHit *back, uint32_t cap,
-                            VsFront *list, uint32_t *out) {
+                            VsFront *list, uint32_t *out, uint32_t *dropped) {
     VsHit hits[4 * VS_MAX_M];
     VsPool pool = {hits, 0, 4 * VS_MAX_M};
     VsQuery q;
@@ -76,7 +73,9 @@ static VsStatus choose_anew(VsGraph *g, VsGroup *to, const VsHit *back, uint32_t
     for (size_t i = 0; st == VS_OK && i < pool.n; i++) {
         out[i] = hits[i].node;
     }
-    to->length = (uint32_t)pool.n;
+    if (st == VS_OK) {
+        to->change = vs_list_compare(list->node, list->n, out, (uint32_t)pool.n, dropped);
+    }
     return st;
 }
 
@@ -91,16 +90,12 @@ static VsStatus merge_group(void *ctx, VsGraph *g, unsigned worker, size_t item)
     vs_hits_sort(back, to->n);
     VsStatus st = vs_front_all(g, to->target, to->layer, &list);
     if (st == VS_OK && list.n + to->n > cap) {
-        st = choose_anew(g, to, back, cap, &list, out);
-        to->n_dropped = st == VS_OK
-                            ? vs_list_compare(list.node, list.n, out, to->length, dropped)
-                            : 0;
+        st = choose_anew(g, to, back, cap, &list, out, dropped);
     } else if (st == VS_OK) {
-        memcpy(out, list.node, list.n * sizeof *out);
+        to->change = (VsListChange){.same = list.n, .n_old = list.n, .n = list.n + to->n};
         for (uint32_t i = 0; i < to->n; i++) {
             out[list.n + i] = back[i].node | VS_ADDED;
         }
-        to->length = list.n + to->n;
     }
     return st;
 }
