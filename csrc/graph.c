@@ -335,24 +335,11 @@ VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
     return g->base != NULL ? touch_shared(g, kind, page) : load_page(g, kind, page, 1);
 }
 
-VsStatus vs_slot(VsGraph *g, VsPageKind kind, uint32_t slot, const unsigned char **out) {
-    const unsigned char *p = vs_slot_loaded(g, kind, slot);
-    if (p == NULL) {
-        VsStatus st = vs_page_touch(g, kind, vs_page_of(&g->geo[kind], slot));
-        if (st != VS_OK) {
-            return st;
-        }
-        p = vs_slot_loaded(g, kind, slot);
-    }
-    *out = p;
-    return VS_OK;
-}
-
-VsStatus vs_node(VsGraph *g, uint32_t node, const VsNode **out) {
-    const unsigned char *p = NULL;
-    VsStatus st = node < g->state.n_nodes ? vs_slot(g, VS_NODE, node, &p) : VS_CORRUPT;
+VsStatus vs_slot_load(VsGraph *g, VsPageKind kind, uint32_t slot,
+                      const unsigned char **out) {
+    VsStatus st = vs_page_touch(g, kind, vs_page_of(&g->geo[kind], slot));
     if (st == VS_OK) {
-        *out = (const VsNode *)(const void *)p;
+        *out = vs_slot_loaded(g, kind, slot);
     }
     return st;
 }

@@ -195,8 +195,20 @@ static inline const unsigned char *vs_slot_loaded(const VsGraph *g, VsPageKind k
     return data == NULL ? NULL
                         : data + (size_t)(slot - page * geo->per_page) * geo->slot_size;
 }
-VsStatus vs_slot(VsGraph *g, VsPageKind kind, uint32_t slot, const unsigned char **out);
-VsStatus vs_node(VsGraph *g, uint32_t node, const VsNode **out);
+VsStatus vs_slot_load(VsGraph *g, VsPageKind kind, uint32_t slot,
+                      const unsigned char **out);
+static inline VsStatus vs_slot(VsGraph *g, VsPageKind kind, uint32_t slot,
+                               const unsigned char **out) {
+    *out = vs_slot_loaded(g, kind, slot);
+    return *out != NULL ? VS_OK : vs_slot_load(g, kind, slot, out);
+}
+
+static inline VsStatus vs_node(VsGraph *g, uint32_t node, const VsNode **out) {
+    const unsigned char *p = NULL;
+    VsStatus st = node < g->state.n_nodes ? vs_slot(g, VS_NODE, node, &p) : VS_CORRUPT;
+    *out = (const VsNode *)(const void *)p;
+    return st;
+}
 
 /* The out-links of a node on a layer it has (0..level): where they are, and how many fit.
  */
