@@ -7,8 +7,9 @@
  *
  * A codec that learns is fitted when the first row comes, and again each time the number
  * of live rows has grown fourfold, up to VS_FITTED_ROWS: early ranges come from few rows,
- * and re-coding few rows costs nothing. If the new range is much like the old one, the
- * old model stays. Later only `optimize` fits again, when too many rows left the range.
+ * and re-coding few rows costs nothing. If the new range is much like the old one, the old
+ * model stays. Later, when samples hardly grow any more, only `optimize` fits again, if too
+ * many rows left the range.
  *
  * Fitting is part of the statement that inserts (vs_begin .. vs_done): codes are changed
  * by vs_edit, so a failure half way is undone with the rest. Rows are read through the
@@ -20,7 +21,7 @@
 
 #include "graph.h"
 
-#define VS_FITTED_ROWS 65536u
+#define VS_FITTED_ROWS 16384u
 
 /* Makes g->model the one that the state names (NULL if the codec learns nothing). Called
  * before anything is coded or compared. */

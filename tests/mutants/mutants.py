@@ -324,8 +324,8 @@ GRAPH = [
     Mutant(
         "the last link that a list drops is still counted",
         "csrc/links.c",
-        "    for (uint32_t i = 0; st == VS_OK && i < n_dropped; i++) {\n",
-        "    for (uint32_t i = 0; st == VS_OK && i + 1 < n_dropped; i++) {\n",
+        "    for (uint32_t i = 0; st == VS_OK && i < change->n_dropped; i++) {\n",
+        "    for (uint32_t i = 0; st == VS_OK && i + 1 < change->n_dropped; i++) {\n",
         "test_build",
     ),
     Mutant(
@@ -427,6 +427,27 @@ CODES = [
         "csrc/sq8.c",
         "    query->error = bound_of(&z);\n",
         "    query->error = 0;\n",
+        "test_sq8",
+    ),
+    Mutant(
+        "negative coordinates are sorted the wrong way round",
+        "csrc/sq8.c",
+        "return bits ^ (bits >> 31 ? UINT32_MAX : UINT32_C(1) << 31);",
+        "return bits ^ UINT32_C(1) << 31;",
+        "test_sq8",
+    ),
+    Mutant(
+        "four bits are taken for the lower end of what they stand for",
+        "csrc/sq8.c",
+        "        first += 7.5 * step;\n",
+        "",
+        "test_sq8",
+    ),
+    Mutant(
+        "what is above the range loses nothing",
+        "csrc/sq8.c",
+        "    for (size_t i = n - cut; i < n; i++) {\n",
+        "    for (size_t i = n; i < n; i++) {\n",
         "test_sq8",
     ),
     Mutant(
