@@ -140,7 +140,7 @@ static uint32_t order_of(float x) {
     return bits ^ (bits >> 31 ? UINT32_MAX : UINT32_C(1) << 31);
 }
 
-static float in_order(uint32_t key) {
+static float float_of(uint32_t key) {
     uint32_t bits = key ^ (key >> 31 ? UINT32_C(1) << 31 : UINT32_MAX);
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -153,7 +153,7 @@ static void sort_floats(float *x, size_t n, VsKeyed *keys) {
     }
     const VsKeyed *sorted = vs_sort_keyed(keys, keys + n, n);
     for (size_t i = 0; i < n; i++) {
-        x[i] = in_order((uint32_t)sorted[i].key);
+        x[i] = float_of((uint32_t)sorted[i].key);
     }
 }
 
