@@ -195,8 +195,10 @@ static inline const unsigned char *vs_slot_loaded(const VsGraph *g, VsPageKind k
     return data == NULL ? NULL
                         : data + (size_t)(slot - page * geo->per_page) * geo->slot_size;
 }
+/* The same when its page has to be loaded first. */
 VsStatus vs_slot_load(VsGraph *g, VsPageKind kind, uint32_t slot,
                       const unsigned char **out);
+/* The one or the other. */
 static inline VsStatus vs_slot(VsGraph *g, VsPageKind kind, uint32_t slot,
                                const unsigned char **out) {
     *out = vs_slot_loaded(g, kind, slot);

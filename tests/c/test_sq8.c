@@ -467,6 +467,31 @@ static void test_fitting_recodes_every_row_or_nothing(void) {
     CHECK(heap.live == 0);
 }
 
+/* An insertion that codes 65,536 rows anew would be a stall of one statement. */
+static void test_no_insertion_fits_beyond_16384_rows(void) {
+    Heap heap;
+    VsAlloc a = heap_alloc(&heap);
+    VsParams params = test_params(8, 4, VS_FLAT);
+    VsHooks hooks = {.load_model = no_model};
+    VsGraph *g = NULL;
+    Random r = {5};
+    float v[8];
+    uint32_t node = 0;
+    params.code.codec = VS_CODEC_SQ8;
+    CHECK(vs_graph_open(&a, &params, &hooks, &g) == VS_OK);
+    for (int64_t i = 0; i < 65540; i++) {
+        random_vector(&r, v, 8);
+        vs_begin(g);
+        CHECK(vs_insert(g, i, v, &node) == VS_OK);
+        vs_done(g);
+        CHECK(i != 16383 || g->state.fitted == 4096);
+        CHECK(i != 16384 || g->state.fitted == 16384);
+    }
+    CHECK(g->state.fitted == 16384);
+    vs_graph_close(g);
+    CHECK(heap.live == 0);
+}
+
 int main(void) {
     test_bits_are_chosen_by_a_trial();
     test_the_range_is_the_one_that_loses_least();
@@ -476,5 +501,6 @@ int main(void) {
     test_a_packed_error_is_never_less();
     test_a_scan_follows_errors_that_change_or_are_undone();
     test_fitting_recodes_every_row_or_nothing();
+    test_no_insertion_fits_beyond_16384_rows();
     return check_report();
 }

@@ -430,6 +430,13 @@ CODES = [
         "test_sq8",
     ),
     Mutant(
+        "an insertion codes 65,536 rows anew",
+        "csrc/model.h",
+        "#define VS_FITTED_ROWS 16384u",
+        "#define VS_FITTED_ROWS 65536u",
+        "test_sq8",
+    ),
+    Mutant(
         "negative coordinates are sorted the wrong way round",
         "csrc/sq8.c",
         "return bits ^ (bits >> 31 ? UINT32_MAX : UINT32_C(1) << 31);",
