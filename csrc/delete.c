@@ -187,13 +187,16 @@ static VsStatus move_entry(VsGraph *g, const uint32_t *links, uint32_t n) {
     return st;
 }
 
-/* Nothing is live: every slot is given up at once. */
+/* Nothing is live: every slot is given up at once. Ages go on: (node, seq) names one
+ * insertion for ever, and a copy of its vector may be kept by that name. Where half of the
+ * ages are used up they begin again, so that a table that is a queue never runs out. */
 static void start_over(VsGraph *g) {
     VsState empty = vs_state_initial(&g->params);
     empty.ver = g->state.ver;
     empty.stamp = g->state.stamp;
     empty.fold_ver = g->state.fold_ver;
     empty.ef_search = g->state.ef_search;
+    empty.next_seq = g->state.next_seq <= UINT32_MAX / 2 ? g->state.next_seq : 0;
     memcpy(empty.folded, g->state.folded, sizeof empty.folded);
     g->state = empty;
 }

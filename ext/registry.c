@@ -101,6 +101,9 @@ int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
     VsxIndex *known = *find_index(global, schema, table);
     if (known != NULL && same_params(known->def, def)) {
         vsx_schema_free(def);
+        for (int i = 0; i < known->def->n_vectors; i++) {
+            vsx_cache_clear(&known->vector[i]); /* the table may be another one */
+        }
         known->refs++;
         *out = known;
         return SQLITE_OK;

@@ -270,7 +270,6 @@ int vsx_refresh(VsxVector *v) {
     }
     if (v->known && vs_history_return(g, &v->history, &row.state)) {
         vsx_rowmap_clear(v->map);
-        vsx_cache_clear(v);
         v->stale = 0;
         return SQLITE_OK;
     }

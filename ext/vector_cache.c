@@ -23,6 +23,7 @@ struct VsxCache {
     size_t most;     /* places for the limit */
     size_t size;     /* of a vector */
     sqlite3_int64 limit;
+    uint32_t next_seq; /* of the graph when the cache was last used */
 };
 
 static Place *place_of(const VsxCache *c, uint32_t node) {
@@ -112,6 +113,11 @@ VsxCache *vsx_cache_of(VsxVector *v) {
     }
     if (v->cache == NULL) {
         make(v, limit);
+    } else if (v->graph->state.next_seq < v->cache->next_seq) {
+        forget(v->cache); /* ages have begun again */
+    }
+    if (v->cache != NULL) {
+        v->cache->next_seq = v->graph->state.next_seq;
     }
     return v->cache;
 }

@@ -7,13 +7,20 @@
  * it on that.
  *
  * A vector is kept by its node and the node's `seq`. In one history of a table no two
- * insertions have the same seq, so the pair names a vector for ever, whatever is deleted,
- * updated, moved or committed by others meanwhile. What is no such history:
+ * insertions have the same seq, also when the table is emptied between them. So the pair
+ * names a vector for ever, whatever is deleted, updated, moved or committed by others
+ * meanwhile. Four cases are no such history:
  *
  *   - a transaction that may be rolled back: its seqs come again. The cache is neither read
  *     nor filled while the connection has a write transaction on the database;
- *   - a history that is left: the graph goes back to an earlier state or starts over
- *     (vsx_refresh), or is rebuilt. The cache is emptied then.
+ *   - a history that is left: the graph starts over (vsx_refresh) or is rebuilt. The cache
+ *     is emptied then. A rollback leaves it alone: the cache has nothing younger;
+ *   - a table that took the place of another, or a file that was restored: stamps are
+ *     hashes of codes, and other vectors can have the same codes. SQLite connects the table
+ *     anew after every change of the schema. The cache is emptied then (registry.c);
+ *   - ages that begin again when a table is emptied after 2^31 insertions: next_seq has
+ *     gone down since the last use. A table that gets there again between two uses has
+ *     outrun the log, so that its graph starts over.
  *
  * A content table can change its rows without telling: it has no cache. Nor has this one
  * any vector that was not read through SQLite and accepted; a row table that is written

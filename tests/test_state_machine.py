@@ -88,10 +88,12 @@ class Machine(RuleBasedStateMachine):
         self.certain = self.perhaps = self.made = self.steps = 0
         self.clients = [Client(connect(self.path)) for _ in range(2)]
 
-    @initialize(warm=st.booleans())
-    def warm_up(self, warm: bool) -> None:
-        for c in (0, 1) if warm else ():
-            self.look(c, np.zeros(3), 5)
+    @initialize(warm=st.booleans(), mib=st.sampled_from([0, 1, 1]))
+    def warm_up(self, warm: bool, mib: int) -> None:
+        for c in (0, 1):
+            self.write(c, "INSERT INTO t(t) VALUES(?)", (f"vector_cache={mib}",), UNCHANGED, 0)
+            if warm:
+                self.look(c, np.zeros(3), 5)
 
     def teardown(self) -> None:
         try:
@@ -249,6 +251,17 @@ class Machine(RuleBasedStateMachine):
         vector = "" if v is None else ", embedding = :v"
         args = {"old": old, "new": new, "v": text(v)}
         self.write(c, f"{how} t SET id = :new{vector} WHERE id = :old", args, apply, 1)
+
+    @rule(c=CLIENT, rows=st.lists(st.tuples(ROWID, VECTOR), max_size=2, unique_by=lambda r: r[0]))
+    def empty_and_fill(self, c: int, rows: list[tuple[int, Any]]) -> None:
+        """Nodes and ages that the rows before had must not come again with other vectors."""
+        self.write(c, "DELETE FROM t", (), lambda old: {}, 1)
+        for rowid, v in rows:
+            args = (rowid, text(v))
+            self.write(
+                c, "INSERT OR REPLACE INTO t(id, embedding) VALUES(?,?)", args,
+                lambda old, i=rowid, v=v: {**old, i: (v, None)},
+            )  # fmt: skip
 
     @rule(c=CLIENT, what=st.sampled_from(["optimize", "optimize", "rebuild", "integrity-check"]))
     def command(self, c: int, what: str) -> None:

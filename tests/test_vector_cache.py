@@ -211,3 +211,61 @@ def test_answers_stay_right_whatever_happens_to_the_rows(tmp_path, seed):
         check_answers(conn, rows)
     assert fill(conn) <= len(rows)
     assert fill(conn) == 0
+
+
+def nearest(conn, extra=""):
+    sql = f"SELECT id, distance FROM t WHERE embedding MATCH '[0,0,0]' AND k = 9{extra}"
+    return list(conn.execute(sql))
+
+
+KINDS = ["m=4", "codec=none m=4", "codec=pq pq_m=3 m=4", "index=flat", "index=flat codec=none"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("by", ["this connection", "another"])
+@pytest.mark.parametrize("way", ["rows", "all rows", "one transaction", "replace", "update"])
+def test_a_table_that_was_emptied_and_filled_again_has_new_vectors(tmp_path, kind, by, way):
+    conn = connect(tmp_path / "a.db")
+    conn.execute(
+        f"CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, embedding FLOAT[3] {kind})"
+    )
+    command(conn, "vector_cache=1")
+    on = conn if by == "this connection" else connect(tmp_path / "a.db")
+    on.execute("INSERT INTO t VALUES(1, '[100,0,0]'), (2, '[200,0,0]')")
+    assert nearest(conn) == [(1, 100.0), (2, 200.0)]
+    for step in range(1, 4):
+        new = [(1, float(3 * step)), (2, float(3 * step + 1))]
+        rows = ", ".join(f"({i}, '[{x:g},0,0]')" for i, x in new)
+        if way == "one transaction":
+            on.execute(f"BEGIN; DELETE FROM t; INSERT INTO t VALUES{rows}; COMMIT")
+        elif way == "replace":
+            on.execute(f"REPLACE INTO t VALUES{rows}")
+        elif way == "update":
+            for i, x in new:
+                on.execute("UPDATE t SET embedding = ? WHERE id = ?", (f"[{x},0,0]", i))
+        else:
+            for i in (1, 2) if way == "rows" else ():
+                on.execute("DELETE FROM t WHERE id = ?", (i,))
+            on.execute("DELETE FROM t")
+            on.execute(f"INSERT INTO t VALUES{rows}")
+        assert nearest(conn) == nearest(conn, " AND exact = 1") == new
+        assert stat(conn, "last_query_reads") == 0
+
+
+def test_a_table_made_anew_with_vectors_of_the_same_codes_has_its_own(tmp_path):
+    """Stamps are hashes of codes: both tables have the same one, and the vectors differ."""
+    conn, other = connect(tmp_path / "a.db"), connect(tmp_path / "a.db")
+    stamps = []
+    for middle in (1.0, 1.0001):
+        other.execute("DROP TABLE IF EXISTS t")
+        other.execute(
+            "CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[3] codec=sq8)"
+        )
+        rows = [(1, [0, 0, 0]), (2, [9, 9, 9]), (3, [9, 0, 0]), (4, [0, 9, 9]), (5, [middle, 2, 3])]
+        other.executemany("INSERT INTO t VALUES(?, ?)", [(i, vecsql.f32(v)) for i, v in rows])
+        command(conn, "vector_cache=1")
+        list(conn.execute("SELECT distance FROM t WHERE e MATCH '[0,0,0]' AND k = 9"))
+        stamps.append(stat(conn, "stamp"))
+        found = list(conn.execute("SELECT distance FROM t WHERE e MATCH '[1,2,3]' AND k = 1"))
+        assert found == [(pytest.approx(abs(middle - 1), abs=1e-6),)]
+    assert stamps[0] == stamps[1], "choose vectors whose codes are the same"

@@ -734,13 +734,6 @@ CACHE = [
         "pytest:tests/test_vector_cache.py::test_rows_of_an_open_write_transaction_are_not_kept",
     ),
     Mutant(
-        "vectors are kept when the graph goes back",
-        "ext/txn.c",
-        "        vsx_cache_clear(v);\n        v->stale = 0;",
-        "        v->stale = 0;",
-        "pytest:tests/test_vector_cache.py::test_a_copy_that_was_restored_and_went_on_is_another_history",
-    ),
-    Mutant(
         "vectors are kept when the graph starts over",
         "ext/txn.c",
         "    vsx_cache_clear(v);\n    VsStatus st = vs_graph_reset",
@@ -753,6 +746,20 @@ CACHE = [
         "    vsx_cache_clear(v);\n    v->known = 0;",
         "    v->known = 0;",
         "pytest:tests/test_vector_cache.py::test_a_rebuild_counts_anew",
+    ),
+    Mutant(
+        "ages begin again when a table is emptied",
+        "csrc/delete.c",
+        "g->state.next_seq <= UINT32_MAX / 2 ? g->state.next_seq : 0",
+        "0",
+        "pytest:tests/test_vector_cache.py::test_a_table_that_was_emptied_and_filled_again_has_new_vectors",
+    ),
+    Mutant(
+        "vectors are kept for a table that took the place of another",
+        "ext/registry.c",
+        "            vsx_cache_clear(&known->vector[i]); /* the table may be another one */\n",
+        "",
+        "pytest:tests/test_vector_cache.py::test_a_table_made_anew_with_vectors_of_the_same_codes_has_its_own",
     ),
     Mutant(
         "a vector is known by its node alone",
