@@ -7,26 +7,11 @@ that a statement and what it refers to are together in at least one of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-Spans = list[tuple[int, int]]
-
-# Scripts that write no spaces between words: each character is a token.
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
-_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
-
-# A sentence ends at a blank line, or after a full stop with what closes it. A stop within a word
-# or number (3.14) is followed by no space; one after an initial or an abbreviation ends nothing.
-_BLANK_LINE = re.compile(r"\s*\n[^\S\n]*\n\s*")
-_STOP = re.compile(r"[.!?\u2026]+[\"')\]\u2019\u201d]*(?=\s)|[\u3002\uff01\uff1f]+[\u300d\u300f]*")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|ca|approx|no|nos|fig|figs|eq|sec|ch|vol|pp?|ed|eds|st|dr|mr|"
-    r"mrs|ms|prof|rev|gen|sen|jr|sr|inc|ltd|co|corp|dept|jan|feb|mar|apr|jun|jul|aug|sept?|oct|"
-    r"nov|dec)|\b[A-Z])\.$",
-    re.IGNORECASE,
-)
+from vecsql._segment import Spans, sentences
+from vecsql._segment import tokens as tokens_of
 
 
 class Chunk(NamedTuple):
@@ -49,9 +34,11 @@ def chunk(
 
     ``by="sentences"`` puts as many whole sentences into a chunk as fit and repeats whole sentences
     of at most ``overlap`` tokens at the beginning of the next; a sentence longer than a chunk is
-    cut between tokens. ``by="tokens"`` gives windows of ``max_tokens`` tokens that overlap by
-    exactly ``overlap``. A token is a word, a punctuation mark or, in scripts without spaces, a
-    character; ``tokenize`` counts by another tokenizer: it returns the (start, end) of each token.
+    cut between tokens, at a space where there is one. ``by="tokens"`` gives windows of
+    ``max_tokens`` tokens that overlap by exactly ``overlap``. A token is a word or a punctuation
+    mark (UAX 29), or in scripts without spaces a character with its marks; a run of more than 64
+    characters without a space counts by 16 characters. ``tokenize`` counts by another tokenizer:
+    it returns the (start, end) of each token.
 
     Every token is in at least one chunk. The end of a text that its predecessor holds already is
     not given again. Raises ValueError unless ``0 <= overlap < max_tokens``.
@@ -69,7 +56,7 @@ def chunk(
         )
     if by not in ("sentences", "tokens"):
         raise ValueError(f"chunk splits by 'sentences' or 'tokens', got {by!r}")
-    tokens = list(tokenize(text)) if tokenize else [m.span() for m in _TOKEN.finditer(text)]
+    tokens = list(tokenize(text)) if tokenize else tokens_of(text)
     if by == "tokens":
         ranges = _windows(len(tokens), max_tokens, overlap)
     else:
@@ -80,32 +67,6 @@ def chunk(
     ]
 
 
-def sentences(text: str) -> Spans:
-    """The (start, end) of each sentence, without the space around it."""
-    out: Spans = []
-    begin = 0
-    for paragraph in _BLANK_LINE.finditer(text):
-        out += _sentences_of(text, begin, paragraph.start())
-        begin = paragraph.end()
-    return out + _sentences_of(text, begin, len(text))
-
-
-def _sentences_of(text: str, begin: int, end: int) -> Spans:
-    out: Spans = []
-    for stop in _STOP.finditer(text, begin, end):
-        if stop[0] == "." and _ABBREVIATION.search(text, max(begin, stop.end() - 8), stop.end()):
-            continue
-        out.append((begin, stop.end()))
-        begin = stop.end()
-    out.append((begin, end))
-    return [_trimmed(text, a, b) for a, b in out if text[a:b].strip()]
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    piece = text[start:end]
-    return start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip())
-
-
 def _units(text: str, tokens: Spans, max_tokens: int, overlap: int) -> Spans:
     """Token ranges that are kept whole: sentences, and the pieces of those that are too long."""
     units: Spans = []
@@ -114,12 +75,27 @@ def _units(text: str, tokens: Spans, max_tokens: int, overlap: int) -> Spans:
         first = at
         while at < len(tokens) and tokens[at][0] < end:
             at += 1
-        # pieces no longer than the overlap, so that cut sentences overlap too
-        step = at - first if at - first <= max_tokens else (overlap or max_tokens)
-        units += [(a, min(a + step, at)) for a in range(first, at, max(step, 1))]
+        if at - first <= max_tokens:
+            units += [(first, at)] if first < at else []
+        else:  # pieces no longer than the overlap, so that cut sentences overlap too
+            units += _cut(tokens, first, at, overlap or max_tokens)
     if at < len(tokens):  # a tokenizer that counts the white space after the last sentence
         units.append((at, len(tokens)))
     return units
+
+
+def _cut(tokens: Spans, first: int, last: int, step: int) -> Spans:
+    """Cuts a long sentence into pieces of at most step tokens, in its second half at a space."""
+    out: Spans = []
+    while last - first > step:
+        cut = first + step
+        while cut > first + (step + 1) // 2 and tokens[cut - 1][1] == tokens[cut][0]:
+            cut -= 1
+        if tokens[cut - 1][1] == tokens[cut][0]:  # there is no space
+            cut = first + step
+        out.append((first, cut))
+        first = cut
+    return [*out, (first, last)]
 
 
 def _windows(n: int, size: int, overlap: int) -> Spans:
