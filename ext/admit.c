@@ -325,7 +325,9 @@ int vsx_admit_open(VsxKnn *knn, size_t enough) {
         a->gate = VSX_GATE_PROBE;
         rc = take_shape(knn);
         rc = rc == SQLITE_OK ? reuse(knn) : rc;
-        if (rc == SQLITE_OK && a->gate == VSX_GATE_PROBE && a->shape->searched) {
+        if (rc == SQLITE_OK && a->gate == VSX_GATE_PROBE && vsx_filter_is_long(f)) {
+            rc = vsx_admit_resolve(knn); /* each probe would read the whole list */
+        } else if (rc == SQLITE_OK && a->gate == VSX_GATE_PROBE && a->shape->searched) {
             rc = are_few(knn, enough, &few);
             rc = rc == SQLITE_OK && few ? vsx_admit_resolve(knn) : rc;
         }

@@ -125,6 +125,10 @@ static int take_query(Cursor *c, sqlite3_value *value) {
     const VsxColumn *column = knn_column(&c->knn);
     VsxVec v = {0};
     char *err = NULL;
+    if (sqlite3_value_type(value) == SQLITE_NULL && !t->index->def->vec0) {
+        c->knn.nothing = 1; /* as of any comparison with NULL */
+        return SQLITE_OK;
+    }
     int rc = t->index->def->vec0
                  ? vsx_vec0_vector(t, column, VSX_QUERIED, value, &v)
                  : vsx_vector_given(value, &column->params.code, &v, &err);

@@ -382,6 +382,7 @@ static int register_all(sqlite3 *db, Dialect dialect) {
     int rc = vsx_register_functions(db, dialect == VEC0 ? VSX_VEC0 : VSX_NATIVE);
     rc = rc == SQLITE_OK ? vsx_register_embed(global) : rc;
     rc = rc == SQLITE_OK ? vsx_register_match(db) : rc;
+    rc = rc == SQLITE_OK ? vsx_register_list(db) : rc;
     rc = rc == SQLITE_OK ? register_module(global, "vecsql", VECSQL) : rc;
     rc = rc == SQLITE_OK ? vsx_register_stats(global) : rc;
     rc = rc == SQLITE_OK ? vsx_register_search(global) : rc;

@@ -337,7 +337,7 @@ typedef struct VsxTerm {
     int stored;                        /* column of the row table, 0: the rowid */
     char op[12];                       /* of the plan word: ">=" */
     int literal;                       /* the other side has no affinity */
-    char collation[VSX_COLLATION_MAX]; /* "": BINARY */
+    char collation[VSX_COLLATION_MAX]; /* "": the column's */
     sqlite3_value **value;             /* the argument, or all values of an IN */
     int n_values;
 } VsxTerm;
@@ -349,6 +349,10 @@ typedef struct VsxFilter {
     VsxRowmap *rowids; /* of rowid-in; NULL if there is none */
 } VsxFilter;
 
+/* Registers vecsql_list, by which our statements read the values of a long IN. */
+int vsx_register_list(sqlite3 *db);
+/* 1 if an IN has so many values that a statement should run once, not once a row. */
+int vsx_filter_is_long(const VsxFilter *f);
 /* 1 if `column = value` depends on the affinity of what the value came from. */
 int vsx_affinity_matters(const VsxColumn *column);
 /* Adds the predicate of a plan word; SQLITE_OK also for values that admit nothing. */

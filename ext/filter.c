@@ -17,12 +17,15 @@
 #include "rowmap.h"
 
 static int add_value(VsxTerm *t, sqlite3_value *value) {
-    sqlite3_value **grown =
-        sqlite3_realloc64(t->value, ((sqlite3_uint64)t->n_values + 1) * sizeof *grown);
-    sqlite3_value *copy = grown == NULL ? NULL : sqlite3_value_dup(value);
-    if (grown != NULL) {
+    if ((t->n_values & (t->n_values - 1)) == 0) { /* a power of two: full */
+        sqlite3_uint64 cap = t->n_values == 0 ? 1 : 2 * (sqlite3_uint64)t->n_values;
+        sqlite3_value **grown = sqlite3_realloc64(t->value, cap * sizeof *grown);
+        if (grown == NULL) {
+            return SQLITE_NOMEM;
+        }
         t->value = grown;
     }
+    sqlite3_value *copy = sqlite3_value_dup(value);
     if (copy == NULL) {
         return SQLITE_NOMEM;
     }
@@ -175,33 +178,44 @@ int vsx_filter_has(const VsxFilter *f, sqlite3_int64 rowid) {
  * -------------------------------------------------------------------------------------
  */
 
-/* A long IN is written out: SQLite has room for some 32,000 parameters only. */
-enum { MOST_PARAMETERS = 1000 };
+/* A long IN has one parameter, a pointer to its term, whose values vecsql_list gives: SQLite
+ * has room for some 32,000 parameters, and a statement for so many is long to parse. */
+enum { MOST_PARAMETERS = 100 };
 
-static void append_literal(sqlite3_str *sql, sqlite3_value *value) {
-    const unsigned char *blob;
-    switch (sqlite3_value_type(value)) {
-    case SQLITE_INTEGER:
-        sqlite3_str_appendf(sql, "%lld", sqlite3_value_int64(value));
-        break;
-    case SQLITE_FLOAT:
-        sqlite3_str_appendf(sql, "%!.20g", sqlite3_value_double(value));
-        break;
-    case SQLITE_TEXT:
-        sqlite3_str_appendf(sql, "%Q", sqlite3_value_text(value));
-        break;
-    case SQLITE_BLOB:
-        blob = sqlite3_value_blob(value);
-        sqlite3_str_appendall(sql, "x'");
-        /* none for want of memory: then the statement fails anyway */
-        for (int i = 0; blob != NULL && i < sqlite3_value_bytes(value); i++) {
-            sqlite3_str_appendf(sql, "%02x", blob[i]);
-        }
-        sqlite3_str_appendall(sql, "'");
-        break;
-    default:
-        sqlite3_str_appendall(sql, "NULL");
+#define LIST "vecsql-list"
+
+static int is_long(const VsxTerm *t) {
+    return t->n_values > MOST_PARAMETERS;
+}
+
+int vsx_filter_is_long(const VsxFilter *f) {
+    int n = 0;
+    for (int i = 0; i < f->n_terms; i++) {
+        n |= is_long(&f->term[i]);
     }
+    return n;
+}
+
+/* vecsql_list(list): how many values; vecsql_list(list, i): one of them. NULL for what is no
+ * list, as everything is that a program can give. */
+static void list_value(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+    const VsxTerm *t = sqlite3_value_pointer(argv[0], LIST);
+    sqlite3_int64 i = argc > 1 ? sqlite3_value_int64(argv[1]) : 0;
+    if (t != NULL && argc == 1) {
+        sqlite3_result_int(ctx, t->n_values);
+    } else if (t != NULL && i >= 0 && i < t->n_values) {
+        sqlite3_result_value(ctx, t->value[i]);
+    }
+}
+
+int vsx_register_list(sqlite3 *db) {
+    int rc = SQLITE_OK;
+    for (int n = 1; rc == SQLITE_OK && n <= 2; n++) {
+        rc = sqlite3_create_function_v2(db, "vecsql_list", n,
+                                        SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, list_value,
+                                        NULL, NULL, NULL);
+    }
+    return rc;
 }
 
 static const VsxColumn *term_column(const VsxSchema *def, const VsxTerm *t) {
@@ -291,46 +305,55 @@ static void append_comparison(TermSql *s, const char *op) {
     sqlite3_str_appendall(s->sql, ")");
 }
 
-static int is_written_out(const VsxTerm *t) {
-    return t->n_values > MOST_PARAMETERS;
+/* The values of an IN, as a list, or as rows of numbers, which is how a column of a numeric
+ * type would compare. */
+static void append_values(const TermSql *s, int first, int numbers) {
+    const VsxTerm *t = s->term;
+    const char *before = numbers ? "VALUES " : "";
+    for (int i = 0; i < t->n_values; i++) {
+        if (!numbers || is_ambiguous(s->column, t, t->value[i])) {
+            sqlite3_str_appendf(s->sql, numbers ? "%s(CAST(?%d AS NUMERIC))" : "%s?%d",
+                                before, first + i);
+            before = ",";
+        }
+    }
 }
 
-static void append_in_value(TermSql *s, int i, int number) {
-    if (is_written_out(s->term)) {
-        append_literal(s->sql, s->term->value[i]);
-    } else {
-        sqlite3_str_appendf(s->sql, "?%d", number);
-    }
+/* The same of a long one. */
+static void append_list(const TermSql *s, int list, int numbers) {
+    sqlite3_str_appendf(
+        s->sql,
+        "WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n "
+        "WHERE i + 1 < vecsql_list(?%d)) SELECT ",
+        list);
+    sqlite3_str_appendf(s->sql,
+                        numbers ? "CAST(vecsql_list(?%d, i) AS NUMERIC) FROM n WHERE "
+                                  "typeof(vecsql_list(?%d, i)) IN ('integer', 'real')"
+                                : "vecsql_list(?%d, i) FROM n",
+                        list, list);
 }
 
 /* "r.c1 IN (?3, ?4)", and what other readings admit. */
 static void append_in(TermSql *s) {
     const VsxTerm *t = s->term;
-    int first = s->bound + 1;
+    int first = s->bound + 1, ambiguous = 0;
+    for (int i = 0; i < t->n_values; i++) {
+        ambiguous |= is_ambiguous(s->column, t, t->value[i]);
+    }
     sqlite3_str_appendall(s->sql, "(");
-    append_column(s);
-    sqlite3_str_appendall(s->sql, " IN (");
-    for (int i = 0; i < t->n_values; i++) {
-        sqlite3_str_appendall(s->sql, i == 0 ? "" : ",");
-        append_in_value(s, i, first + i);
+    for (int numbers = 0; numbers <= ambiguous; numbers++) {
+        sqlite3_str_appendall(s->sql, numbers ? " OR " : "");
+        append_column(s);
+        sqlite3_str_appendall(s->sql, " IN (");
+        (is_long(t) ? append_list : append_values)(s, first, numbers);
+        sqlite3_str_appendall(s->sql, ")");
     }
     sqlite3_str_appendall(s->sql, ")");
-    for (int i = 0; i < t->n_values; i++) {
-        if (is_ambiguous(s->column, t, t->value[i])) {
-            sqlite3_str_appendall(s->sql, " OR ");
-            append_column(s);
-            sqlite3_str_appendall(s->sql, " = CAST(");
-            append_in_value(s, i, first + i);
-            sqlite3_str_appendall(s->sql, " AS NUMERIC)");
-        }
-    }
-    sqlite3_str_appendall(s->sql, ")");
-    s->bound += is_written_out(t) ? 0 : t->n_values;
+    s->bound += is_long(t) ? 1 : t->n_values;
 }
 
 static int takes_value(const VsxTerm *t) {
-    return strcmp(t->op, "-null") != 0 && strcmp(t->op, "-notnull") != 0 &&
-           !is_written_out(t);
+    return strcmp(t->op, "-null") != 0 && strcmp(t->op, "-notnull") != 0;
 }
 
 static void append_term(TermSql *s) {
@@ -370,6 +393,10 @@ int vsx_filter_bind(const VsxFilter *f, sqlite3_stmt *stmt, int first) {
     int rc = SQLITE_OK;
     for (int i = 0; i < f->n_terms; i++) {
         const VsxTerm *t = &f->term[i];
+        if (rc == SQLITE_OK && is_long(t)) {
+            rc = sqlite3_bind_pointer(stmt, first++, &f->term[i], LIST, NULL);
+            continue;
+        }
         for (int j = 0; rc == SQLITE_OK && takes_value(t) && j < t->n_values; j++) {
             rc = sqlite3_bind_value(stmt, first++, t->value[j]);
         }

@@ -15,7 +15,7 @@
  *     cIOP                  a predicate on column I of the row table, evaluated there;
  *                           OP is = < <= > >= <> -is -isnot -like -glob -null -notnull
  *                           -in; after it may follow "!" (the other side is a literal)
- *                           and "@NAME" (the collation that it compares with)
+ *                           and "@NAME" (the collation, where it is not the column's)
  *     recheck  on NAME      end the line and take no argument: SQLite will call match()
  *                           too; the vector column, for the reader
  *
@@ -52,6 +52,7 @@ typedef struct Plan {
     int match;    /* constraint number, -1 if none */
     int by_rowid; /* a rowid = is part of the plan */
     int by_key;   /* a TEXT key = */
+    int asks;     /* a column = what is not known yet */
 } Plan;
 
 static void use(Plan *p, int constraint, int omit) {
@@ -117,6 +118,10 @@ static int compares_values(int op) {
            op != SQLITE_INDEX_CONSTRAINT_ISNOTNULL;
 }
 
+static const char *collation_of(const VsxColumn *column) {
+    return column->collation == NULL ? "BINARY" : column->collation;
+}
+
 /* A predicate on a column of the row table. *indexed is set if a b-tree serves it. */
 static void use_filter(Plan *p, int i, int *indexed) {
     const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
@@ -137,14 +142,13 @@ static void use_filter(Plan *p, int i, int *indexed) {
         c->op == SQLITE_INDEX_CONSTRAINT_LIKE || c->op == SQLITE_INDEX_CONSTRAINT_GLOB;
     use(p, i, sure && !pattern);
     sqlite3_str_appendf(p->text, " c%d%s%s", column->stored, word, known ? "!" : "");
-    if (values && sqlite3_stricmp(collation, "BINARY") != 0) {
+    p->asks |= strcmp(word, "=") == 0 && !known;
+    int own = !values || sqlite3_stricmp(collation, collation_of(column)) == 0;
+    if (!own) {
         sqlite3_str_appendf(p->text, "@%s", collation);
     }
-    p->by_key |=
-        column->role == VSX_TEXT_KEY && strcmp(word, "=") == 0 &&
-        sqlite3_stricmp(collation,
-                        column->collation == NULL ? "BINARY" : column->collation) == 0;
-    *indexed |= column->indexed && c->op != SQLITE_INDEX_CONSTRAINT_NE;
+    p->by_key |= column->role == VSX_TEXT_KEY && strcmp(word, "=") == 0 && own;
+    *indexed |= column->indexed && own && c->op != SQLITE_INDEX_CONSTRAINT_NE;
 }
 
 static void use_rowid(Plan *p, int i) {
@@ -214,6 +218,9 @@ static int order_is_distance(const VsxSchema *def, sqlite3_index_info *info) {
            !info->aOrderBy[0].desc && sqlite3_vtab_distinct(info) == 0;
 }
 
+/* k counts once. For `(a, b) IN (...)` SQLite offers `a =` and `b =` and would search once
+ * for each row of the list. It does not say so, but asks again without them: that plan has
+ * to cost less. */
 static void plan_knn(Plan *p) {
     sqlite3_index_info *info = p->info;
     int column = info->aConstraint[p->match].iColumn;
@@ -231,7 +238,7 @@ static void plan_knn(Plan *p) {
     info->orderByConsumed = order_is_distance(p->def, info);
     /* above half of a walk: in an OR two single rows must not cost less than one walk,
      * for SQLite would then ask for them without the MATCH */
-    info->estimatedCost = p->by_rowid ? 60 : 100;
+    info->estimatedCost = p->by_rowid ? 60 : p->k_given && p->asks ? 110 : 100;
     info->estimatedRows = p->by_rowid ? 1 : 10;
     info->idxFlags = p->by_rowid ? SQLITE_INDEX_SCAN_UNIQUE : 0;
     if (p->match >= FIRST_NOT_OMITTED) {

@@ -58,7 +58,7 @@ def test_a_bad_vector_is_refused_and_leaves_nothing(table, value, message, in_tr
     assert dump(table) == before
 
 
-@pytest.mark.parametrize(("value", "message"), [*BAD_VECTORS, ("NULL", "NULL")])
+@pytest.mark.parametrize(("value", "message"), BAD_VECTORS)
 def test_a_bad_query_vector_names_the_column(table, value, message):
     with pytest.raises(apsw.SQLError, match=r"docs\.e: query vector") as info:
         table.execute(f"SELECT * FROM docs WHERE e MATCH {value} AND k = 3").fetchall()

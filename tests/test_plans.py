@@ -125,6 +125,15 @@ PUSHED = [
     "code > 'XB'",
     "code BETWEEN 'xa' AND 'YA'",
     "code IN ('YA', 'zB')",
+    "code COLLATE BINARY = 'Xa'",
+    "code COLLATE BINARY < 'Z'",
+    "code COLLATE BINARY BETWEEN 'Xa' AND 'yz'",
+    "code COLLATE BINARY IN ('Xa', 'YB', 'za')",
+    "code COLLATE BINARY IS 'Xa'",
+    "code COLLATE RTRIM = 'Xa  '",
+    "cat COLLATE NOCASE = 'A'",
+    "cat COLLATE NOCASE >= 'A'",
+    "cat COLLATE NOCASE IN ('A', 'B')",
     "year = 2003",
     "year = '2003'",
     "year = 2003.0",
@@ -163,6 +172,9 @@ AMBIGUOUS = ["raw IN (5, 'x')"]
 
 # Those that it keeps to itself: they filter after k, and a stream goes on until LIMIT is full.
 KEPT = [
+    "code COLLATE BINARY LIKE 'x%'",
+    "code COLLATE BINARY IS NOT 'Xa'",
+    "code COLLATE BINARY <> 'Xa'",
     "(cat = 'a' OR price < 5)",
     "(cat = 'a' OR id = 100)",
     "NOT (cat = 'a' OR cat = 'b')",
@@ -452,6 +464,73 @@ def test_a_query_vector_of_another_table_is_searched_for_each_row(both, k):
         both.conn.execute("DROP TABLE docs_k")
 
 
+@pytest.mark.parametrize("column", ["cat", "year", "raw", "code", "price", "body", "id"])
+@pytest.mark.parametrize("collation", ["", " COLLATE BINARY", " COLLATE NOCASE"])
+@pytest.mark.parametrize("filler", [0, 97, 98, 5000])
+def test_in_takes_lists_of_any_length_and_any_values(both, column, collation, filler):
+    both.conn.execute("CREATE TEMP TABLE list(v)")
+    try:
+        values = ["a", "XB", "ya", 5, 5.0, "05", b"5", None, 2003, "2004", "b17", 12.5, 10, "13"]
+        values += [f"no {i}" if i % 2 else -1000 - i for i in range(filler)]
+        both.conn.executemany("INSERT INTO list VALUES(?)", [(v,) for v in values])
+        where = f"{column}{collation} IN (SELECT v FROM list)"
+        ids = both.sql(f"SELECT id FROM p WHERE {where} ORDER BY id")
+        assert both.sql(f"SELECT id FROM t WHERE {where} ORDER BY id") == ids
+        want = both.nearest(where)
+        got = both.sql(f"{KNN} AND {where} ORDER BY distance LIMIT 9", (Q,))
+        same(got, want, 9)
+        same(both.sql(f"{KNN} AND {where}", (Q,)), want)
+        got = both.sql(f"{KNN} AND {where} AND k = 9", (Q,))
+        if column not in ("cat", "raw", "code", "body"):  # these SQLite compares again
+            same(got, want, 9)
+        assert {i for i, _ in got} <= {i for i, _ in want}
+        marks = ",".join("?" * min(len(values), 500))
+        where = f"{column}{collation} IN ({marks})"
+        got = both.sql(f"SELECT id FROM t WHERE {where} ORDER BY id", tuple(values[:500]))
+        assert got == both.sql(f"SELECT id FROM p WHERE {where} ORDER BY id", tuple(values[:500]))
+    finally:
+        both.conn.execute("DROP TABLE list")
+
+
+PAIRS = "(cat, year) IN (VALUES ('a', 2006), ('b', 2001), ('b', 2003), ('zz', 1))"
+
+
+def test_an_in_of_row_values_counts_k_once(both):
+    want = both.nearest(PAIRS)
+    same(both.sql(f"{KNN} AND {PAIRS} ORDER BY distance", (Q,)), want)
+    same(both.sql(f"{KNN} AND {PAIRS} ORDER BY distance LIMIT 4", (Q,)), want, 4)
+    same(both.sql(f"{KNN} AND {PAIRS} ORDER BY distance LIMIT 4 OFFSET 2", (Q,)), want[2:], 4)
+    for k in (1, 4, ROWS):
+        got = both.sql(f"{KNN} AND {PAIRS} AND k = ? ORDER BY distance", (Q, k))
+        assert len(got) <= k, "not k for each pair"
+        same(got, [r for r in both.nearest()[:k] if r in want])
+
+
+def test_several_in_of_one_query_count_k_once(both):
+    where = "cat IN ('a', 'b') AND year IN (2001, 2003, 2006) AND id IN (SELECT id FROM docs)"
+    for k in (1, 4, ROWS):
+        same(both.sql(f"{KNN} AND {where} AND k = ?", (Q, k)), both.nearest(where), k)
+
+
+@pytest.mark.parametrize("rest", ["AND k = 2", "ORDER BY distance LIMIT 2", "", "AND distance < 9"])
+def test_a_query_that_is_null_gives_no_row(both, rest):
+    assert both.sql(f"SELECT id FROM t WHERE e MATCH NULL {rest}") == []
+    assert both.sql(f"SELECT id FROM t WHERE e MATCH ? {rest}", (None,)) == []
+
+
+def test_rows_without_a_query_vector_join_nothing(both):
+    both.conn.execute("CREATE TEMP TABLE some(n INTEGER PRIMARY KEY, v BLOB)")
+    try:
+        both.conn.execute("INSERT INTO some VALUES (1, ?), (2, NULL), (3, ?)", (Q, Q))
+        sql = "SELECT n, count(t.id) FROM some {} JOIN t ON t.e MATCH v AND k = 2 GROUP BY n"
+        assert both.sql(sql.format("")) == [(1, 2), (3, 2)]
+        assert both.sql(sql.format("LEFT")) == [(1, 2), (2, 0), (3, 2)]
+        missing = "(SELECT v FROM some WHERE n = 7)"
+        assert both.sql(f"SELECT id FROM t WHERE e MATCH {missing} AND k = 2") == []
+    finally:
+        both.conn.execute("DROP TABLE some")
+
+
 def test_one_search_serves_a_whole_in(both):
     where = "id IN (SELECT id FROM docs WHERE tag = 'tag3')"
     for sql in (
@@ -482,7 +561,18 @@ def test_k_in_a_list_is_the_union_of_the_searches(both):
     assert sorted(k for _, k in got) == [2, 2, 5, 5, 5, 5, 5]
 
 
-@pytest.mark.parametrize("k", ["2.5", "'many'", "-1", "x'33'"])
+def test_k_may_be_more_than_there_are_rows(both):
+    for k in (ROWS + 1, 2**31, 2**32 + 1, 2**63 - 1):
+        for extra in ("", " AND cat = 'a'", " AND exact = 1", " AND distance < 9"):
+            where = extra.replace(" AND ", "", 1).replace("exact = 1", "1") or "1"
+            bound = "distance" in where
+            want = [r for r in both.nearest("1" if bound else where) if not bound or r[1] < 9]
+            same(both.sql(f"{KNN}{extra} AND k = ?", (Q, k)), want)
+    assert both.sql(f"{KNN} AND k = NULL", (Q,)) == []
+    assert both.sql(f"{KNN} AND k = 0", (Q,)) == []
+
+
+@pytest.mark.parametrize("k", ["2.5", "'many'", "-1", "x'33'", "9e999", "-9e999", "1e300"])
 def test_k_that_is_no_count_is_an_error(both, k):
     with pytest.raises(Exception, match=r"t: k must"):
         both.sql(f"SELECT id FROM t WHERE e MATCH ? AND k = {k}", (Q,))
@@ -562,7 +652,8 @@ def test_paging_by_distance_and_k_visits_every_row(both):
         ("SELECT id FROM t", "scan"),
         ("SELECT id FROM t ORDER BY id DESC", "scan-desc"),
         ("SELECT id FROM t WHERE cat = 'a'", "scan c1=!"),
-        ("SELECT id FROM t WHERE code = 'a'", "scan c4=!@NOCASE"),
+        ("SELECT id FROM t WHERE code = 'a'", "scan c4=!"),
+        ("SELECT id FROM t WHERE code COLLATE BINARY = 'a'", "scan c4=!@BINARY"),
         ("SELECT id FROM t WHERE id > 5 AND year IN (1, 2)", "scan rowid> c2-in"),
         ("SELECT id FROM t WHERE id = 5", "point rowid="),
         ("SELECT id FROM t WHERE e MATCH '[1,1,1,1]' AND k = 5", "knn:0 match k= on e"),
