@@ -6,11 +6,12 @@ Two tables, one pinned thread, k = 10, ids and distances fetched in Python, best
 which all take turns.
 
 1. At each size: microseconds of a statement on a table with index=flat, on one with a graph and
-   `exact = 1`, and on sqlite-vec's; of a query when index=flat is asked all of them by one call of
-   vecsql_search, which leaves out what SQL costs for each; and of a loop in C that only reads as
-   many bytes as the codes of all rows have, one after the other: from memory (its rate over
-   256 MiB, which no cache holds), and again and again the same bytes, which come from a cache
-   where they fit one. All return the rows of a brute-force scan, which is checked.
+   `exact = 1`, on one of our module vec0, and on sqlite-vec's; of a query when index=flat is
+   asked all of them by one call of vecsql_search, which leaves out what SQL costs for each; and
+   of a loop in C that only reads as many bytes as the codes of all rows have, one after the
+   other: from memory (its rate over 256 MiB, which no cache holds), and again and again the
+   same bytes, which come from a cache where they fit one. All return the rows of a brute-force
+   scan, which is checked.
 2. Small tables: a graph's table asked as usual at some ef_search, and `exact = 1`; the plan that
    was chosen tells from which size on the graph is walked.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import json
 import subprocess
 import sys
@@ -58,7 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", default="10000,100000", metavar="N,...")
     parser.add_argument("--small", default="500,1000,2000,3000,5000,10000", metavar="N,...")
     parser.add_argument("--ef", default="16,64,128", metavar="16,...", help="of the second table")
-    parser.add_argument("--engines", default="flat,exact,sqlite-vec", metavar="A,B,...")
+    parser.add_argument("--engines", default="flat,exact,vec0,sqlite-vec", metavar="A,B,...")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--clock", choices=run.CLOCKS, default="wall")
@@ -70,6 +72,15 @@ def arguments() -> argparse.Namespace:
 class Flat(Vecsql):
     name = "vecsql, index=flat"
     options = " index=flat"
+
+
+class Vec0(SqliteVec):
+    """The statements of sqlite-vec, asked of our module of that name."""
+
+    name = "vecsql, vec0"
+
+    def load(self, db: Any) -> None:
+        importlib.import_module("vecsql").load(db, vec0=True)
 
 
 Ask = Callable[[], Any]
@@ -134,14 +145,17 @@ def at_size(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[st
         graph.build(data)
         engines.append(graph)
         asks["exact"] = statements(graph.db, data.query, ASK + " AND exact = 1"), len(data.query)
-    try:
-        if "sqlite-vec" in names:
-            peer = SqliteVec(directory)
+    for name, module, query in (("vec0", Vec0, data.query), ("sqlite-vec", SqliteVec, few)):
+        if name in names:
+            try:
+                peer = module(directory)
+            except Unavailable as e:
+                run.progress(f"{name} not run: {e}")
+                continue
+            peer.path = directory / f"{name}.db"
             peer.build(data)
             engines.append(peer)
-            asks["sqlite-vec"] = statements(peer.db, few, peer.query(None)[0]), len(few)
-    except Unavailable as e:
-        run.progress(f"sqlite-vec not run: {e}")
+            asks[name] = statements(peer.db, query, peer.query(None)[0]), len(query)
     size = len(data.base) * -(-data.dims // CODE_BLOCK) * CODE_BLOCK
     again, memory = reader(directory, size), reader(directory, BEYOND_CACHES)
     if again is not None and memory is not None:
@@ -188,17 +202,18 @@ def show(data: Dataset, sizes: list[dict[str, Any]], smalls: list[dict[str, Any]
     print(f"# {data.name}, {data.metric}, {data.dims} dimensions: exact scans, us a query\n")
     lines = []
     for r in sizes:
-        peer, flat, exact, batch = (r.get(c) for c in ("sqlite-vec", "flat", "exact", "batch"))
-        line = [f"{r['rows']:,}", *(number(t) for t in (flat, batch, exact, peer))]
-        line += [ratio(peer, flat), ratio(peer, exact)]
+        names = ("flat", "batch", "exact", "vec0", "sqlite-vec")
+        flat, batch, exact, vec0, peer = (r.get(c) for c in names)
+        line = [f"{r['rows']:,}", *(number(t) for t in (flat, batch, exact, vec0, peer))]
+        line += [ratio(peer, flat), ratio(peer, exact), ratio(peer, vec0)]
         for read in (r.get("memory"), r.get("again")):
             rate = "-" if read is None else f"{r['code_bytes'] / read / 1e3:.1f}"
             line += [number(read), rate, ratio(flat, read), ratio(batch, read)]
         least = min((v for k, v in r.items() if k.endswith(" recall")), default=0)
         line += [f"{least:.4f}"]
         lines.append(line)
-    head = ["rows", "index=flat", "vecsql_search", "exact = 1", "sqlite-vec"]
-    head += ["/ flat", "/ exact = 1", "read from memory", "GB/s", "flat / that"]
+    head = ["rows", "index=flat", "vecsql_search", "exact = 1", "vec0", "sqlite-vec"]
+    head += ["/ flat", "/ exact = 1", "/ vec0", "read from memory", "GB/s", "flat / that"]
     head += ["vecsql_search / that", "read again and again", "GB/s", "flat / that"]
     head += ["vecsql_search / that", "least recall"]
     print(table(head, lines))

@@ -183,15 +183,17 @@ static void take_hint(Cursor *c, sqlite3_value *value) {
 }
 
 /* A bound of the distance. SQLite compares it again, so what is no number may be left
- * out. */
+ * out. sqlite-vec takes any value for a number, and that for a float32. */
 static void take_bound(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
     VsxBounds *b = &c->knn.bounds;
     double d = sqlite3_value_double(value);
-    int type = sqlite3_value_type(value), strict = len == 2 && word[1] != '=';
+    int type = sqlite3_value_type(value), vec0 = table_of(c)->index->def->vec0,
+        strict = len == 2 && word[1] != '=';
     c->knn.nothing |= type == SQLITE_NULL;
-    if (type != SQLITE_INTEGER && type != SQLITE_FLOAT) {
+    if (type != SQLITE_INTEGER && type != SQLITE_FLOAT && !vec0) {
         return;
     }
+    d = vec0 ? (double)(float)d : d;
     if (word[1] != '<' && (d > b->low || (d == b->low && strict))) {
         b->low = d;
         b->above = strict;

@@ -56,7 +56,10 @@ static int parse_vec0(int argc, const char *const *argv, VsxSchema **out, char *
     for (int i = 0; rc == SQLITE_OK && i < args.argc; i++) {
         (*out)->column[i].strict = (int)args.strict[i];
         (*out)->column[i].partition = args.partition[i];
+    }
+    if (rc == SQLITE_OK) {
         (*out)->vec0 = 1;
+        (*out)->chunk_size = args.chunk_size;
     }
     vsx_vec0_arguments_free(&args);
     return rc;

@@ -60,6 +60,7 @@ typedef struct VsxSchema {
     int content_lost;    /* that table, or a vector column of it, does not exist */
     int config_lost;     /* %_config is damaged */
     int vec0;            /* a table of the module vec0 */
+    int chunk_size;      /* vec0: chunk_size= */
 } VsxSchema;
 
 /* Hidden columns follow the declared ones in this order. The command column is named
@@ -114,6 +115,7 @@ typedef enum VsxSql {
 typedef enum VsxRowSql {
     VSX_ROW_GET,     /* all columns of a rowid */
     VSX_ROW_LAST,    /* highest rowid */
+    VSX_ROW_FIRST,   /* lowest rowid */
     VSX_ROW_FIND,    /* rowid of a TEXT key */
     VSX_ROW_REPLACE, /* write a row, new or in the place of another */
     VSX_ROW_UPDATE,  /* change some columns, the rowid too */

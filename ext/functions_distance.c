@@ -1,8 +1,10 @@
 /*
- * The scalar distance functions. They are the distances of the tables
- * (vs_metric_distance), so vec_distance_l2(v, q) equals `distance` bit for bit.
+ * The scalar distance functions. They are the distances of the tables, so
+ * vec_distance_l2(v, q) equals `distance` bit for bit: those of vecsql tables
+ * (vs_metric_distance), or with the entry point of vec0 those of sqlite-vec.
  */
 #include "functions.h"
+#include "vec0.h"
 
 static const char *metric_word(VsMetric metric) {
     static const char *const words[] = {"L2 distance",      "cosine distance",
@@ -13,7 +15,9 @@ static const char *metric_word(VsMetric metric) {
 
 static void result_distance(sqlite3_context *ctx, VsMetric metric, const VsxVec *a,
                             const VsxVec *b) {
-    double distance = vs_metric_distance(metric, a->element, a->v, b->v, a->n);
+    int vec0 = vsx_function_of(ctx)->entry == VSX_VEC0;
+    double distance = vec0 ? vsx_vec0_distance(metric, a->element, a->v, b->v, a->n)
+                           : vs_metric_distance(metric, a->element, a->v, b->v, a->n);
     if (metric == VS_DOT) {
         sqlite3_result_double(ctx, 0.0 - distance); /* 0 - x: no negative zero */
     } else if (metric == VS_L1 && a->element == VS_INT8) {

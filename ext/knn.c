@@ -22,6 +22,9 @@ int vsx_results_compare(const void *a, const void *b) {
     if (x->distance != y->distance) {
         return x->distance < y->distance ? -1 : 1;
     }
+    if (x->tie != y->tie) {
+        return x->tie < y->tie ? -1 : 1;
+    }
     return x->rowid < y->rowid ? -1 : x->rowid > y->rowid;
 }
 
@@ -82,7 +85,7 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
         VsxVec v = {0};
         int rc = vsx_stored_vector(knn->vector, value, &v);
         if (rc == SQLITE_OK) {
-            *out = vs_metric_distance(p->metric, p->element, knn->query, v.v, p->dims);
+            *out = vsx_distance(knn->vector, knn->query, v.v);
             vsx_vector_free(&v);
         }
         return rc;
@@ -92,7 +95,7 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
         (size_t)sqlite3_value_bytes(value) != vs_element_bytes(p->element, p->dims)) {
         return SQLITE_CORRUPT_VTAB;
     }
-    *out = vs_metric_distance(p->metric, p->element, knn->query, blob, p->dims);
+    *out = vsx_distance(knn->vector, knn->query, blob);
     return SQLITE_OK;
 }
 
@@ -100,7 +103,6 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
  * unless the stream has begun before a change; a content table can lose a row or its
  * vector without telling (content.c). */
 int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone) {
-    const VsCodecParams *p = code_params(knn);
     const void *stored = NULL;
     knn->figures.reads++;
     int rc = vsx_reader_get(&knn->reader, knn->vector, rowid, &stored);
@@ -109,7 +111,7 @@ int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone
         return SQLITE_CORRUPT_VTAB;
     }
     if (rc == SQLITE_OK && !*gone) {
-        *out = vs_metric_distance(p->metric, p->element, knn->query, stored, p->dims);
+        *out = vsx_distance(knn->vector, knn->query, stored);
     }
     return rc;
 }
@@ -117,7 +119,11 @@ int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone
 /* Where the code is the stored vector, the order tells the distance. */
 int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out) {
     return knn->vector->index->def->content == NULL &&
-           vs_order_tells(code_params(knn), hit->order, out);
+           vsx_order_distance(knn->vector, hit->order, out);
+}
+
+VsxResult vsx_result(const VsxKnn *knn, sqlite3_int64 rowid) {
+    return (VsxResult){.tie = vsx_tie(&knn->ties, rowid), .rowid = rowid};
 }
 
 int vsx_hit_distance(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
@@ -132,7 +138,7 @@ int vsx_scan_rows(VsxKnn *knn, VsxResults *out) {
     out->n = 0;
     int rc = vsx_filter_rows(&knn->filter, knn->vector, &stmt);
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        VsxResult r = {0, sqlite3_column_int64(stmt, 0)};
+        VsxResult r = vsx_result(knn, sqlite3_column_int64(stmt, 0));
         rc = SQLITE_OK;
         if (vsx_filter_has(&knn->filter, r.rowid)) {
             rc = vsx_value_distance(knn, sqlite3_column_value(stmt, 1), &r.distance);
@@ -226,7 +232,11 @@ static int search(VsxKnn *knn, size_t want) {
 
 static int search_k(VsxKnn *knn) {
     knn->complete = 1;
-    return search(knn, (sqlite3_uint64)knn->k < SIZE_MAX ? (size_t)knn->k : SIZE_MAX);
+    int rc = search(knn, (sqlite3_uint64)knn->k < SIZE_MAX ? (size_t)knn->k : SIZE_MAX);
+    while (knn->n > 0 && !vsx_within(&knn->bounds, knn->result[knn->n - 1].distance)) {
+        knn->n--;
+    }
+    return rc;
 }
 
 /* The batch that LIMIT hints at. Fewer rows are all that there are. */
@@ -249,6 +259,7 @@ static int more(VsxKnn *knn) {
         return vsx_nearest_more(knn); /* it keeps the snapshot that it began with */
     }
     int rc = vsx_refresh(v);
+    rc = rc == SQLITE_OK ? vsx_ties_open(v->index, &knn->ties) : rc;
     if (rc != SQLITE_OK) {
         return rc;
     }

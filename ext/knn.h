@@ -16,8 +16,17 @@
 
 typedef struct VsxResult {
     double distance;
+    sqlite3_uint64
+        tie; /* which of equal distances comes first, before the rowid says it */
     sqlite3_int64 rowid;
 } VsxResult;
+
+/* What gives the tie of a row: 0 but for vec0. */
+typedef struct VsxTies {
+    int vec0;
+    sqlite3_uint64 first; /* the lowest rowid */
+    sqlite3_uint64 chunk; /* rows of a chunk, 0: all are one */
+} VsxTies;
 
 typedef struct VsxResults {
     VsxResult *at;
@@ -79,6 +88,7 @@ typedef struct VsxKnn {
     VsxFilter filter;
     VsxBounds bounds;
     VsxReader reader;
+    VsxTies ties;
     VsxResult *result; /* the current batch, in order */
     size_t n, at;
     int complete; /* no batch can follow */
@@ -101,7 +111,7 @@ typedef struct VsxKnn {
 int vsx_knn_more(VsxKnn *knn);
 void vsx_knn_clear(VsxKnn *knn);
 
-/* By distance, then rowid. */
+/* By distance, then tie, then rowid. */
 int vsx_results_compare(const void *a, const void *b);
 void vsx_results_sort(VsxResult *r, size_t n);
 int vsx_within(const VsxBounds *b, double distance);
@@ -114,6 +124,8 @@ int vsx_knn_moved(const VsxKnn *knn);
 int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone);
 /* 1 and the distance if the order of a hit tells it. */
 int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out);
+/* A result without its distance. */
+VsxResult vsx_result(const VsxKnn *knn, sqlite3_int64 rowid);
 /* The same of a hit, whose order may tell it. */
 int vsx_hit_distance(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
                      int *gone);
@@ -122,6 +134,15 @@ int vsx_leaves_float32(float order);
 /* Every admitted row within the bounds by its stored vector, in order, into `out`. */
 int vsx_scan_rows(VsxKnn *knn, VsxResults *out);
 int vsx_results_add(VsxResults *list, VsxResult r);
+
+/* ---- vec0_distance.c -------------------------------------------------------------- */
+
+/* Distance of the query from a stored vector, as the table's module gives it. */
+double vsx_distance(const VsxVector *v, const void *query, const void *stored);
+/* 1 and that distance if an order tells it, where the code is the stored vector. */
+int vsx_order_distance(const VsxVector *v, float order, double *out);
+int vsx_ties_open(VsxIndex *index, VsxTies *out);
+sqlite3_uint64 vsx_tie(const VsxTies *ties, sqlite3_int64 rowid);
 
 /* ---- rerank.c --------------------------------------------------------------------- */
 

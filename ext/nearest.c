@@ -181,7 +181,7 @@ static int take_hit(VsxKnn *knn, const VsHit *hit, int *moved) {
     if (st != VS_OK) {
         return *moved ? SQLITE_OK : vsx_code(knn->vector->index, st);
     }
-    VsxResult r = {0, node->rowid};
+    VsxResult r = vsx_result(knn, node->rowid);
     if (knn->skip != NULL && vsx_rowmap_get(knn->skip, r.rowid) != NULL) {
         return SQLITE_OK;
     }

@@ -170,13 +170,13 @@ static void use_rowid(Plan *p, int i) {
     }
 }
 
-/* SQLite compares the distance again: the bound ends the search, and no more. */
+/* SQLite compares the distance again, unless vec0 compares it in float32. */
 static void use_distance(Plan *p, int i) {
     int op = p->info->aConstraint[i].op;
     if (op == SQLITE_INDEX_CONSTRAINT_EQ || op == SQLITE_INDEX_CONSTRAINT_LT ||
         op == SQLITE_INDEX_CONSTRAINT_LE || op == SQLITE_INDEX_CONSTRAINT_GT ||
         op == SQLITE_INDEX_CONSTRAINT_GE) {
-        use(p, i, 0);
+        use(p, i, p->def->vec0);
         sqlite3_str_appendf(p->text, " d%s", operator_word(op));
     }
 }

@@ -9,12 +9,14 @@ static int same_params(const VsxSchema *a, const VsxSchema *b) {
     if (a->n_columns != b->n_columns || a->n_vectors != b->n_vectors ||
         a->key != b->key || a->text_key != b->text_key ||
         a->content_lost != b->content_lost || a->config_lost != b->config_lost ||
+        a->vec0 != b->vec0 || a->chunk_size != b->chunk_size ||
         sqlite3_stricmp(a->content, b->content) != 0) {
         return 0;
     }
     for (int i = 0; i < a->n_columns; i++) {
         const VsxColumn *x = &a->column[i], *y = &b->column[i];
         if (x->role != y->role || x->stored != y->stored || x->indexed != y->indexed ||
+            x->strict != y->strict || x->partition != y->partition ||
             strcmp(x->name, y->name) != 0 ||
             sqlite3_stricmp(x->collation, y->collation) != 0 ||
             memcmp(&x->params, &y->params, sizeof x->params) != 0) {

@@ -28,9 +28,9 @@
 /* ---- the nearest so far: a heap with the farthest on top ------------------------- */
 
 /* Of rows at the same distance an exact search keeps the first, as ORDER BY distance,
- * rowid does; others keep the last, as sqlite-vec does. */
+ * rowid does, and so does one of vec0 by its own order (vec0_distance.c). */
 static int farther(const VsxKnn *knn, const VsxResult *a, const VsxResult *b) {
-    if (a->distance != b->distance || knn->exact) {
+    if (a->distance != b->distance || knn->exact || knn->ties.vec0) {
         return vsx_results_compare(a, b) > 0;
     }
     return a->rowid < b->rowid;
@@ -98,11 +98,10 @@ int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit) 
 static int distance_of(VsxKnn *knn, const VsCandidate *c, const VsNode *node,
                        VsxErrors *errors, double *out, int *lost) {
     VsxVector *v = knn->vector;
-    const VsCodecParams *p = &v->graph->params.code;
     const void *stored = NULL;
     int own = v->index->def->content == NULL, read = 0;
     *lost = 0;
-    if (own && vs_order_tells(p, c->order, out)) {
+    if (own && vsx_order_distance(v, c->order, out)) {
         return SQLITE_OK;
     }
     VsxNodeRow row = {node->rowid, c->node, node->seq};
@@ -113,7 +112,7 @@ static int distance_of(VsxKnn *knn, const VsCandidate *c, const VsNode *node,
         return SQLITE_CORRUPT_VTAB;
     }
     if (rc == SQLITE_OK && !*lost) {
-        *out = vs_metric_distance(p->metric, p->element, knn->query, stored, p->dims);
+        *out = vsx_distance(v, knn->query, stored);
         vsx_errors_add(errors, c, *out);
     }
     return rc;
@@ -146,7 +145,7 @@ static int fetch_rows(VsxKnn *knn, const VsCandidate *found, size_t n) {
         if (st != VS_OK) {
             return vsx_code(v->index, st);
         }
-        if (!vs_order_tells(&v->graph->params.code, found[i].order, &told) &&
+        if (!vsx_order_distance(v, found[i].order, &told) &&
             (cache == NULL || vsx_cache_get(cache, found[i].node, node->seq) == NULL)) {
             rowid[rows++] = node->rowid;
         }
@@ -164,7 +163,7 @@ int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
     knn->n = *gone = 0;
     for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
         const VsNode *node = NULL;
-        VsxResult r;
+        VsxResult r = {0};
         int lost = 0, full = knn->n >= want;
         if (i < fetch && i % VSX_FETCH == 0) {
             rc = fetch_rows(knn, found + i, fetch - i);
@@ -182,7 +181,7 @@ int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
         if (st != VS_OK) {
             return vsx_code(v->index, st);
         }
-        r.rowid = node->rowid;
+        r = vsx_result(knn, node->rowid);
         rc = distance_of(knn, &found[i], node, &errors, &r.distance, &lost);
         if (rc == SQLITE_OK && !lost) {
             keep_nearest(knn, r, want);

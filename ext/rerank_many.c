@@ -45,10 +45,8 @@ static int add_read(VsxReads *reads, VsxRead read) {
     return SQLITE_OK;
 }
 
-static void set_distance(const VsCodecParams *p, VsxAsked *a, size_t i,
-                         const void *vector) {
-    a->row[i].distance =
-        vs_metric_distance(p->metric, p->element, a->query, vector, p->dims);
+static void set_distance(const VsxVector *v, VsxAsked *a, size_t i, const void *vector) {
+    a->row[i].distance = vsx_distance(v, a->query, vector);
     vsx_errors_add(&a->errors, &a->found[i], a->row[i].distance);
 }
 
@@ -56,7 +54,6 @@ static void set_distance(const VsCodecParams *p, VsxAsked *a, size_t i,
  * distance, and that can be nearer than `limit`. */
 static int want_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, uint32_t who,
                      size_t from, size_t to, double limit, VsxReads *reads) {
-    const VsCodecParams *p = &v->graph->params.code;
     VsxAsked *a = &asked[who];
     const VsxCache *cache = vsx_reader_cache(reader, v);
     VsxErrors errors = a->errors; /* of the rows before these */
@@ -72,15 +69,15 @@ static int want_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, uint32_t 
         if (st != VS_OK) {
             return vsx_code(v->index, st);
         }
-        a->row[i].rowid = node->rowid;
+        a->row[i] = (VsxResult){UNREAD, vsx_tie(&reads->ties, node->rowid), node->rowid};
         a->lost = vsx_leaves_float32(c->order);
-        if (own && vs_order_tells(p, c->order, &a->row[i].distance)) {
+        if (own && vsx_order_distance(v, c->order, &a->row[i].distance)) {
             continue;
         }
         const void *kept =
             cache != NULL ? vsx_cache_get(cache, c->node, node->seq) : NULL;
         if (kept != NULL) {
-            set_distance(p, a, i, kept);
+            set_distance(v, a, i, kept);
         } else {
             VsxNodeRow row = {node->rowid, c->node, node->seq};
             rc = add_read(reads, (VsxRead){row, who, (uint32_t)i});
@@ -101,7 +98,6 @@ static int fetch_rows(VsxVector *v, const VsxReads *reads, const VsKeyed *order,
 }
 
 static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads *reads) {
-    const VsCodecParams *p = &v->graph->params.code;
     const void *stored = NULL;
     int rc = SQLITE_OK, read;
     const VsKeyed *order = sort_reads(reads);
@@ -118,7 +114,7 @@ static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads 
             a->lost = 1;
             rc = v->index->def->content == NULL ? SQLITE_CORRUPT_VTAB : SQLITE_OK;
         } else if (rc == SQLITE_OK) {
-            set_distance(p, a, r->at, stored);
+            set_distance(v, a, r->at, stored);
         }
     }
     reads->n = 0;
@@ -139,11 +135,15 @@ static size_t first_of(const VsxAsked *a, size_t k) {
     return a->n < k ? a->n : k;
 }
 
-/* Leaves the first k; of those at the distance of the k-th the last by rowid, as vsx_rerank
- * does. */
-static void keep_first(VsxAsked *a, size_t k) {
+/* Leaves the first k; of those at the distance of the k-th the last by rowid, but in a vec0
+ * table, as vsx_rerank does. */
+static void keep_first(VsxAsked *a, size_t k, int vec0) {
     double last = a->row[k - 1].distance;
     size_t from = k, to = k;
+    if (vec0) {
+        a->n_row = k;
+        return;
+    }
     while (from > 0 && a->row[from - 1].distance == last) {
         from--;
     }
@@ -170,7 +170,7 @@ static VsStatus fetch_next(VsxVector *v, VsxReader *reader, const VsxAsked *a, s
 
 int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, size_t k,
                     VsxReads *reads) {
-    int rc = SQLITE_OK;
+    int rc = vsx_ties_open(v->index, &reads->ties);
     reads->n = 0;
     for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
         asked[i].errors = (VsxErrors){0};
@@ -198,7 +198,7 @@ int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, 
         VsxAsked *a = &asked[i];
         if (!a->lost && a->n > k) {
             sort_rows(a, k, a->n);
-            keep_first(a, k);
+            keep_first(a, k, reads->ties.vec0);
         }
     }
     return rc;

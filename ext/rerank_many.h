@@ -29,6 +29,7 @@ typedef struct VsxAsked {
 typedef struct VsxReads {
     struct VsxRead *at;
     VsKeyed *keys; /* to sort by: twice as many */
+    VsxTies ties;
     size_t n, cap;
 } VsxReads;
 

@@ -440,6 +440,9 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
         return row_get_sql(index);
     case VSX_ROW_LAST:
         return row_last_sql(index);
+    case VSX_ROW_FIRST:
+        return sqlite3_mprintf("SELECT min(r.%s) FROM %s r", vsx_rowid_name(index->def),
+                               rows);
     case VSX_ROW_FIND:
         return sqlite3_mprintf("SELECT rowid FROM %s WHERE %s = ?1", rows,
                                index->def->column[index->def->text_key].source);

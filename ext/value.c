@@ -146,7 +146,8 @@ static char *fault_message(const char *text, size_t len, const VsParseError *fau
     if (fault->fault == VS_PARSE_NO_BRACKET && fault->at < len) {
         return sqlite3_mprintf("JSON array parsing error: Input does not start with '['");
     }
-    if (fault->fault == VS_PARSE_NO_BRACKET || fault->fault == VS_PARSE_EMPTY) {
+    if (fault->fault == VS_PARSE_NO_BRACKET || fault->fault == VS_PARSE_EMPTY ||
+        (fault->fault == VS_PARSE_NUMBER && fault->at == len && text[len - 1] == '[')) {
         return sqlite3_mprintf("zero-length vectors are not supported.");
     }
     if (fault->fault == VS_PARSE_TOO_LONG) {

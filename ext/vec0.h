@@ -10,6 +10,7 @@
  *     vec0_plan     xBestIndex: which constraints a query may have
  *     vec0_value    vectors
  *     vec0_update   xUpdate and the other values of a row
+ *     vec0_distance distances, and the order of equal ones
  *     vec0          vec_version, vec_debug; tables that sqlite-vec made
  *
  * The wording of the messages is sqlite-vec 0.1.9's, spelling included: programs compare
@@ -31,6 +32,7 @@ typedef enum VsxStrict {
 } VsxStrict;
 
 #define VSX_VEC0_MAX_K 4096
+#define VSX_VEC0_CHUNK 1024 /* rows of a chunk, unless chunk_size= says another */
 
 /* ---- vec0_schema.c -------------------------------------------------------------- */
 
@@ -41,6 +43,7 @@ typedef struct VsxVec0Args {
     VsxStrict *strict;
     char *partition;
     int argc;
+    int chunk_size;
 } VsxVec0Args;
 
 int vsx_vec0_arguments(int argc, const char *const *argv, VsxVec0Args *out, char **err);
@@ -72,6 +75,13 @@ typedef enum VsxVec0Use { VSX_INSERTED, VSX_UPDATED, VSX_QUERIED } VsxVec0Use;
 /* The caller frees *out. Any other outcome has its message in the table. */
 int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_value *value,
                     VsxVec *out);
+
+/* ---- vec0_distance.c ------------------------------------------------------------ */
+
+/* The distance that sqlite-vec's functions give of two vectors. In a table it is rounded to
+ * float32 (vsx_distance). */
+double vsx_vec0_distance(VsMetric metric, VsElement element, const void *a, const void *b,
+                         size_t dims);
 
 /* ---- vec0.c --------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
  *                 | name ("text" | "integer") "primary" "key"
  *                 | "+" name type                             auxiliary
  *                 | name type                                 metadata
- *                 | "chunk_size" "=" n                        accepted, without effect
+ *                 | "chunk_size" "=" n                        orders equal distances
  *     option     := "distance_metric" "=" ("l2" | "l1" | "cosine") | one of ours
  *
  * Each definition is written again in the grammar of schema.c. The scanner is as lenient
@@ -145,6 +145,7 @@ static int read_options(const char *at, const char *type, sqlite3_str *text) {
                                        "ef_search", "nav_bits", "pq_m"};
     static const char *const metrics[] = {"l2", "l1", "cosine"};
     Token key = {0}, value = {0};
+    int kind_given = 0;
     for (Found found = next(&at, &key); found != END; found = next(&at, &key)) {
         if (found != SOME || key.kind != NAME || !next_sign(&at, '=') ||
             next(&at, &value) != SOME || value.kind == SIGN) {
@@ -155,6 +156,7 @@ static int read_options(const char *at, const char *type, sqlite3_str *text) {
             name = is(key, ours[i]) ? ours[i] : name;
         }
         if (name != NULL) {
+            kind_given |= name == ours[0];
             sqlite3_str_appendf(text, " %s=%.*s", name, value.len, value.text);
             continue;
         }
@@ -167,6 +169,9 @@ static int read_options(const char *at, const char *type, sqlite3_str *text) {
             return 0;
         }
         sqlite3_str_appendf(text, " distance_metric=%s", metric);
+    }
+    if (!kind_given) { /* a scan gives the rows that sqlite-vec gives */
+        sqlite3_str_appendall(text, " index=flat");
     }
     return 1;
 }
@@ -334,8 +339,11 @@ static int check_chunk_size(Builder *b, Token value) {
                          : n % 8 != 0    ? "must be divisible by 8"
                          : n > MAX_CHUNK ? "too large"
                                          : NULL;
-    return reason == NULL ? SQLITE_OK
-                          : fail(b, sqlite3_mprintf(ERROR "chunk_size %s", reason));
+    if (reason != NULL) {
+        return fail(b, sqlite3_mprintf(ERROR "chunk_size %s", reason));
+    }
+    b->out->chunk_size = n;
+    return SQLITE_OK;
 }
 
 /* Three tokens of nearly any kind pass for key = value, as in sqlite-vec: the text of its
@@ -422,6 +430,7 @@ int vsx_vec0_arguments(int argc, const char *const *argv, VsxVec0Args *out, char
     Builder b = {.out = out, .err = err};
     size_t n = (size_t)argc + 1;
     memset(out, 0, sizeof *out);
+    out->chunk_size = VSX_VEC0_CHUNK;
     out->argv = sqlite3_malloc64(n * sizeof *out->argv);
     out->strict = sqlite3_malloc64(n * sizeof *out->strict);
     out->partition = sqlite3_malloc64(n);

@@ -2,8 +2,9 @@
  * vec0: a vector that a statement gives for a column, with sqlite-vec's three messages for
  * what is wrong with it.
  *
- * A subtype does not survive UPDATE, so sqlite-vec cannot change an int8 or bit vector
- * there. Here a BLOB without a subtype is then taken for one of the column's type.
+ * No subtype reaches sqlite-vec in an UPDATE: it takes every BLOB there for a float32
+ * vector, and cannot change an int8 or bit vector. Here a BLOB of the size of the column's
+ * vectors is one of its type, and any other is a float32 vector.
  */
 #include "vec0.h"
 
@@ -44,16 +45,23 @@ static int check(VsxTable *t, const VsxColumn *c, const Words *w, const VsxVec *
     return SQLITE_OK;
 }
 
+static int updated_bytes(sqlite3_value *value, const VsCodecParams *code, VsxVec *out,
+                         char **err) {
+    size_t bytes = (size_t)sqlite3_value_bytes(value);
+    int fits = bytes == vs_element_bytes(code->element, code->dims);
+    VsCodecParams plain = {.element = VS_F32,
+                           .dims = (uint32_t)vs_element_dims(VS_F32, bytes)};
+    return vsx_vector_stored(value, fits ? code : &plain, out, err);
+}
+
 int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_value *value,
                     VsxVec *out) {
     const VsCodecParams *code = &c->params.code;
-    int bytes =
-        sqlite3_value_type(value) == SQLITE_BLOB && vsx_subtype_of(value) == 0 &&
-        (size_t)sqlite3_value_bytes(value) == vs_element_bytes(code->element, code->dims);
     char *err = NULL;
     VsxVec vec = {0};
-    int rc = use == VSX_UPDATED && bytes ? vsx_vector_stored(value, code, &vec, &err)
-                                         : vsx_vector_borrow(value, &vec, &err);
+    int rc = use == VSX_UPDATED && sqlite3_value_type(value) == SQLITE_BLOB
+                 ? updated_bytes(value, code, &vec, &err)
+                 : vsx_vector_borrow(value, &vec, &err);
     if (rc == SQLITE_OK) {
         rc = check(t, c, &words[use], &vec);
         if (rc == SQLITE_OK) {

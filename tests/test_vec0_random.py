@@ -10,9 +10,10 @@ import random
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.vec0_pair import Pair
+from tests.vec0_pair import SAME_BITS, Pair
 
 WORDS = [
     "",
@@ -170,7 +171,7 @@ class Program:
         return self.rng.choice(["COMMIT", "ROLLBACK"]), []
 
 
-@pytest.mark.parametrize("index", ["", " index=flat"])
+@pytest.mark.parametrize("index", ["", " index=hnsw"])
 @pytest.mark.parametrize("metric", ["", " distance_metric=cosine", " distance_metric=L1"])
 @pytest.mark.parametrize("run", range(8))
 def test_random_programs_end_the_same(metric, index, run):
@@ -186,4 +187,67 @@ def test_random_programs_end_the_same(metric, index, run):
     pair.same("SELECT * FROM t")
     if not program.in_transaction:
         assert pair.ours.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    pair.close()
+
+
+# --- distances and the order of equal ones --------------------------------------------------------
+
+
+def vectors(rng: np.random.Generator, element: str, dims: int, n: int) -> list[bytes]:
+    """Random ones of one kind: smooth, of few values, of many sizes, or small. None is zero."""
+    if element == "bit":
+        return [r.tobytes() for r in rng.integers(0, 256, (n, dims // 8), dtype=np.uint8)]
+    if element == "int8":
+        x = rng.integers(-128, 128, (n, dims), dtype=np.int8)
+        x[~x.any(1)] = 1
+        return [r.tobytes() for r in x]
+    x = rng.normal(size=(n, dims))
+    kind = rng.integers(4)
+    x = [
+        x,
+        x.round() + (np.abs(x).max(1) < 0.5)[:, None],
+        x * 10.0 ** rng.integers(-4, 5),
+        x / 1e9,
+    ][kind]
+    return [r.tobytes() for r in x.astype(np.float32)]
+
+
+@pytest.mark.skipif(not SAME_BITS, reason="sqlite-vec adds in another order here")
+@pytest.mark.parametrize("chunk", ["", ", chunk_size=8"])
+@pytest.mark.parametrize(
+    ("element", "metric"),
+    [
+        ("float", " distance_metric=l2"),
+        ("float", " distance_metric=l1"),
+        ("float", " distance_metric=cosine"),
+        ("int8", " distance_metric=l2"),
+        ("int8", " distance_metric=l1"),
+        ("int8", " distance_metric=cosine"),
+        ("bit", ""),
+    ],
+)
+@pytest.mark.parametrize("run", range(6))
+def test_distances_and_the_order_of_equal_ones_are_those_of_sqlite_vec(chunk, element, metric, run):
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    dims = int(rng.choice([8, 16, 24, 32, 128, 136, 384] + ([1, 3, 7] if element != "bit" else [])))
+    first, n = int(rng.integers(2)), int(rng.choice([5, 100, 1300]))
+    pair = Pair()
+    pair.same(f"CREATE VIRTUAL TABLE t USING vec0(e {element}[{dims}]{metric}{chunk})")
+    rows = vectors(rng, element, dims, n)
+    rows = [rows[i] if rng.random() < 0.7 else rows[i // 2] for i in range(n)]
+    make = {"float": "vec_f32", "int8": "vec_int8", "bit": "vec_bit"}[element]
+    for conn in (pair.ours, pair.theirs):
+        with conn:
+            conn.executemany(
+                f"INSERT INTO t(rowid, e) VALUES (?, {make}(?))",
+                [(first + i, row) for i, row in enumerate(rows)],
+            )
+    for query in [*vectors(rng, element, dims, 4), rows[0]]:
+        for k in (1, 7, n // 2 + 1, n + 1):
+            sql = f"SELECT rowid, distance FROM t WHERE e MATCH {make}(?) AND k = ?"
+            pair.same(sql, (query, min(k, 4096)), ordered=True)
+    for name in [] if element == "bit" else ["l2", "l1", "cosine"]:
+        pair.same(f"SELECT vec_distance_{name}(e, {make}(?)) FROM t", (query,), ordered=True)
     pair.close()

@@ -141,6 +141,36 @@ def test_options_of_ours_are_taken_besides():
         db.execute("CREATE VIRTUAL TABLE v USING vec0(e float[2] index=tree)")
 
 
+def kinds(db, table: str) -> list[tuple[str, str]]:
+    sql = f"SELECT vector, value FROM vecsql_stats('{table}') WHERE name = 'index'"
+    return db.execute(sql).fetchall()
+
+
+def test_a_table_has_no_graph_unless_a_column_asks_for_one():
+    db = ours()
+    db.execute("CREATE VIRTUAL TABLE t USING vec0(a float[2], b float[2] index=hnsw m=8)")
+    assert kinds(db, "t") == [("a", "flat"), ("b", "hnsw")]
+
+
+def test_a_table_keeps_the_index_that_it_was_made_with(tmp_path):
+    """Of a version whose default was a graph: the declaration does not say so, %_config does."""
+    path = str(tmp_path / "old.db")
+    db = ours(path)
+    db.execute("CREATE VIRTUAL TABLE t USING vec0(e float[2] index=hnsw)")
+    db.execute("INSERT INTO t(e) VALUES ('[1, 2]'), ('[3, 4]')")
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute("UPDATE sqlite_schema SET sql = replace(sql, ' index=hnsw', '')")
+    db.close()
+    db = ours(path)
+    assert "index" not in db.execute("SELECT sql FROM sqlite_schema WHERE name = 't'").fetchone()[0]
+    for command in ("rebuild", "optimize"):
+        assert kinds(db, "t") == [("e", "hnsw")]
+        db.execute(f"INSERT INTO t(t) VALUES ('{command}')")
+    assert db.execute("SELECT rowid FROM t WHERE e MATCH '[3, 4]' AND k = 1").fetchall() == [(2,)]
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    db.close()
+
+
 def test_a_table_of_sqlite_vec_is_refused_and_left_as_it_is(tmp_path):
     path = str(tmp_path / "theirs.db")
     other = theirs(path)

@@ -6,6 +6,7 @@ The two are never loaded into one connection, since their modules share a name.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,11 @@ class Outcome:
             return Outcome(error=f"{type(e).__name__}: {e}")
 
 
+SAME_BITS = sys.platform == "linux"  # sqlite-vec adds in another order elsewhere
+
+
 def _close(a: Any, b: Any) -> bool:
-    if isinstance(a, float) and isinstance(b, float):
-        # float32 sums in another order
+    if isinstance(a, float) and isinstance(b, float) and not SAME_BITS:
         return math.isclose(a, b, rel_tol=2e-5, abs_tol=1e-6)
     return type(a) is type(b) and a == b
 
@@ -66,7 +69,7 @@ def _key(row: Row) -> list[tuple[str, Any]]:
 
 
 def same_rows(a: tuple[Row, ...], b: tuple[Row, ...], ordered: bool = False) -> bool:
-    """Equal as multisets; in order too where a statement says which. Ties have no order."""
+    """Equal as multisets; in order too where a statement says which."""
     if not ordered:
         a, b = tuple(sorted(a, key=_key)), tuple(sorted(b, key=_key))
     return len(a) == len(b) and all(
