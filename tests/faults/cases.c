@@ -173,8 +173,8 @@ const Case cases[] = {
       "vec_to_json(vec_quantize_binary('[1,2,3,4,5,6,7,-8]'))",
       "SELECT count(*) > 5 FROM vecsql_stats('t')", "SELECT vec_f32('[1,2,nan]')"}},
     {"vec0",
-     {"CREATE VIRTUAL TABLE v USING vec0(id text primary key, embedding float[3] m=4, "
-      "bits bit[8], p integer partition key, n integer, +note text)",
+     {"CREATE VIRTUAL TABLE v USING vec0(id text primary key, embedding float[3] "
+      "index=hnsw m=4, bits bit[8], p integer partition key, n integer, +note text)",
       "INSERT INTO v(id, embedding, bits, p, n, note) " ROWS(
           12) "SELECT 'k' || i, " VECTOR
               ", vec_bit(x'0f'), i % 3, i, 'note ' || i FROM n",

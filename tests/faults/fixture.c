@@ -83,7 +83,8 @@ static uint64_t mix_value(uint64_t h, sqlite3_stmt *stmt, int i) {
     h = mix(h, &type, sizeof type);
     if (type == SQLITE_FLOAT) {
         char text[32]; /* the last digits of a distance depend on how it is computed */
-        snprintf(text, sizeof text, "%.4f", sqlite3_column_double(stmt, i));
+        float x = (float)sqlite3_column_double(stmt, i); /* vec0 rounds to float32 */
+        snprintf(text, sizeof text, "%.4f", (double)x);
         return mix(h, text, strlen(text));
     }
     const void *bytes = type == SQLITE_BLOB ? sqlite3_column_blob(stmt, i)
