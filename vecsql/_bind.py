@@ -68,6 +68,14 @@ def _scalar(numpy: Any, value: Any) -> Any:
     )
 
 
+def without_numpy(value: Any) -> Any:
+    """A numpy scalar as Python's number, text or bytes; anything else as it is."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic):
+        return _scalar(numpy, value)
+    return value
+
+
 class Binder:
     """Converts sets of parameters for one driver's adapters."""
 

@@ -8,7 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from vecsql._catalog import IndexInfo, index_of
 from vecsql._chunk import chunk
-from vecsql._search import Hit, Parameters, search
+from vecsql._driver import Parameters
+from vecsql._filters import Where
+from vecsql._search import Hit, search
 
 _NEARLY_SAME = 0.9  # Jaccard index of the words of two passages
 _CANDIDATES = 50
@@ -47,7 +49,7 @@ def context(
     *,
     k: int = _CANDIDATES,
     mode: Literal["vector", "text", "hybrid"] | None = None,
-    where: str | None = None,
+    where: Where | None = None,
     params: Parameters = (),
     count: Callable[[str], int] | None = None,
     **settings: Any,

@@ -90,6 +90,14 @@ def _refuse_first(bad: NDArray[np.bool_], values: NDArray[np.float32], what: str
         raise ConversionError(f"element {i} {what}: {values[i]}")
 
 
+def whole(value: Any, what: str, least: int = 1) -> int:
+    """A whole number, numpy's and 10.0 too; raises ValueError that says what it is."""
+    number = value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
+    if isinstance(number, (int, float)) and number == number // 1 and number >= least:
+        return int(number)
+    raise ValueError(f"{what}, at least {least}; got {value!r}")
+
+
 def as_float32(x: Any) -> NDArray[np.float32]:
     """Returns one vector as a contiguous float32 array; does not copy one that already is."""
     import numpy as np

@@ -16,6 +16,7 @@ Error                           sqlite3.Error
     │   └── EmbedderError       an embedder or its output is not usable
     │       └── ModelMismatchError  an index was made by another model
     ├── ProgrammingError
+    │   ├── FilterError         a condition (where=) cannot be understood (also a ValueError)
     │   └── SchemaError         a table, a column or an index is not there, or not fit for this
     └── IntegrityError, InternalError, NotSupportedError
 """
@@ -40,6 +41,7 @@ __all__ = [
     "DatabaseError",
     "EmbedderError",
     "Error",
+    "FilterError",
     "FormatError",
     "IntegrityError",
     "InterfaceError",
@@ -71,6 +73,10 @@ class EmbedderError(OperationalError):
 
 class ModelMismatchError(EmbedderError):
     """An index holds vectors of one model, and another one was given; names both."""
+
+
+class FilterError(ProgrammingError, ValueError):
+    """A condition on rows cannot be understood; names the column or the operator."""
 
 
 class SchemaError(ProgrammingError):

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vecsql._convert import whole
+from vecsql._driver import Parameters
 from vecsql._embed import Embedder, encode_checked
 from vecsql._errors import SchemaError
+from vecsql._filters import Where
 from vecsql._fusion import fuse
 from vecsql._metrics import Comparison, Qrels, Scores, compare, score
 from vecsql._registry import embedder_for
-from vecsql._search import Parameters, Searcher, Settings, query_vector
+from vecsql._search import Searcher, Settings, query_vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +95,7 @@ def evaluate(
     measures: Sequence[str] | None = None,
     id_column: str | None = None,
     column: str | None = None,
-    where: str | None = None,
+    where: Where | None = None,
     params: Parameters = (),
     embedder: Embedder | None = None,
     recall: bool = True,
@@ -114,6 +117,7 @@ def evaluate(
     >>> e["nDCG@1"], e.ann_recall
     (1.0, 1.0)
     """
+    k = whole(k, "k is a number of rows")
     if id_column is not None and settings.get("group_by") is None:
         settings["group_by"] = id_column
     chosen = Settings(**settings)
@@ -217,6 +221,7 @@ def tune(
     >>> tune(db, "notes", queries, qrels).held_out["hybrid"]
     1.0
     """
+    k = whole(k, "k is a number of rows")
     measure = measure or f"nDCG@{k}"
     settings = Settings(mode="hybrid", candidates=max(candidates, k))
     searcher = Searcher(conn, table, column, None, (), settings)

@@ -7,16 +7,19 @@ so that it is counted before k. docs/cookbook.md has the whole hybrid search as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from vecsql._bind import without_numpy
 from vecsql._catalog import IndexInfo, columns, index_of, vector_columns
-from vecsql._convert import as_float32
-from vecsql._driver import Db, driver_of, quote
+from vecsql._convert import as_float32, whole
+from vecsql._driver import Db, Parameters, driver_of, quote
 from vecsql._elements import as_query, decoded
 from vecsql._embed import Embedder, encode_checked
 from vecsql._errors import ConversionError, ModelMismatchError, SchemaError
+from vecsql._filters import Where, condition
 from vecsql._fulltext import fts_query
 from vecsql._fusion import RRF_K, Arm, Fused, fuse, mmr
 from vecsql._registry import embedder_for
@@ -27,14 +30,16 @@ if TYPE_CHECKING:
 
 Mode = Literal["vector", "text", "hybrid"]
 Fusion = Literal["rrf", "scores"]
-Parameters = Sequence[Any] | Mapping[str, Any]
-
 _ROWS_AT_ONCE = 500
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A row that was found.
+_brief = reprlib.Repr()
+_brief.maxdict, _brief.maxstring, _brief.maxother = 12, 80, 80
+
+
+@dataclass(frozen=True, repr=False)
+class Hit(Mapping[str, Any]):
+    """A row that was found: a mapping from its columns to their values.
 
     ``id`` is its key, ``score`` what it is ranked by (higher is better), ``distance`` that of the
     vector arm or None, ``row`` its columns without vectors. ``arms`` explains the score: what each
@@ -45,12 +50,25 @@ class Hit:
     id: Any
     score: float
     distance: float | None
-    row: dict[str, Any] = field(repr=False)
-    arms: dict[str, Arm] = field(repr=False)
+    row: dict[str, Any]
+    arms: dict[str, Arm]
 
     def __getitem__(self, column: str) -> Any:
         """The value of a column of the row."""
         return self.row[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.row)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __repr__(self) -> str:
+        distance = None if self.distance is None else float(f"{self.distance:.6g}")
+        return (
+            f"Hit(id={self.id!r}, score={self.score:.6g}, distance={distance}, "
+            f"row={_brief.repr(self.row)})"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,8 +85,18 @@ class Settings:
     group_by: str | None = None
     exact: bool = False
     ef_search: int | None = None
+    max_distance: float | None = None
 
     def __post_init__(self) -> None:
+        for name, what in (("candidates", "rows"), ("ef_search", "nodes")):
+            value = getattr(self, name)
+            if value is not None:
+                number = whole(value, f"{name} is a number of {what}")
+                object.__setattr__(self, name, number)
+        limit = without_numpy(self.max_distance)
+        if limit is not None and (not isinstance(limit, (int, float)) or limit != limit):
+            raise ValueError(f"max_distance is a number, got {self.max_distance!r}")
+        object.__setattr__(self, "max_distance", limit)
         if self.mode not in ("vector", "text", "hybrid"):
             raise ValueError(f"mode is 'vector', 'text' or 'hybrid', got {self.mode!r}")
         if self.fusion not in ("rrf", "scores"):
@@ -79,6 +107,8 @@ class Settings:
             )
         if not 0 <= self.diversity <= 1:
             raise ValueError(f"diversity is a number from 0 to 1, got {self.diversity}")
+        if self.max_distance is not None and "vector" not in self.arms:
+            raise ValueError("max_distance limits the vector arm, which is not asked")
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -97,15 +127,15 @@ class Searcher:
         conn: Any,
         table: str,
         column: str | None,
-        where: str | None,
+        where: Where | None,
         params: Parameters,
         settings: Settings,
     ):
         self.db: Db = driver_of(conn)
         self.info: IndexInfo = index_of(self.db, table, column)
         self.settings = settings
-        self._where = where
-        self._params = params
+        self._where = condition(self.db, self.info, where, params)
+        self._params = () if self._where is None else self._where.params
         if "text" in settings.arms and self.info.fts is None:
             raise SchemaError(
                 f"{self.info.label} has no full text, which mode={settings.mode!r} needs: "
@@ -121,14 +151,16 @@ class Searcher:
         if len(vector) != i.dim:
             raise ConversionError(f"{i.label} has {i.dim} dimensions, the query has {len(vector)}")
         expression, parameter = as_query(i, vector)
-        hidden = f" AND v.ef_search = {int(s.ef_search)}" if s.ef_search else ""
-        hidden += " AND v.exact = 1" if s.exact else ""
+        query, limit = self._marks()
+        beside = f" AND v.ef_search = {s.ef_search}" if s.ef_search else ""
+        beside += " AND v.exact = 1" if s.exact else ""
+        beside += f" AND v.distance <= {s.max_distance!r}" if s.max_distance is not None else ""
         sql = (
             f"SELECT v.{quote(self._id)}, v.distance FROM {quote(i.index)} v WHERE "
-            f"{self._condition('v.rowid')}v.{quote(i.column)} MATCH {{0}} AND v.k = {{1}}{hidden} "
-            "ORDER BY v.distance"
+            f"{self._condition('v.rowid')}v.{quote(i.column)} MATCH "
+            f"{expression.replace('?', query)} AND v.k = {limit}{beside} ORDER BY v.distance"
         )
-        rows = self._ask(sql, parameter, n, expression)
+        rows = self._ask(sql, parameter, n)
         base = 1.0 if i.metric == "cosine" else 0.0
         return [(key, base - distance, distance) for key, distance in rows]
 
@@ -136,9 +168,10 @@ class Searcher:
         """The n best rows as (id, BM25), best first."""
         assert self.info.fts is not None
         fts = quote(self.info.fts)
+        query, limit = self._marks()
         sql = (
             f"SELECT rowid, -bm25({fts}) FROM {fts} WHERE {self._condition(f'{fts}.rowid')}"
-            f"{fts} MATCH {{0}} ORDER BY bm25({fts}), rowid LIMIT {{1}}"
+            f"{fts} MATCH {query} ORDER BY bm25({fts}), rowid LIMIT {limit}"
         )
         rows = self._ask(sql, fts_query(text, self.settings.match), n)
         return [(key, score) for key, score in rows]
@@ -150,17 +183,18 @@ class Searcher:
     def _condition(self, rowid: str) -> str:
         if self._where is None:
             return ""
-        source = f"SELECT rowid FROM {quote(self.info.table)} WHERE {self._where}"
-        return f"{rowid} IN ({source}\n) AND "  # a comment in the condition ends with its line
+        # a comment in the condition ends with its line
+        return f"{rowid} IN (SELECT rowid FROM {self._where.source} WHERE {self._where.sql}\n) AND "
 
-    def _ask(self, sql: str, query: Any, n: int, expression: str = "?") -> list[tuple[Any, ...]]:
+    def _marks(self) -> tuple[str, str]:
+        """The placeholders of the query and of k, of the same style as the condition's."""
+        return (":vecsql_query", ":vecsql_k") if isinstance(self._params, Mapping) else ("?", "?")
+
+    def _ask(self, sql: str, query: Any, n: int) -> list[tuple[Any, ...]]:
         """The condition's parameters come first, so that plain ? count on from them."""
         if isinstance(self._params, Mapping):
-            named = {**self._params, "vecsql_query": query, "vecsql_k": n}
-            return self.db.rows(
-                sql.format(expression.replace("?", ":vecsql_query"), ":vecsql_k"), named
-            )
-        return self.db.rows(sql.format(expression, "?"), (*self._params, query, n))
+            return self.db.rows(sql, {**self._params, "vecsql_query": query, "vecsql_k": n})
+        return self.db.rows(sql, (*self._params, query, n))
 
     # --- ranking ---
 
@@ -298,7 +332,7 @@ def search(
     query: Any,
     k: int = 10,
     *,
-    where: str | None = None,
+    where: Where | None = None,
     params: Parameters = (),
     mode: Mode = "vector",
     column: str | None = None,
@@ -314,11 +348,14 @@ def search(
     group_by: str | None = None,
     exact: bool = False,
     ef_search: int | None = None,
+    max_distance: float | None = None,
 ) -> list[Hit]:
     """Finds the ``k`` rows of a table that fit a query best, as a list of `Hit`, best first.
 
     ``query`` is a text, or a vector in any form that `f32` takes. ``where`` is any SQL condition on
-    the table's columns, with its ``params``; k rows come back if that many satisfy it.
+    the table's columns, with its ``params``, or a dict: ``{"author": "ann", "year": {"$gte":
+    2020}}``. k rows come back if that many satisfy it. ``max_distance`` leaves out rows that are
+    farther from the query; in a hybrid search the text arm may still find them.
 
     ``mode`` is ``"vector"``, ``"text"`` (FTS5, which the index must have) or ``"hybrid"``. Where
     the query is a vector, ``text`` is what the text arm looks for. A hybrid search takes
@@ -333,8 +370,8 @@ def search(
     gives, ``ef_search`` is the width of the walk for this query. ``embedder`` embeds the text for
     an index whose model is not known.
 
-    Raises `SchemaError`, `ConversionError` or `ModelMismatchError`; an error in ``where`` is the
-    driver's own.
+    Raises `SchemaError`, `FilterError`, `ConversionError` or `ModelMismatchError`; an error in the
+    SQL of ``where`` is the driver's own.
 
     >>> import vecsql
     >>> db = vecsql.connect(":memory:")
@@ -345,11 +382,22 @@ def search(
     ['the night train']
     >>> [hit["body"] for hit in search(db, "notes", "train", 1, mode="hybrid", where="year>2020")]
     ['train a dog']
+    >>> [hit["year"] for hit in search(db, "notes", "bread", where={"year": {"$lt": 2022}}, k=1)]
+    [2021]
     """
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"k is a number of rows, at least 1; got {k!r}")
+    k = whole(k, "k is a number of rows")
     settings = Settings(
-        mode, weights, fusion, rrf_k, candidates, match, diversity, group_by, exact, ef_search
+        mode,
+        weights,
+        fusion,
+        rrf_k,
+        candidates,
+        match,
+        diversity,
+        group_by,
+        exact,
+        ef_search,
+        max_distance,
     )
     searcher = Searcher(conn, table, column, where, params, settings)
     vector = None
