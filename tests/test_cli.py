@@ -135,7 +135,7 @@ def test_search_of_what_is_no_vector_table_names_those_there_are(demo):
     err = cli("search", directory / "vecsql-demo.db", "modules", "x", code=1)
     assert err == (
         "Error: modules has no vecsql index (tables that have one: pydoc_vec): "
-        "vecsql.create_index(db, 'modules', 'embedding', text='<a text column>')\n"
+        "vecsql index DB modules --text COLUMN\n"
     )
 
 

@@ -152,7 +152,7 @@ def test_search_takes_a_vector_and_explains(library):
 def test_search_by_text_without_full_text_says_what_to_do(tmp_path):
     cli("import", tmp_path / "a.db", "t", write_csv(tmp_path / "a.csv", 3))
     err = cli("search", tmp_path / "a.db", "t", "x", "--hybrid", code=1)
-    assert "vecsql.add_full_text(db, 't', 'embedding')" in err
+    assert "vecsql index DB t --fts" in err
 
 
 def test_info_as_json_has_everything(library):

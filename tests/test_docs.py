@@ -124,6 +124,9 @@ def run_shell(line, cwd):
     return done.stdout.splitlines(), done.stderr.splitlines()
 
 
+SHOWN = ("Importing", "Exporting", "Ingesting", "Syncing")  # how far a command is
+
+
 def test_the_console_examples_run_and_print_what_they_show(tmp_path):
     (csv,) = blocks(CLI, "csv")
     (tmp_path / "notes.csv").write_text(csv)
@@ -132,7 +135,7 @@ def test_the_console_examples_run_and_print_what_they_show(tmp_path):
         for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             line, *expected = example.splitlines()
             out, err = run_shell(line, tmp_path)
-            printed = [x for x in err + out if not x.startswith(("Importing", "Exporting"))]
+            printed = [x for x in err + out if not x.startswith(SHOWN)]
             if "..." in expected:  # the rest is not shown
                 expected = expected[: expected.index("...")]
                 printed = printed[: len(expected)]
@@ -155,7 +158,8 @@ def documented(command):
 
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_option_is_documented_and_every_documented_one_exists(name):
-    options = {o for p in main.commands[name].params if isinstance(p, click.Option) for o in p.opts}
+    params = [p for p in main.commands[name].params if isinstance(p, click.Option)]
+    options = {o for p in params for o in (*p.opts, *p.secondary_opts)}
     assert documented(name) == options
 
 

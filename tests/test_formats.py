@@ -11,6 +11,7 @@ import pytest
 
 from vecsql import FormatError
 from vecsql._read import open_source
+from vecsql._survey import read_all
 from vecsql._write import write_records
 
 RANDOM = np.random.default_rng(1)
@@ -27,13 +28,13 @@ def write(path, format, rows=ROWS, columns=COLUMNS):
     return write_records(path, format, rows, columns=columns, vector="embedding", dim=5)
 
 
-@pytest.mark.parametrize("format", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("format", ["csv", "tsv", "json", "jsonl", "parquet", "arrow"])
 def test_records_come_back_as_they_were_written(tmp_path, format):
     path = tmp_path / f"a.{format}"
     assert write(path, format) == len(ROWS)
-    source = open_source(path)
-    assert source.vector == "embedding"
-    back = list(source.records(0))
+    vector, records = read_all(open_source(path))
+    assert vector == "embedding"
+    back = list(records)
     assert len(back) == len(ROWS)
     assert all(
         np.array_equal(a["embedding"], b["embedding"]) for a, b in zip(ROWS, back, strict=True)
@@ -72,12 +73,14 @@ def test_fvecs_are_laid_out_as_texmex_does_it(tmp_path):
     ).tobytes()
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl", "npy", "fvecs", "hdf5", "parquet"])
+@pytest.mark.parametrize(
+    "format", ["csv", "json", "jsonl", "npy", "fvecs", "hdf5", "parquet", "arrow"]
+)
 @pytest.mark.parametrize("skip", [0, 1, 1023, 1024, 1500, 2500, 9999])
 def test_skipping_gives_the_rest_of_the_records(tmp_path, format, skip):
     path = tmp_path / f"a.{format}"
     write(path, format)
-    rest = [r["embedding"] for r in open_source(path).records(skip)]
+    rest = [r["embedding"] for r in read_all(open_source(path), skip)[1]]
     assert len(rest) == max(0, 2500 - skip)
     if rest:
         assert np.array_equal(rest[0], VECTORS[skip])
@@ -126,7 +129,7 @@ def test_parquet_of_other_types_becomes_what_sqlite_stores(tmp_path):
         ]
     )
     parquet.write_table(table, tmp_path / "a.parquet")
-    first, second = open_source(tmp_path / "a.parquet").records(0)
+    first, second = read_all(open_source(tmp_path / "a.parquet", vector="e"))[1]
     assert first["e"].tolist() == [1.0, 2.0]
     assert {k: v for k, v in first.items() if k != "e"} == {
         "d": "2020-01-02", "l": '["a", "b"]', "t": 1, "b": b"x",
@@ -134,15 +137,18 @@ def test_parquet_of_other_types_becomes_what_sqlite_stores(tmp_path):
     assert (second["e"], second["l"], second["t"]) == (None, "[]", None)
 
 
-def test_a_stream_is_read_once_with_its_format_said():
-    stream = io.BytesIO('\ufeffid,body\r\n1,a\r\n2,"b\r\nc"\r\n'.encode())
-    source = open_source(stream, "csv")
+def test_a_stream_is_read_as_often_as_a_file_with_its_format_told():
+    data = '\ufeffid,body\r\n1,a\r\n2,"b\r\nc"\r\n'.encode()
+    source = open_source(io.BytesIO(data), "csv")
     assert (source.name, source.fingerprint) == ("-", None)
-    assert list(source.records(0)) == [{"id": "1", "body": "a"}, {"id": "2", "body": "b\r\nc"}]
-    with pytest.raises(FormatError, match="say its format"):
-        open_source(stream)
-    with pytest.raises(FormatError, match="not from a stream"):
-        open_source(stream, "npy")
+    for _ in range(2):
+        assert list(source.records(0)) == [{"id": "1", "body": "a"}, {"id": "2", "body": "b\r\nc"}]
+    with pytest.raises(FormatError, match="--format tells"):
+        open_source(io.BytesIO(data))
+    array = io.BytesIO()
+    np.save(array, VECTORS)
+    array.seek(0)
+    assert open_source(array).total == len(VECTORS)
 
 
 def test_progress_in_bytes_ends_at_the_size_of_the_file(tmp_path):
@@ -165,21 +171,20 @@ def test_a_change_of_the_file_changes_its_fingerprint(tmp_path):
 
 def test_the_vector_column_is_found_only_where_there_is_one(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": [1, 2], "vector": [3, 4], "s": "x"}\n')
-    assert open_source(tmp_path / "a.jsonl").vector == "vector"
+    assert read_all(open_source(tmp_path / "a.jsonl"))[0] == "vector"
     (tmp_path / "b.jsonl").write_text('{"tags": ["x"], "n": 1}\n')
-    source = open_source(tmp_path / "b.jsonl")
-    assert source.vector is None
-    assert list(source.records(0)) == [{"tags": '["x"]', "n": 1}]
+    vector, records = read_all(open_source(tmp_path / "b.jsonl"))
+    assert vector is None
+    assert list(records) == [{"tags": '["x"]', "n": 1}]
 
 
 BAD = [
     ("a.csv", b"a,b\n1\n", "line 2: expected 2 fields, got 1"),
     ("a.csv", b"a,a\n1,2\n", "two columns are called 'a'"),
-    ("a.csv", b"a,\n1,2\n", "column 2 has no name"),
     ("a.csv", b'a\n"x\n', "line 2: unexpected end of data"),
-    ("a.csv", b"a\n\xff\n", "is not utf-8"),
+    ("a.csv", b"a\n\xff\n", "is not UTF-8: .* --encoding tells"),
     ("a.jsonl", b'{"a": 1}\n{\n', "line 2: "),
-    ("a.jsonl", b"[1]\n", "line 1: expected an object, got list"),
+    ("a.jsonl", b"[1]\n", "record 1: expected an object, got int"),
     ("a.npy", b"nothing", "is no .npy file"),
     ("a.fvecs", b"\2\0\0\0abc", "is no fvecs file: 7 bytes"),
     ("a.fvecs", b"", "is no fvecs file: 0 bytes"),
@@ -200,8 +205,8 @@ def test_a_damaged_file_is_refused_with_the_place(tmp_path, name, content, messa
 
 def test_a_value_that_is_no_vector_is_refused_with_the_line(tmp_path):
     (tmp_path / "a.csv").write_text('id,v\n1,"[1, 2]"\n2,"[1, x]"\n')
-    with pytest.raises(FormatError, match="line 3, column v: expected a vector"):
-        list(open_source(tmp_path / "a.csv").records(0))
+    with pytest.raises(FormatError, match="column v: line 3: expected a vector"):
+        read_all(open_source(tmp_path / "a.csv", vector="v"))
     (tmp_path / "b.npy").write_bytes(b"")
     np.save(tmp_path / "b.npy", np.zeros(3))
     with pytest.raises(FormatError, match=r"two-dimensional .* got float64 of shape \(3,\)"):

@@ -114,8 +114,10 @@ def test_a_text_id_gets_a_unique_column_beside_the_key(tmp_path, db):
     path.write_text(
         '{"id": "x", "body": "one"}\n{"id": "y", "body": "two"}\n{"id": "x", "body": "three"}\n'
     )
-    done = run(db, path)
-    assert (done.added, done.unchanged) == (2, 1)
+    with pytest.raises(vecsql.FormatError, match=r"id repeats: 1 values .* \(x\), in 2 records"):
+        run(db, path)
+    done = run(db, path, id="id")
+    assert (done.added, done.unchanged, done.repeated, done.replaced) == (2, 0, {"x": 2}, 1)
     assert db.execute("SELECT row, id, body FROM docs").fetchall() == [
         (1, "x", "three"),
         (2, "y", "two"),
@@ -125,13 +127,13 @@ def test_a_text_id_gets_a_unique_column_beside_the_key(tmp_path, db):
     assert db.execute("SELECT id, body FROM docs").fetchall() == [("x", "three"), ("y", "four")]
 
 
-def test_a_record_without_its_id_is_refused_and_what_was_committed_stays(tmp_path, db):
+def test_a_record_without_its_id_is_refused_before_anything_is_written(tmp_path, db):
     path = tmp_path / "a.jsonl"
     lines = [{"id": i, "body": f"b{i}"} for i in range(10)] + [{"body": "no id"}]
     path.write_text("\n".join(map(json.dumps, lines)))
-    with pytest.raises(vecsql.FormatError, match=r"a record has no id: .*no id"):
+    with pytest.raises(vecsql.FormatError, match=r"line 11: a record has no id: --no-id makes"):
         run(db, path, batch=4)
-    assert bodies(db) == [f"b{i}" for i in range(8)]
+    assert db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
     path.write_text("\n".join(map(json.dumps, lines[:10])))
     run(db, path, batch=4)
     assert bodies(db) == [f"b{i}" for i in range(10)]
@@ -171,9 +173,67 @@ def test_an_interrupted_import_of_a_file_that_changed_is_refused(tmp_path, db):
 
     with pytest.raises(Stop):
         run(db, path, batch=50, progress=progress)
-    write_csv(path, 101)
-    with pytest.raises(vecsql.FormatError, match="has changed since its import into docs"):
+    write_csv(path, 101)  # it grew
+    path.write_text(path.read_text().replace(texts(101)[49], "other"))
+    with pytest.raises(
+        vecsql.FormatError, match="its import into docs was interrupted: its first 50 records are"
+    ):
         run(db, path)
+    assert bodies(db) == texts(100)[:50]
+    write_csv(path, 101)
+    assert (run(db, path).resumed, bodies(db)) == (50, texts(101))
+
+
+def test_of_a_file_that_grew_the_new_records_come(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 100)
+    run(db, path, batch=30)
+    write_csv(path, 137)
+    done = run(db, path, batch=30)
+    assert (done.grew, done.resumed, done.added) == (True, 100, 37)
+    assert bodies(db) == texts(137)
+    assert run(db, path).complete
+
+
+def test_a_file_that_grew_may_bring_a_new_column(tmp_path, db):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"body": "one"}\n')
+    run(db, path)
+    with path.open("a") as f:
+        f.write('{"body": "two", "year": 2020}\n')
+    run(db, path)
+    assert db.execute("SELECT body, year FROM docs").fetchall() == [("one", None), ("two", 2020)]
+    db.execute("INSERT INTO docs_embedding(docs_embedding) VALUES ('integrity-check')")
+
+
+def test_a_file_that_changed_in_its_beginning_is_refused_with_a_way_on(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 40)
+    run(db, path)
+    path.write_text(path.read_text().replace(texts(40)[0], "other") + "one more\n")
+    with pytest.raises(vecsql.FormatError, match=r"--again imports all .* --id COLUMN matches"):
+        run(db, path)
+    assert bodies(db) == texts(40)
+    assert run(db, path, again=True).added == 41
+
+
+def test_a_table_that_was_emptied_is_filled_again(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 10)
+    run(db, path)
+    db.execute("DELETE FROM docs")
+    assert run(db, path).added == 10
+
+
+def test_the_record_of_an_older_version_is_understood(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 10)
+    run(db, path)
+    db.execute("ALTER TABLE vecsql_imports DROP COLUMN digest")
+    before = path.read_bytes()
+    path.write_bytes(before + b"more\n")
+    with pytest.raises(vecsql.FormatError, match="has changed since it was imported into docs"):
+        run(db, path)
+    path.write_bytes(before)
+    assert run(db, path).complete
+    path.write_bytes(before + b"more\n")
+    assert run(db, path).added == 1
 
 
 def test_a_dropped_table_is_imported_from_the_beginning(tmp_path, db):
@@ -266,22 +326,47 @@ def test_a_source_of_any_records_is_imported(db):
 
 def test_vectors_of_another_length_are_refused(tmp_path, db):
     (tmp_path / "a.jsonl").write_text('{"v": [1, 2]}\n{"v": [1, 2, 3]}\n')
-    with pytest.raises(vecsql.FormatError, match=r"different lengths: \[2, 3\]"):
+    with pytest.raises(vecsql.FormatError, match=r"lengths: 2 \(line 1\), 3 \(line 2\)"):
         import_records(db, "t", open_source(tmp_path / "a.jsonl", vector="v"))
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
     run(db, tmp_path / "a.npy", "t")
     np.save(tmp_path / "b.npy", np.ones((2, 3)))
-    with pytest.raises(vecsql.FormatError, match="has 2 dimensions, a record brings a vector of 3"):
+    with pytest.raises(vecsql.FormatError, match=r"has 2 dimensions, .* brings vectors of 3"):
         run(db, tmp_path / "b.npy", "t")
 
 
-def test_given_vectors_win_over_computed_ones(db, tmp_path):
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("first", [None, 0])
+def test_vectors_of_another_model_never_go_under_the_models_name(db, tmp_path, exists, first):
+    """Whether the table is new or has a model, and whatever record brings the first vector."""
+    rng = np.random.default_rng(3)
+    lines = [{"body": t, "embedding": rng.normal(size=256).tolist()} for t in texts(4)]
+    if first is not None:
+        lines[first]["embedding"] = None
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    if exists:
+        vecsql.create_table(db, "docs", {"body": str}, text="body")
+    with pytest.raises(vecsql.SchemaError, match=r"did not make of body: --no-vectors leaves"):
+        run(db, path, text=["body"])
+    run(db, path, text=["body"], vectors=False)
+    (info,) = vecsql.indexes(db, "docs")
+    stored = [np.frombuffer(b, "f4") for (b,) in db.execute("SELECT embedding FROM docs")]
+    assert info.model_id == "vecsql-static-en-256"
+    assert np.array_equal(np.stack(stored), vecsql.StaticEmbedder().encode(texts(4)))
+    run(db, path, "others")
+    (info,) = vecsql.indexes(db, "others")
+    assert (info.model_id, info.text) == (None, ())
+
+
+def test_vectors_of_the_model_itself_are_taken_and_missing_ones_computed(db, tmp_path):
+    made = vecsql.StaticEmbedder().encode(["given"])[0]
     (tmp_path / "a.jsonl").write_text(
-        json.dumps({"body": "given", "embedding": [1.0] * 256}) + '\n{"body": "computed"}\n'
+        json.dumps({"body": "given", "embedding": made.tolist()}) + '\n{"body": "computed"}\n'
     )
     run(db, tmp_path / "a.jsonl", text=["body"])
     given, computed = (np.frombuffer(b, "f4") for (b,) in db.execute("SELECT embedding FROM docs"))
-    assert given.tolist() == [1.0] * 256
+    assert np.array_equal(given, made)
     assert np.array_equal(computed, vecsql.StaticEmbedder().encode(["computed"])[0])
 
 

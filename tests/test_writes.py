@@ -274,3 +274,96 @@ def test_vectors_of_another_dimension_in_the_cache_are_not_used(db):
     wide = Lengths(dim=3)
     vecsql.create_index(db, "notes", text="body", embedder=wide)
     assert "x" in wide.seen
+
+
+# --- data frames ---------------------------------------------------------------------------------
+
+
+def frame_of(kind):
+    """Three rows: a missing text, a missing number, a date, vectors in lists."""
+    import datetime
+
+    day = datetime.date(2024, 5, 1)
+    data = {
+        "body": ["one", None, "three"],
+        "n": [1, None, 3],
+        "day": [day, None, day],
+        "embedding": [[1.0, 2.0], None, [5.0, 6.0]],
+    }
+    if kind == "pandas":
+        pandas = pytest.importorskip("pandas")
+        return pandas.DataFrame(data, index=["x", "y", "z"])
+    if kind == "polars":
+        return pytest.importorskip("polars").DataFrame(data)
+    arrow = pytest.importorskip("pyarrow").table(data)
+    if kind == "arrow":
+        return arrow
+    if kind == "stream":
+        return type("Stream", (), {"__arrow_c_stream__": arrow.__arrow_c_stream__})()
+    return type("Other", (), {"__dataframe__": arrow.drop(["embedding", "day"]).__dataframe__})()
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow", "stream", "interchange"])
+def test_a_data_frame_is_inserted_row_by_row(driver, kind):
+    if kind == "interchange":
+        pytest.importorskip("pyarrow.interchange")
+    db = vecsql.connect(":memory:", driver=driver)
+    vecsql.create_table(db, "t", {"body": str, "n": int, "day": str}, dim=2)
+    assert vecsql.bulk_insert(db, "t", frame_of(kind), batch=2) == 3
+    found = db.execute("SELECT body, n, day, embedding FROM t ORDER BY id").fetchall()
+    expected = [
+        ("one", 1, "2024-05-01", vecsql.f32([1, 2])),
+        (None, None, None, None),
+        ("three", 3, "2024-05-01", vecsql.f32([5, 6])),
+    ]
+    if kind == "interchange":  # the protocol has neither dates nor lists
+        expected = [(body, n, None, None) for body, n, _, _ in expected]
+    assert found == expected
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_lists_in_an_ordinary_column_of_a_frame_are_json(driver, kind):
+    db = vecsql.connect(":memory:", driver=driver)
+    vecsql.create_table(db, "t", {"body": str, "embedding": str}, column="v", text="body")
+    frame = frame_of(kind)
+    part = frame[["body", "embedding"]] if kind == "pandas" else frame.select(["body", "embedding"])
+    vecsql.bulk_insert(db, "t", part)
+    found = db.execute("SELECT embedding FROM t ORDER BY id").fetchall()
+    assert found == [("[1.0, 2.0]",), (None,), ("[5.0, 6.0]",)]
+
+
+def test_a_frame_goes_on_after_a_kill_and_needs_names_of_columns(driver):
+    pandas = pytest.importorskip("pandas")
+    db = vecsql.connect(":memory:", driver=driver)
+    vecsql.create_table(db, "t", {"body": str}, text="body")
+    frame = pandas.DataFrame({"body": [f"text {i}" for i in range(25)]})
+    seen = []
+
+    def stop(n):
+        seen.append(n)
+        if n:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vecsql.bulk_insert(db, "t", frame, batch=10, job="j", progress=stop)
+    assert vecsql.bulk_insert(db, "t", frame, batch=10, job="j", progress=seen.append) == 15
+    assert seen == [0, 10, 10, 10, 5]
+    assert db.execute("SELECT count(DISTINCT body) FROM t").fetchone() == (25,)
+    with pytest.raises(vecsql.SchemaError, match="t has no column text"):
+        vecsql.bulk_insert(db, "t", frame.rename(columns={"body": "text"}))
+    twice = pandas.concat([frame, frame], axis=1)
+    with pytest.raises(vecsql.FormatError, match="two columns called 'body'"):
+        vecsql.bulk_insert(db, "t", twice)
+
+
+def test_rows_whose_key_is_null_are_all_new(driver):
+    db = vecsql.connect(":memory:", driver=driver)
+    vecsql.create_table(db, "t", {"url": "TEXT UNIQUE", "body": str}, text="body")
+    rows = [
+        {"url": None, "body": "a"},
+        {"url": "x", "body": "b"},
+        {"body": "c"},
+        {"url": "x", "body": "d"},
+    ]
+    assert vecsql.bulk_insert(db, "t", rows, key="url") == 3
+    assert vecsql.bulk_insert(db, "t", rows, key="url") == 2

@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from vecsql._bind import bound
-from vecsql._catalog import has_table
+from vecsql._catalog import has_table, vector_columns
 from vecsql._driver import Db, driver_of, quote
 from vecsql._progress import reporter
 from vecsql._rows import Record, add_vectors, known_columns, named_row
@@ -23,19 +23,23 @@ _DDL = "CREATE TABLE IF NOT EXISTS vecsql_jobs(name TEXT PRIMARY KEY, done INTEG
 def bulk_insert(
     conn: Any,
     table: str,
-    rows: Iterable[Record],
+    rows: Any,
     *,
     batch: int = 1000,
     key: str | None = None,
     job: str | None = None,
     progress: bool | Callable[[int], None] = False,
 ) -> int:
-    """Inserts many rows (an iterable of dicts), ``batch`` a transaction; returns how many.
+    """Inserts many rows, ``batch`` a transaction; returns how many.
+
+    ``rows`` is an iterable of dicts, or a data frame: pandas, Polars, Arrow, and what gives itself
+    as a stream of Arrow. Of a frame, lists of numbers are vectors where the table has vectors, and
+    missing values are NULL.
 
     It can be killed at any time and run again: with ``key``, a unique column of the table, rows
-    that are there already are left alone and not embedded; with ``job``, a name, the rows that
-    earlier runs of that job committed are skipped, so ``rows`` must come in the same order. In a
-    transaction that is open, all of it is part of that.
+    that are there already are left alone and not embedded (rows whose key is NULL all come); with
+    ``job``, a name, the rows that earlier runs of that job committed are skipped, so ``rows`` must
+    come in the same order. In a transaction that is open, all of it is part of that.
 
     ``progress`` shows a bar on stderr, or is a function that takes how many more rows are done.
 
@@ -49,10 +53,9 @@ def bulk_insert(
     db = driver_of(conn)
     known = known_columns(db, table)
     done = _done(db, job)
-    source = islice(iter(rows), done, None)
+    source = islice(_records(db, table, rows), done, None)
     written = 0
-    with reporter(progress, f"Inserting into {table}", _length(rows)) as advance:
-        advance(done)
+    with reporter(progress, f"Inserting into {table}", _length(rows), done) as advance:
         ended = False
         while not ended:
             taken = list(islice(source, batch))
@@ -68,7 +71,21 @@ def bulk_insert(
     return written
 
 
-def _length(rows: Iterable[Record]) -> int | None:
+def _records(db: Db, table: str, rows: Any) -> Iterator[Record]:
+    """The rows one by one; those of a frame with values that every driver takes."""
+    from vecsql._read import plain
+    from vecsql._read_arrow import frame_records, is_frame
+
+    if not is_frame(rows):
+        return iter(rows)
+    vectors = vector_columns(db, table)
+    return (
+        {n: v if n.lower() in vectors else plain(v) for n, v in record.items()}
+        for record in frame_records(rows)
+    )
+
+
+def _length(rows: Any) -> int | None:
     return len(rows) if isinstance(rows, Sized) else None
 
 
@@ -95,8 +112,10 @@ def _fresh(db: Db, table: str, key: str | None, rows: list[dict[str, Any]]) -> l
     sql = f"SELECT 1 FROM main.{quote(table)} WHERE {quote(key)} = ?"
     fresh: dict[Any, dict[str, Any]] = {}
     for row in rows:
-        value = bound(row[key])
-        if value not in fresh and db.value(sql, (value,)) is None:
+        value = bound(row.get(key))
+        if value is None:  # NULL equals nothing, itself included
+            fresh[object()] = row
+        elif value not in fresh and db.value(sql, (value,)) is None:
             fresh[value] = row
     return list(fresh.values())
 

@@ -17,6 +17,7 @@ made by plain SQL have no row; what is known of them is read from their declarat
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from vecsql._errors import SchemaError
 
 Mode = Literal["trigger", "sync", "none"]
 
+_LISTED = 12  # tables that a message names
 INDEXES, STANDBY = "vecsql_indexes", "vecsql_standby"
 
 _DDL = """
@@ -179,9 +181,24 @@ def index_of(conn: Any, table: str, column: str | None = None) -> IndexInfo:
     return found[0]
 
 
+def no_table(db: Db, table: str) -> str:
+    """Says that there is no such table, and which there are: those with a like name first."""
+    parts = {i.index for i in indexes(db) if i.index != i.table} | {i.fts for i in indexes(db)}
+    sql = (
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow' "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'vecsql\\_%' ESCAPE '\\'"
+    )
+    names = {name.lower(): name for (name,) in db.rows(sql) if name not in parts}
+    close = difflib.get_close_matches(table.lower(), names, n=3, cutoff=0.5)
+    listed = [names[n] for n in (*close, *sorted(set(names) - set(close)))]
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    have = f"its tables: {', '.join(listed[:_LISTED])}{more}" if listed else "it has none"
+    return f"there is no table {table} in the main database; {have}"
+
+
 def _not_found(db: Db, table: str) -> str:
     if not has_table(db, table):
-        return f"there is no table {table}"
+        return no_table(db, table)
     have = ", ".join(sorted({i.table for i in indexes(db)})) or "none"
     return (
         f"{table} has no vecsql index (tables that have one: {have}): "

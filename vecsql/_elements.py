@@ -1,11 +1,11 @@
-"""Vectors of any element type as float32 arrays, and back: what Python computes with is float32."""
+"""Vectors of any element type as float32 arrays, and back: Python computes with float32."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from vecsql._catalog import IndexInfo
-from vecsql._convert import bit, f32, int8
+from vecsql._convert import bit, f16, f32, int8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,15 @@ def as_query(info: IndexInfo, vector: NDArray[np.float32]) -> tuple[str, bytes]:
     """
     sql, encode = _TYPED.get(info.element, ("?", f32))
     return sql, encode(vector)
+
+
+def encoded(info: IndexInfo, vector: NDArray[np.float32]) -> bytes:
+    """A vector as the index stores it.
+
+    Raises `ConversionError` for elements that the index cannot have.
+    """
+    encode = {"int8": int8, "bit": bit, "float16": f16}.get(info.element, f32)
+    return encode(vector)
 
 
 def decoded(info: IndexInfo, blob: Any) -> NDArray[np.float32] | None:

@@ -1,32 +1,35 @@
 """Importing records into a table with an index: in batches, resumable, each record once.
 
-A batch is one transaction: its rows with their vectors, the index, the full text, and how far the
-import has come, in the ordinary table
+A survey reads the source to its end before anything is written (_survey). The first transaction
+makes the table and its index with the first batch; each batch is a transaction of its rows with
+their vectors, the index, the full text, and how far the import has come, in the ordinary table
 
-    vecsql_imports(tbl, source, fingerprint, done, finished)
+    vecsql_imports(tbl, source, fingerprint, done, finished, digest)
 
-So whatever kills an import leaves a whole number of batches and the number of records in them, and
-running it again goes on behind them. With an id column rows are matched by it: what is equal stays
-as it is, what differs is updated, and then it does not matter how often an import is run.
+``digest`` is a hash of the first ``done`` records. An import that was killed goes on behind its
+last batch, and so does the import of a file that grew, if its first records are the same. With an
+id column rows are matched by it: equal ones stay as they are, others are updated.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from vecsql._bulk import insert_rows
-from vecsql._catalog import IndexInfo, columns, has_table, index_of, indexes
+from vecsql._catalog import IndexInfo, columns, has_table, indexes
 from vecsql._driver import Db, driver_of, quote
-from vecsql._elements import decoded
-from vecsql._embed import Embedder
-from vecsql._errors import FormatError, SchemaError
-from vecsql._read import Record, Source
-from vecsql._rows import add_vectors, update
+from vecsql._elements import decoded, encoded
+from vecsql._embed import Embedder, as_embedder
+from vecsql._errors import ConversionError, FormatError, SchemaError
+from vecsql._read import Record, Source, plain, to_vector
+from vecsql._registry import default_embedder, embedder_for
+from vecsql._rows import add_vectors, embed_rows, embedded_text, update
 from vecsql._schema import create_index, create_table
+from vecsql._survey import Digest, Survey, lists_of_numbers, shown, survey, vector_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,13 +38,14 @@ if TYPE_CHECKING:
 _DDL = """
 CREATE TABLE IF NOT EXISTS vecsql_imports(
   tbl TEXT NOT NULL COLLATE NOCASE, source TEXT NOT NULL, fingerprint TEXT NOT NULL,
-  done INTEGER NOT NULL, finished INTEGER NOT NULL, PRIMARY KEY(tbl, source)) WITHOUT ROWID"""
+  done INTEGER NOT NULL, finished INTEGER NOT NULL, digest TEXT,
+  PRIMARY KEY(tbl, source)) WITHOUT ROWID"""
 
 BATCH = 1000
-_PEEK = 500  # records by which the types of columns are told
 _TEXT_NAMES = ("text", "body", "content", "document", "description", "title")
-
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
+_SAMPLE = 8  # vectors of a file that are compared with the model's
+_SAME = 0.99  # cosine of two vectors of one model for one text
+_METRICS = ("cosine", "l2", "dot", "l1")
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,50 @@ class Imported:
     unchanged: int = 0
     resumed: int = 0
     complete: bool = False  # there was nothing to do: the source had been imported before
+    grew: bool = False  # the source had been imported and has new records at its end
+    repeated: dict[Any, int] = field(default_factory=dict)  # identifier -> how often it came
+
+    @property
+    def replaced(self) -> int:
+        """How many records gave way to a later one with the same identifier."""
+        return sum(self.repeated.values()) - len(self.repeated)
 
     @property
     def records(self) -> int:
         """How many records this run read."""
-        return self.added + self.updated + self.unchanged
+        return self.added + self.updated + self.unchanged + self.replaced
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller says about an import; the fields are those of `import_records`."""
+
+    text: Sequence[str] = ()
+    id: str | None = None
+    no_id: bool = False
+    dim: int | None = None
+    vectors: bool = True
+    embedder: Embedder | None = None
+    metric: str | None = None
+    fts: bool = False
+    options: str = ""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where records go: the index of the table, and the column that identifies a record."""
+    """Where records go: the index of the table, and the column that identifies a record.
+
+    ``create`` makes what is missing, in the transaction of the first batch; ``embedder`` is the
+    model of an index that is made there.
+    """
 
     info: IndexInfo
     id: str | None
+    vector: str | None
+    leave_out: frozenset[str]
+    types: dict[str, str]  # of the table's columns
+    create: Callable[[], IndexInfo] | None = None
+    embedder: Embedder | None = None
 
 
 def import_records(
@@ -76,47 +111,86 @@ def import_records(
     *,
     text: Sequence[str] = (),
     id: str | None = None,
+    no_id: bool = False,
+    dim: int | None = None,
+    vectors: bool = True,
     embedder: Embedder | None = None,
-    metric: str = "cosine",
+    metric: str | None = None,
     fts: bool = False,
     options: str = "",
     batch: int = BATCH,
     again: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    surveyed: Callable[[], None] | None = None,
+    resuming: Callable[[int], None] | None = None,
 ) -> Imported:
     """Imports the records of a source into a table; makes table and index if they are missing.
 
     ``text`` names the columns that are embedded; it may be left out if records bring vectors or if
     one column is the obvious one. ``id`` names the column by which records are matched (``id`` if
-    there is one); without any, every record is a new row. ``again`` imports a source that was
-    imported before. ``progress`` is called with records and position after each batch.
+    there is one and its values are unique); with ``no_id`` every record is a new row. ``dim`` is
+    the dimension by which the column of vectors is known; ``vectors=False`` leaves it out.
+    ``metric`` is by default what the source names, or cosine. ``again`` imports a source that was
+    imported before.
+
+    ``progress`` is called with records and position after each batch, ``surveyed`` while the
+    source is examined, ``resuming`` with the number of records that an earlier run took.
 
     Raises `SchemaError` and `FormatError`; what was committed before stays, and the same call goes
     on from there.
     """
     db = driver_of(conn)
-    records = source.records(0)
-    head = list(islice(records, _PEEK))
-    names = list(dict.fromkeys(name for record in head for name in record))
-    id = _named(names, id or ("id" if "id" in _lower(names) else None), "--id", source)
-    done, finished = _state(db, table, source, id)
-    if finished and not again and id is None:
-        return Imported(table, resumed=done, complete=True)
-    resumed = 0 if finished else done
-    if not head and not has_table(db, table):
-        raise FormatError(f"{source.name} has no records")
-    target = _target(db, table, source, head, names, text, id, embedder, metric, fts, options)
-    writer = _Writer(db, target, source.vector)
-    counts = Imported(target.info.table, resumed=resumed)
-    stream = chain(head, records) if resumed == 0 else source.records(resumed)
-    done = resumed
+    settings = Settings(text, id, no_id, dim, vectors, embedder, metric, fts, options)
+    state = _state(db, table, source)
+    if state is not None and state.is_all_of(source) and state.digest and not (again or id):
+        return Imported(table, resumed=state.done, complete=True)
+    wanted = id or (None if no_id else "id")
+    found = survey(source, id=wanted, done=state.done if state else 0, progress=surveyed)
+    key = _identifier(found, settings)
+    resumed = 0 if state is None else _resumed(table, source, state, found, key, again)
+    if state is not None and resumed and state.finished and resumed == found.records:
+        with db.transaction():  # the bytes may differ: a line end, an equal column
+            _save_state(db, table, source, resumed, True, found.digest)
+        return Imported(table, resumed=resumed, complete=True)
+    if not found.records and not has_table(db, table):
+        only = "" if source.typed else ": the first line names the columns"
+        raise FormatError(f"{source.label} has no records{only}")
+    target = _target(db, table, found, settings, key, ours=state is not None)
+    if resuming is not None:
+        resuming(resumed)
+    counts = Imported(
+        target.info.table,
+        resumed=resumed,
+        grew=bool(resumed and state and state.finished),
+        repeated=found.repeated if key is not None and not resumed else {},
+    )
+    digest = found.prefix if resumed and found.prefix is not None else Digest()
+    return _write(db, _Writer(db, target, source), source, counts, digest, batch, progress)
+
+
+def _write(
+    db: Db,
+    writer: _Writer,
+    source: Source,
+    counts: Imported,
+    digest: Digest,
+    batch: int,
+    progress: Callable[[int, int], None] | None,
+) -> Imported:
+    """Writes the records behind the first ``counts.resumed``, a batch a transaction."""
+    done = counts.resumed
+    stream = source.records(done)
     while True:
         part = list(islice(stream, batch))
+        for record in part:
+            digest.add(record)
+        ended = len(part) < batch
         writer.prepare(part)  # the model runs here, and does not hold the write lock
         with db.transaction():
             added, updated = writer.write()
             done += len(part)
-            _save_state(db, target.info.table, source, done, len(part) < batch)
+            mark = None if writer.by_id else digest.value()
+            _save_state(db, counts.table, source, done, ended, mark)
         counts = replace(
             counts,
             added=counts.added + added,
@@ -125,179 +199,338 @@ def import_records(
         )
         if progress is not None:
             progress(len(part), done if source.done is None else source.done())
-        if len(part) < batch:
-            return counts
+        if ended:
+            return replace(counts, unchanged=max(0, counts.unchanged - counts.replaced))
 
 
 # --- how far an earlier run came -----------------------------------------------------------------
 
 
-def _state(db: Db, table: str, source: Source, id: str | None) -> tuple[int, bool]:
-    """How many records were imported before, and whether those were all."""
+@dataclass(frozen=True)
+class _State:
+    """What an earlier import of a source into a table did; no digest if it matched rows by id."""
+
+    fingerprint: str
+    done: int
+    finished: bool
+    digest: str | None
+
+    def is_all_of(self, source: Source) -> bool:
+        """Whether the source was imported as it is now, to its end."""
+        return self.finished and self.fingerprint == source.fingerprint
+
+
+def _state(db: Db, table: str, source: Source) -> _State | None:
     if source.fingerprint is None or not has_table(db, "vecsql_imports"):
-        return 0, False
+        return None
+    where = "FROM main.vecsql_imports WHERE tbl = ?"
     if not has_table(db, table):  # dropped since
-        db.run("DELETE FROM main.vecsql_imports WHERE tbl = ?", (table,))
-        return 0, False
-    sql = "SELECT fingerprint, done, finished FROM main.vecsql_imports WHERE tbl = ? AND source = ?"
-    rows = db.rows(sql, (table, source.name))
-    if not rows:
-        return 0, False
-    known, done, finished = rows[0]
-    if known == source.fingerprint:
-        return int(done), bool(finished)
-    if not finished and id is None:
-        raise FormatError(
-            f"{source.name} has changed since its import into {table} was interrupted after "
-            f"{done:,} records, so the rest cannot be told from the beginning: DELETE FROM "
-            f"{table} and FROM vecsql_imports WHERE tbl = '{table}', or name an id column"
-        )
-    return 0, False
+        db.run(f"DELETE {where}", (table,))
+        return None
+    digest = "digest" if "digest" in columns(db, "vecsql_imports") else "NULL"
+    rows = db.rows(
+        f"SELECT fingerprint, done, finished, {digest} {where} AND source = ?", (table, source.name)
+    )
+    if not rows or db.value(f"SELECT 1 FROM main.{quote(table)} LIMIT 1") is None:  # emptied since
+        return None
+    known, done, finished, mark = rows[0]
+    return _State(known, int(done), bool(finished), mark)
 
 
-def _save_state(db: Db, table: str, source: Source, done: int, finished: bool) -> None:
-    if source.fingerprint is None:
-        return
-    db.run(_DDL)
-    db.run(
-        "REPLACE INTO main.vecsql_imports(tbl, source, fingerprint, done, finished) "
-        "VALUES(?, ?, ?, ?, ?)",
-        (table, source.name, source.fingerprint, done, finished),
+def _resumed(
+    table: str, source: Source, state: _State, found: Survey, key: str | None, again: bool
+) -> int:
+    """How many of the first records need not be imported; refuses what cannot be told."""
+    same = state.fingerprint == source.fingerprint
+    if state.finished and (again or key is not None):
+        return 0
+    if same or (key is None and state.digest and state.digest == found.digest):
+        return state.done
+    if key is not None or again:
+        return 0
+    happened = (
+        "its import into {} was interrupted" if not state.finished else "it was imported into {}"
+    )
+    raise FormatError(
+        f"{source.label} has changed since {happened.format(table)}: its first {state.done:,} "
+        "records are not the same, so the new ones cannot be told from them; --again imports all "
+        "of them as new rows, --id COLUMN matches them with the rows by a column"
     )
 
 
-def _columns_of(db: Db, table: str) -> list[str]:
-    return [c.lower() for c in columns(db, table)]
+def _save_state(
+    db: Db, table: str, source: Source, done: int, finished: bool, digest: str | None
+) -> None:
+    if source.fingerprint is None:
+        return
+    db.run(_DDL)
+    if "digest" not in columns(db, "vecsql_imports"):
+        db.run("ALTER TABLE main.vecsql_imports ADD COLUMN digest TEXT")
+    db.run(
+        "REPLACE INTO main.vecsql_imports(tbl, source, fingerprint, done, finished, digest) "
+        "VALUES(?, ?, ?, ?, ?, ?)",
+        (table, source.name, source.fingerprint, done, finished, digest),
+    )
+
+
+def _identifier(found: Survey, settings: Settings) -> str | None:
+    """The column that identifies records: told, or ``id``; refuses one that does not."""
+    if settings.no_id or (settings.id is None and "id" not in map(str.lower, found.columns)):
+        return None
+    if not found.records:
+        return None
+    name = found.find(settings.id or "id", "--id")
+    label = found.source.label
+    if found.without_id is not None:
+        raise FormatError(
+            f"{label}, {found.without_id}: a record has no {name}: --no-id makes every record a "
+            "new row, --id names another column"
+        )
+    if found.repeated and settings.id is None:
+        raise FormatError(
+            f"{label}: {name} repeats: {len(found.repeated):,} values come more than once "
+            f"({shown(list(found.repeated))}), in {sum(found.repeated.values()):,} records; "
+            f"--no-id makes every record a new row, --id {name} keeps the last record of each"
+        )
+    return name
 
 
 # --- where records go ----------------------------------------------------------------------------
 
 
 def _target(
+    db: Db, table: str, found: Survey, settings: Settings, key: str | None, *, ours: bool
+) -> Target:
+    """Finds the table and its index, or says how to make them for records like these."""
+    source = found.source
+    info = _index(db, table, source.vector)
+    texts = [found.find(name, "--text") for name in settings.text]
+    fits = settings.dim or (info.dim if info is not None and info.model_id is None else None)
+    vector = vector_column(found, source.vector, fits, info.column if info is not None else None)
+    left = frozenset([vector] if vector is not None and not settings.vectors else [])
+    vector = None if left else vector
+    if vector is None and info is None and not texts:
+        texts, vector = _obvious(found, key, left)
+    dim = found.vectors(vector) if vector is not None else None
+    if None not in (dim, settings.dim) and dim != settings.dim:
+        raise FormatError(
+            f"--dim {settings.dim}: {source.label} brings vectors of {dim} in {vector}"
+        )
+    if info is not None:
+        return _known_target(db, info, found, settings, key, texts, vector, dim, left, ours)
+    if dim is None and not texts:
+        texts, _ = _obvious(found, key, left | {vector or ""})
+    return _new_target(db, table, found, settings, key, texts, vector, dim, left)
+
+
+def _index(db: Db, table: str, vector: str | None) -> IndexInfo | None:
+    """The index of a table; where there are several, that of the column of vectors."""
+    known = indexes(db, table)
+    named = [i for i in known if vector is not None and i.column.lower() == vector.lower()]
+    if len(known) > 1 and named:
+        return named[0]
+    if len(known) > 1:
+        have = ", ".join(i.column for i in known)
+        raise SchemaError(f"{table} has several indexes: --vector tells the column, one of {have}")
+    return known[0] if known else None
+
+
+def _new_target(
     db: Db,
     table: str,
-    source: Source,
-    head: list[Record],
-    names: list[str],
-    text: Sequence[str],
-    id: str | None,
-    embedder: Embedder | None,
-    metric: str,
-    fts: bool,
-    options: str,
+    found: Survey,
+    settings: Settings,
+    key: str | None,
+    texts: list[str],
+    vector: str | None,
+    dim: int | None,
+    left: frozenset[str],
 ) -> Target:
-    """Finds the table and its index, or makes them for records like these."""
-    texts = [_named(names, name, "--text", source) or name for name in text]
-    vectors = [r.get(source.vector) for r in head] if source.vector is not None else []
-    dims = {len(v) for v in vectors if v is not None}
-    if len(dims) > 1:
-        raise FormatError(f"{source.name}: vectors of different lengths: {sorted(dims)}")
-    dim = dims.pop() if dims else None
-    known = indexes(db, table)
-    if known:
-        return _known_target(db, known, source, names, id, texts)
-    if not texts and dim is None:
-        texts = [_obvious_text(source, head, names, id)]
-    index: dict[str, Any] = {
-        "text": texts or None,
-        "embedder": embedder,
-        "metric": metric,
-        "fts": fts,
-        "options": options,
-    }
-    if not texts:
-        index["dim"] = dim
-    column = source.vector or "embedding"
-    if has_table(db, table):
-        info = create_index(db, table, column, **index)
-        return _known_target(db, [info], source, names, id, texts)
-    plain = {name: _sql_type(head, name) for name in names if name != column}
-    key = "id"
-    if id is not None and plain[id] == "INTEGER":
-        key = id
-        del plain[id]
-    elif id is not None:
-        plain[id] += " NOT NULL UNIQUE"
-        key = next(k for k in ("id", "row", "row_id", "vecsql_row") if k not in _lower(plain))
-    elif "id" in _lower(plain):
-        key = "row_id"
-    info = create_table(db, table, plain, key=key, column=column, **index)
-    return Target(info, id)
+    """A target whose index, and perhaps table, are made with the first batch."""
+    source, exists = found.source, has_table(db, table)
+    names = [n for n in found.names if n != vector and n not in left]
+    column = vector or next(iter(left), None) or _free(("embedding", "vector"), found.names)
+    metric = settings.metric or source.metric or "cosine"
+    if metric not in _METRICS:
+        raise SchemaError(
+            f"{source.label} names the distance {metric}: --metric tells another, one of "
+            f"{', '.join(_METRICS)}"
+        )
+    embedder = _embedder(db, settings) if texts else None
+    if embedder is not None and dim is not None:
+        _check_model(found, embedder, texts, vector or "")
+    types = {name: found.columns[name].sql_type for name in names}
+    declared = dict(types)
+    if exists:
+        primary = db.rows("SELECT name FROM pragma_table_info(?, 'main') WHERE pk > 0", (table,))
+        row = str(primary[0][0]) if len(primary) == 1 else "rowid"
+    elif key is not None and types[key] == "INTEGER":
+        row = key
+        del declared[key]
+    else:
+        first = ("id", "row") if key is None else ("row", "row_id")
+        row = _free((*first, "row_id", "vecsql_row"), names)
+        if key is not None:
+            declared[key] += " NOT NULL UNIQUE"
+
+    def create() -> IndexInfo:
+        index: dict[str, Any] = {"text": texts or None, "metric": metric, "fts": settings.fts}
+        index |= {"embedder": embedder, "options": settings.options, "dim": None if texts else dim}
+        if exists:
+            return create_index(db, table, column, **index)
+        return create_table(db, table, declared, key=row, column=column, **index)
+
+    width = embedder.dim if embedder is not None else dim or 0
+    info = IndexInfo(
+        table, column, "", row, column, tuple(texts), None, width, metric, None, None, "trigger"
+    )  # fmt: skip
+    if exists:
+        types = _fitting(db, info, found, names, ours=False)
+    return Target(info, key, vector, left, types, create, embedder)
 
 
 def _known_target(
     db: Db,
-    known: list[IndexInfo],
-    source: Source,
-    names: list[str],
-    id: str | None,
+    info: IndexInfo,
+    found: Survey,
+    settings: Settings,
+    key: str | None,
     texts: list[str],
+    vector: str | None,
+    dim: int | None,
+    left: frozenset[str],
+    ours: bool,
 ) -> Target:
     """The index of a table that exists, if records like these fit into it."""
-    if source.vector is not None and len(known) > 1:
-        known = [i for i in known if i.column.lower() == source.vector.lower()] or known
-    info = known[0] if len(known) == 1 else index_of(db, known[0].table)
-    have = _columns_of(db, info.table)
-    missing = [n for n in names if n.lower() not in have and n != source.vector]
-    if missing:
-        raise SchemaError(
-            f"{info.table} has no column {missing[0]}, which {source.name} has; its columns: "
-            f"{', '.join(columns(db, info.table))}"
-        )
-    if texts and list(info.text) != texts:
+    source = found.source
+    if texts and list(map(str.lower, info.text)) != list(map(str.lower, texts)):
         raise SchemaError(
             f"{info.label} embeds {', '.join(info.text) or 'nothing: its vectors are given'}, "
-            f"not {', '.join(texts)}"
+            f"not {', '.join(texts)}: leave --text out"
         )
-    if id is not None and info.table == info.index and id.lower() != info.key.lower():
-        raise SchemaError(f"{info.table}: records are matched by its key {info.key}, not by {id}")
-    return Target(info, id)
+    if settings.metric is not None and settings.metric != info.metric:
+        raise SchemaError(f"{info.label} has the metric {info.metric}: leave --metric out")
+    if settings.fts and info.fts is None:
+        raise SchemaError(
+            f"{info.label} has no full text: vecsql index DB {info.table} --fts adds it"
+        )
+    if dim is not None and dim != info.dim:
+        raise FormatError(
+            f"{info.label} has {info.dim} dimensions, {source.label} brings vectors of {dim}"
+        )
+    if key is not None and info.table == info.index and key.lower() != info.key.lower():
+        raise SchemaError(f"{info.table}: records are matched by its key {info.key}, not by {key}")
+    if dim is not None and info.model_id is not None:
+        names = {n.lower(): n for n in found.names}
+        _check_model(
+            found,
+            embedder_for(db, info),
+            [names.get(t.lower(), t) for t in info.text],
+            vector or "",
+        )
+    names_here = [n for n in found.names if n != vector and n not in left]
+    types = _fitting(db, info, found, names_here, ours=ours)
+    have = set(map(str.lower, columns(db, info.table)))
+    late = [n for n in names_here if n.lower() not in have]
+
+    def create() -> IndexInfo:
+        for name in late:
+            kind = found.columns[name].sql_type
+            db.run(f"ALTER TABLE main.{quote(info.table)} ADD COLUMN {quote(name)} {kind}")
+        return info
+
+    return Target(info, key, vector, left, types, create if late else None)
 
 
-def _named(names: list[str], wanted: str | None, option: str, source: Source) -> str | None:
-    if wanted is None or not names:
-        return wanted
-    for name in names:
-        if name.lower() == wanted.lower():
-            return name
+def _fitting(
+    db: Db, info: IndexInfo, found: Survey, names: list[str], *, ours: bool
+) -> dict[str, str]:
+    """The columns of a table that exists, with their types; refuses records that have others.
+
+    A table that an import of the same source made (``ours``) grows with its file.
+    """
+    rows = db.rows("SELECT name, type FROM pragma_table_xinfo(?, 'main')", (info.table,))
+    have: dict[str, str] = {name: kind for name, kind in rows}  # noqa: C416
+    lower = set(map(str.lower, have))
+    missing = [n for n in names if n.lower() not in lower]
+    if missing and (not ours or info.table == info.index):
+        raise SchemaError(
+            f"{info.table} has no column {missing[0]}, which {found.source.label} has; its "
+            f"columns: {', '.join(columns(db, info.table))}"
+        )
+    return have | {n: found.columns[n].sql_type for n in missing}
+
+
+def _embedder(db: Db, settings: Settings) -> Embedder:
+    return default_embedder(db) if settings.embedder is None else as_embedder(settings.embedder)
+
+
+def _check_model(found: Survey, embedder: Embedder, texts: list[str], vector: str) -> None:
+    """Refuses vectors that the model did not make of the text beside them."""
+    import numpy as np
+
+    source = found.source
+    info = IndexInfo(
+        "", "", "", "", "", tuple(texts), None, 0, "", None, None, "none"
+    )  # fmt: skip
+    given: list[NDArray[np.float32]] = []
+    sample: list[str] = []
+    for record in source.records(0):
+        text = embedded_text(info, {t: record.get(t) for t in texts})
+        value = to_vector(record.get(vector), source.label)
+        if text and value is not None:
+            given.append(value)
+            sample.append(text)
+        if len(sample) == _SAMPLE:
+            break
+    if sample and len(given[0]) == embedder.dim:
+        made = np.asarray(embedder.encode(sample), np.float32)
+        pairs = zip(made, given, strict=True)
+        if all(_cosine(a, b) > _SAME for a, b in pairs):
+            return
     raise SchemaError(
-        f"{option} {wanted}: {source.name} has no such column; it has {', '.join(names)}"
+        f"{source.label} brings vectors in {vector} that {embedder.model_id} did not make of "
+        f"{', '.join(texts)}: --no-vectors leaves them out and embeds the text; without --text a "
+        "new table takes them as they are"
     )
 
 
-def _obvious_text(source: Source, head: list[Record], names: list[str], id: str | None) -> str:
-    """The only column of text, or the one that is called so."""
-    texts = [n for n in names if n != id and _sql_type(head, n) == "TEXT"]
+def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    import numpy as np
+
+    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30))
+
+
+def _obvious(found: Survey, key: str | None, left: frozenset[str]) -> tuple[list[str], str | None]:
+    """The column to embed, or else the only one of numbers, where there is no doubt."""
+    columns = [c for c in found.columns.values() if c.name != key and c.name not in left]
+    lists = [c.name for c in lists_of_numbers(found) if c in columns]
+    texts = [c.name for c in columns if c.text]
     for name in _TEXT_NAMES:
-        if name in _lower(texts):
-            return next(n for n in texts if n.lower() == name)
-    if len(texts) == 1:
-        return texts[0]
+        for text in texts:
+            if text.lower() == name:
+                return [text], None
+    if len(texts) == 1 and not lists:
+        return texts, None
+    if len(lists) == 1 and not texts:
+        return [], lists[0]
+    numbers = f", or --vector for the numbers in {' or '.join(lists)}" if lists else ""
     raise SchemaError(
-        f"{source.name}: which column is to be embedded? --text COLUMN, one of "
-        f"{', '.join(texts or names)}"
+        f"{found.source.label}: which column is to be embedded? --text COLUMN, one of "
+        f"{', '.join(texts or [c.name for c in columns] or ['none'])}{numbers}"
     )
 
 
-def _lower(names: Any) -> list[str]:
-    return [name.lower() for name in names]
-
-
-def _sql_type(head: list[Record], name: str) -> str:
-    """The SQL type of a column by its first values; texts that are all numbers are numbers."""
-    values = [r[name] for r in head if r.get(name) is not None and r[name] != ""]
-    for kind, sql in ((int, "INTEGER"), (float, "REAL")):
-        if values and all(_is(kind, v) for v in values):
-            return sql
-    return "BLOB" if values and all(isinstance(v, bytes) for v in values) else "TEXT"
-
-
-def _is(kind: type, value: Any) -> bool:
-    if isinstance(value, str):
-        # "007", "1_000" and "+1" are names of things rather than numbers
-        match = _NUMBER.fullmatch(value)
-        return match is not None and (kind is float or not match[1]) and len(value) < 19
-    return isinstance(value, (int, kind)) and not isinstance(value, bool)
+def _free(wanted: Sequence[str], taken: Sequence[str]) -> str:
+    """The first name that no column has."""
+    lower = set(map(str.lower, taken))
+    for name in wanted:
+        if name not in lower:
+            return name
+    n = 2
+    while f"{wanted[0]}_{n}" in lower:
+        n += 1
+    return f"{wanted[0]}_{n}"
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -306,83 +539,92 @@ def _is(kind: type, value: Any) -> bool:
 class _Writer:
     """Writes batches of records in the caller's transaction."""
 
-    def __init__(self, db: Db, target: Target, vector: str | None):
+    def __init__(self, db: Db, target: Target, source: Source):
         self._db = db
+        self._target = target
+        self._source = source
         self._info = target.info
-        self._id = target.id
-        self._vector = vector
-        self._names = {c.lower(): c for c in columns(db, self._info.table)}
-        self._numeric = self._numeric_columns()
+        self._names = {name.lower(): name for name in target.types}
+        self._kinds = {name.lower(): kind.upper() for name, kind in target.types.items()}
         self._new: list[dict[str, Any]] = []
         self._changed: list[dict[str, Any]] = []
 
-    def _numeric_columns(self) -> set[str]:
-        sql = "SELECT name, type FROM pragma_table_xinfo(?, 'main')"
-        kinds = self._db.rows(sql, (self._info.table,))
-        return {n.lower() for n, kind in kinds if kind.upper() in ("INTEGER", "REAL", "NUMERIC")}
+    @property
+    def by_id(self) -> bool:
+        """Whether records are matched with rows."""
+        return self._target.id is not None
 
     def prepare(self, records: list[Record]) -> None:
         """Sorts a batch into rows to add, with their vectors, and rows to change."""
-        new, changed = self._sorted(records)
-        self._new = [{**self._values(r), **self._given(r)} for r in new]
-        key = self._info.key
-        self._changed = [{**self._values(r), **self._given(r), key: row[key]} for row, r in changed]
-        add_vectors(self._db, self._info.table, self._new, store=not self._db.in_transaction)
+        new, changed = self._sorted([self._row(r) for r in records])
+        key, store = self._info.key, not self._db.in_transaction
+        self._new = new
+        self._changed = [{**values, key: row[key]} for row, values in changed]
+        if self._target.embedder is not None:
+            embed_rows(self._db, self._info, self._target.embedder, self._new, store=store)
+        else:
+            add_vectors(self._db, self._info.table, self._new, store=store)
 
     def write(self) -> tuple[int, int]:
         """Writes what was prepared; returns how many rows it added and how many it changed."""
+        if self._target.create is not None:
+            self._info = self._target.create()
+            self._target = replace(self._target, info=self._info, create=None, embedder=None)
         insert_rows(self._db, self._info.table, self._new)
         update(self._db, self._info.table, self._changed, self._info.key)
         return len(self._new), len(self._changed)
 
     def _sorted(
-        self, records: list[Record]
-    ) -> tuple[list[Record], list[tuple[dict[str, Any], Record]]]:
-        """The records that are new, and those that differ from their row, with it."""
-        if self._id is None:
-            return records, []
-        last = {self._identity(r): r for r in records}  # of two records with one id the last stays
-        stored = self._stored(list(last), records)
-        new = [r for key, r in last.items() if key not in stored]
+        self, rows: list[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[tuple[dict[str, Any], dict[str, Any]]]]:
+        """The rows that are new, and those that differ from a stored one, with that one."""
+        if self._target.id is None:
+            return rows, []
+        id = self._names[self._target.id.lower()]
+        last = {row[id]: row for row in rows}  # of two records with one id the last stays
+        stored = self._stored(id, list(last), rows)
+        new = [row for key, row in last.items() if key not in stored]
         changed = [
-            (stored[key], r) for key, r in last.items()
-            if key in stored and self._differs(r, stored[key])
+            (stored[key], row) for key, row in last.items()
+            if key in stored and any(stored[key].get(n) != v for n, v in row.items())
         ]  # fmt: skip
         return new, changed
 
-    def _identity(self, record: Record) -> Any:
-        assert self._id is not None
-        value = record.get(self._id)
-        if value is None or value == "":
-            raise FormatError(f"a record has no {self._id}: {str(record)[:200]}")
-        return self._stored_value(self._id, value)
+    def _row(self, record: Record) -> dict[str, Any]:
+        """A record as a row of the table: columns and values, the vector as a blob."""
+        row: dict[str, Any] = {}
+        for name, value in record.items():
+            if name == self._target.vector:
+                vector = to_vector(value, f"{self._source.label}, column {name}")
+                if vector is not None:
+                    row[self._info.source] = self._blob(vector)
+            elif name not in self._target.leave_out:
+                known = self._names.get(name.lower())
+                if known is None:
+                    raise FormatError(f"{self._source.label} changed while it was read")
+                row[known] = _stored_value(plain(value), self._kinds[name.lower()])
+        return row
 
-    def _stored_value(self, name: str, value: Any) -> Any:
-        """A value as SQLite stores it in this column: numbers in text become numbers."""
-        if name.lower() in self._numeric and isinstance(value, str):
-            if value == "":
-                return None
-            for kind in (int, float):
-                try:
-                    return kind(value)
-                except ValueError:
-                    continue
-        return value
+    def _blob(self, vector: NDArray[np.float32]) -> bytes:
+        if len(vector) != self._info.dim:
+            raise FormatError(
+                f"{self._info.label} has {self._info.dim} dimensions, a record brings a vector of "
+                f"{len(vector)}"
+            )
+        try:
+            return encoded(self._info, vector)
+        except ConversionError as e:
+            raise FormatError(f"{self._source.label}: {self._info.label}: {e}") from e
 
-    def _values(self, record: Record) -> dict[str, Any]:
-        """Columns and values without the vector."""
-        return {
-            self._names[n.lower()]: self._stored_value(n, v)
-            for n, v in record.items()
-            if n != self._vector
-        }
-
-    def _stored(self, ids: list[Any], records: list[Record]) -> dict[Any, dict[str, Any]]:
+    def _stored(
+        self, id: str, ids: list[Any], rows: list[dict[str, Any]]
+    ) -> dict[Any, dict[str, Any]]:
         """The rows that have these ids, by id, with the columns that records have."""
-        assert self._id is not None
-        id = self._names[self._id.lower()]
-        wanted = {self._names[n.lower()] for r in records for n in r if n != self._vector}
-        listed = ", ".join(map(quote, sorted(wanted | {id, self._info.key, self._info.source})))
+        have = {c.lower() for c in columns(self._db, self._info.table)}
+        if not have:
+            return {}
+        wanted = {n for row in rows for n in row} | {id, self._info.key}
+        listed = ", ".join(quote(n) for n in sorted(wanted) if n.lower() in have or n == "rowid")
         out = {}
         for begin in range(0, len(ids), 500):
             part = ids[begin : begin + 500]
@@ -392,27 +634,24 @@ class _Writer:
                 out[row[id]] = row
         return out
 
-    def _differs(self, record: Record, row: dict[str, Any]) -> bool:
-        if any(row.get(name) != value for name, value in self._values(record).items()):
-            return True
-        vector = record.get(self._vector or "")
-        return vector is not None and _blob(vector) != row[self._info.source]
 
-    def _given(self, record: Record) -> dict[str, Any]:
-        """The vector that a record brings, as a column of the table."""
-        vector = record.get(self._vector or "")
-        if vector is None:
-            return {}
-        if len(vector) != self._info.dim:
-            raise FormatError(
-                f"{self._info.label} has {self._info.dim} dimensions, a record brings a vector of "
-                f"{len(vector)}"
-            )
-        return {self._info.source: _blob(vector)}
+_DECIMAL = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 
 
-def _blob(vector: NDArray[np.float32]) -> bytes:
-    return vector.astype("<f4", copy=False).tobytes()
+def _stored_value(value: Any, kind: str) -> Any:
+    """A value as SQLite stores it in a column of this type, so that it equals what is read back."""
+    if kind in ("INTEGER", "REAL", "NUMERIC") and isinstance(value, str):
+        if value == "":
+            return None
+        match = _DECIMAL.fullmatch(value)
+        if match is None:
+            return value
+        whole = not match[3] and "." not in value
+        number = int(value) if whole and len(value) < 4000 else float(value)
+        return number if -(1 << 63) <= number < 1 << 63 else float(value)
+    if kind == "TEXT" and type(value) in (int, bool):
+        return str(int(value))
+    return value
 
 
 def stream_rows(

@@ -9,13 +9,18 @@ Progress = bool | Callable[[int], None]
 
 
 def reporter(
-    progress: Progress, label: str, total: int | None
+    progress: Progress, label: str, total: int | None, before: int | None = None
 ) -> AbstractContextManager[Callable[[int], None]]:
-    """A context that gives a function which takes how many more are done."""
+    """A context that gives a function which takes how many more are done.
+
+    ``before`` is how many an earlier run did; the function takes them first.
+    """
     if callable(progress):
+        if before is not None:
+            progress(before)
         return nullcontext(progress)
     if not progress:
         return nullcontext(lambda n: None)
     from vecsql import _render
 
-    return _render.progress(label, total)
+    return _render.progress(label, total, before or 0)

@@ -1,25 +1,29 @@
-"""Reading records from files: csv, tsv, jsonl, npy, fvecs, bvecs, hdf5 and parquet.
+"""Opening files of records: which format, which reader, which encoding, packed or not.
 
-A record is a dictionary from column names to what SQLite stores, or to a float32 array in the
-column of vectors. Every reader holds a block of records at most, never the file.
+A record is a dictionary from column names to the values of the file: text, numbers, bytes, lists,
+dictionaries, arrays. `plain` makes of a value what SQLite stores, `to_vector` a vector. Every
+reader holds a block of records at most, never the file; JSON that is one object is the exception.
+
+The readers are in _read_text (csv, tsv, json, jsonl), _read_arrays (npy, npz, fvecs, ivecs, bvecs,
+hdf5) and _read_arrow (parquet, arrow, data frames).
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib
-import io
 import json
+import math
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from vecsql._convert import as_float32
-from vecsql._errors import ConversionError, FormatError
+from vecsql._errors import FormatError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,18 +31,32 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-FORMATS = ("csv", "tsv", "jsonl", "npy", "fvecs", "bvecs", "hdf5", "parquet")
+TEXT_FORMATS = ("csv", "tsv", "json", "jsonl")
+ARRAY_FORMATS = ("npy", "npz", "fvecs", "ivecs", "bvecs", "hdf5")
+FORMATS = (*TEXT_FORMATS, *ARRAY_FORMATS, "parquet", "arrow")
+WRITTEN = tuple(f for f in FORMATS if f not in ("npz", "ivecs"))
 BLOCK = 1024
+MAX_DIMS = 65_536
 _SUFFIXES = {
     "ndjson": "jsonl",
-    "json": "jsonl",
+    "jsonlines": "jsonl",
     "h5": "hdf5",
     "hdf": "hdf5",
     "pq": "parquet",
     "txt": "tsv",
+    "feather": "arrow",
+    "ipc": "arrow",
+    "arrows": "arrow",
 }
-_EXTRAS = {"h5py": "hdf5", "pyarrow": "parquet", "matplotlib": "plot"}
-_VECTOR_NAMES = ("embedding", "vector", "emb", "vec")
+PACKED = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "zstd"}
+_MAGIC = {
+    b"\x93NUMPY": "npy",
+    b"\x89HDF\r\n\x1a\n": "hdf5",
+    b"PAR1": "parquet",
+    b"ARROW1": "arrow",
+    b"PK\x03\x04": "npz",
+}
+_EXTRAS = {"h5py": "hdf5", "pyarrow": "parquet", "matplotlib": "plot", "zstandard": "zstd"}
 
 
 @dataclass
@@ -49,57 +67,158 @@ class Source:
     each time it is called. ``total`` and ``done()`` count in ``unit``.
     """
 
-    name: str  # by which an interrupted import is recognised
+    name: str  # by which an earlier import is recognised
     records: Callable[[int], Iterator[Record]]
-    vector: str | None = None  # the column whose values are vectors
+    vector: str | None = None  # the column of vectors, where the format or the caller names it
     total: int | None = None
     unit: str = "records"
     done: Callable[[], int] | None = None  # for unit "bytes"; records are counted by the reader
     fingerprint: str | None = None  # None: cannot be recognised, so cannot be resumed
+    dim: int | None = None  # of a format that holds nothing but vectors of this dimension
+    metric: str | None = None  # that the file names
+    typed: bool = True  # False: every value is text, so numbers are told by how they look
+    place: Callable[[], str] | None = None  # where the latest record is, for messages
+    label: str = ""  # the file as the user named it
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.name
 
 
 def open_source(
-    path: str | os.PathLike[str] | IO[bytes],
+    path: Any,
     format: str | None = None,
     *,
     vector: str | None = None,
     dataset: str | None = None,
-    encoding: str = "utf-8-sig",
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quotes: bool = True,
 ) -> Source:
-    """Opens a file (or a binary stream) as a `Source`.
+    """Opens a file, a binary stream or a data frame as a `Source`.
 
-    ``format`` is one of `FORMATS`, by default what the name says. ``vector`` names the column of
-    vectors; in npy, fvecs, bvecs and hdf5 it is what they are called, ``embedding`` by default.
-    ``dataset`` is that of an HDF5 file, ``train`` by default. Raises `FormatError`.
+    ``format`` is one of `FORMATS`, by default what name and content say. ``vector`` names the
+    column of vectors; in formats that hold nothing else it is what they are called, ``embedding``
+    by default. ``dataset`` is the array of an HDF5 or npz file. ``encoding`` is that of text, by
+    default UTF-8, or UTF-16 where a byte order mark says so. ``delimiter`` and ``quotes`` are of
+    csv and tsv; the delimiter is found by default. A stream is copied to a temporary file.
+
+    Raises `FormatError`.
     """
-    format = format or detect(path)
-    if format not in FORMATS:
+    from vecsql import _read_arrays, _read_arrow, _read_text
+
+    if _read_arrow.is_frame(path):
+        return _read_arrow.open_frame(path, vector)
+    if format is not None and format not in FORMATS:
         raise FormatError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
-    if format in ("csv", "tsv", "jsonl"):
-        return _open_text(path, format, vector, encoding)
+    file, name, label = _as_file(path)
+    packing = _packing(file)
+    format = format or _format_of(file, label, packing)
+    if format in TEXT_FORMATS:
+        options = _read_text.Options(format, packing, encoding, delimiter, quotes)
+        source = _read_text.open_text(file, label, options)
+        source.vector = vector
+    elif packing is not None:
+        raise FormatError(
+            f"{label} is packed by {packing}: unpack it first, {format} is read as it is"
+        )
+    elif format in ("parquet", "arrow"):
+        source = _read_arrow.open_arrow(file, label, format, vector)
+    else:
+        source = _read_arrays.open_arrays(file, label, format, vector, dataset)
+    source.name, source.label = name, label
+    if name != "-":
+        source.fingerprint = fingerprint(file)
+    return source
+
+
+def _as_file(path: Any) -> tuple[Path, str, str]:
+    """A regular file with the bytes, the name of the source, and its name for messages."""
     if not isinstance(path, (str, os.PathLike)):
-        raise FormatError(f"{format} is read from a file, not from a stream")
+        return _spooled(path), "-", "standard input"
     path = Path(path)
-    if not path.is_file():
-        raise FormatError(f"cannot read {path}: no such file")
-    name = vector or "embedding"
-    if format == "parquet":
-        return _open_parquet(path, vector)
-    if format == "hdf5":
-        return _open_hdf5(path, name, dataset)
-    if format == "npy":
-        return _of_array(path, _npy(path), name)
-    return _of_array(path, _Vecs(path, format), name)
+    try:
+        if path.is_file():
+            return path, str(path.resolve()), str(path)
+        if path.is_dir():
+            raise FormatError(f"{path} is a folder: vecsql ingest reads folders of documents")
+        if path.exists():  # a pipe
+            with path.open("rb") as stream:
+                return _spooled(stream), "-", str(path)
+    except (OSError, ValueError) as e:
+        raise FormatError(f"cannot read {path}: {e}") from e
+    raise FormatError(f"cannot read {path}: no such file")
+
+
+class _Spool(tempfile.TemporaryDirectory[str]):
+    """Folders of copied streams; they live until the process ends or the object is collected."""
+
+
+_spools: list[_Spool] = []
+
+
+def _spooled(stream: IO[bytes]) -> Path:
+    """A copy of a stream in a temporary file, so that it can be read more than once."""
+    folder = _Spool(prefix="vecsql-")
+    _spools.append(folder)
+    path = Path(folder.name, "stream")
+    try:
+        with path.open("wb") as out:
+            shutil.copyfileobj(stream, out, 1 << 20)
+    except OSError as e:
+        raise FormatError(f"cannot copy the stream to a temporary file: {e}") from e
+    return path
+
+
+def _head(path: Path, size: int = 16) -> bytes:
+    try:
+        with path.open("rb") as f:
+            return f.read(size)
+    except OSError as e:
+        raise FormatError(f"cannot read {path}: {e.strerror}") from e
+
+
+def _packing(path: Path) -> str | None:
+    head = _head(path)
+    for magic, packing in (
+        (b"\x1f\x8b", "gzip"),
+        (b"BZh", "bzip2"),  # and a digit, and pi
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+    ):
+        if head.startswith(magic) and (packing != "bzip2" or head[4:7] == b"1AY"):
+            return packing
+    return None
+
+
+def _format_of(file: Path, label: str, packing: str | None) -> str:
+    """The format that the content tells for certain, or else the name."""
+    head = _head(file)
+    if packing is None:
+        for magic, format in _MAGIC.items():
+            if head.startswith(magic) and not (format == "npz" and not label.endswith(".npz")):
+                return format
+    if label == "standard input":
+        raise FormatError(f"a stream has no name: --format tells, one of {', '.join(FORMATS)}")
+    return detect(label)
 
 
 def detect(path: Any) -> str:
     """The format that a file's name tells; raises `FormatError` if it tells none."""
     if not isinstance(path, (str, os.PathLike)):
-        raise FormatError(f"a stream has no name: say its format, one of {', '.join(FORMATS)}")
-    suffix = Path(path).suffix.lower().lstrip(".")
+        raise FormatError(f"a stream has no name: --format tells, one of {', '.join(FORMATS)}")
+    name = Path(path)
+    if name.suffix.lower().lstrip(".") in PACKED:
+        name = name.with_suffix("")
+    suffix = name.suffix.lower().lstrip(".")
     format = _SUFFIXES.get(suffix, suffix)
+    if format in ("xlsx", "xls", "ods"):
+        raise FormatError(f"{path} is a spreadsheet: save it as csv")
+    if format == "zip":
+        raise FormatError(f"{path} is an archive: unpack it first")
     if format not in FORMATS:
-        raise FormatError(f"{path}: its name tells no format; expected one of {', '.join(FORMATS)}")
+        raise FormatError(
+            f"{path}: its name tells no format: --format tells, one of {', '.join(FORMATS)}"
+        )
     return format
 
 
@@ -125,280 +244,74 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-# --- text ----------------------------------------------------------------------------------------
-
-
-def _open_text(path: Any, format: str, vector: str | None, encoding: str) -> Source:
-    read = _jsonl if format == "jsonl" else _csv
-    delimiter = "\t" if format == "tsv" else ","
-    from_stream = not isinstance(path, (str, os.PathLike))
-    name = "-" if from_stream else str(Path(path).resolve())
-    at = [0]
-    if not from_stream and not Path(path).is_file():
-        raise FormatError(f"cannot read {path}: no such file")
-
-    def records(skip: int) -> Iterator[Record]:
-        raw = path if from_stream else Path(path).open("rb")  # noqa: SIM115
-        counted = _Counting(raw, at)
-        text = io.TextIOWrapper(io.BufferedReader(counted, 1 << 18), encoding, newline="")
-        label = "standard input" if from_stream else str(path)
-        try:
-            yield from islice(read(text, label, delimiter, source.vector), skip, None)
-        except UnicodeDecodeError as e:
-            raise FormatError(f"{label} is not {encoding}: {e}") from e
-        finally:
-            text.detach()
-            if not from_stream:
-                raw.close()
-
-    source = Source(name, records, vector, None, "bytes", lambda: at[0])
-    if not from_stream:
-        source.total = Path(path).stat().st_size
-        source.fingerprint = fingerprint(Path(path))
-        if vector is None:
-            source.vector = _find_vector(records(0))
-            at[0] = 0
-    return source
-
-
-class _Counting(io.RawIOBase):
-    """A raw stream that says how far it was read."""
-
-    def __init__(self, raw: IO[bytes], at: list[int]):
-        self._raw, self._at = raw, at
-        at[0] = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._raw.read(len(buffer))
-        buffer[: len(data)] = data
-        self._at[0] += len(data)
-        return len(data)
-
-
-def _csv(text: IO[str], label: str, delimiter: str, vector: str | None) -> Iterator[Record]:
-    csv.field_size_limit(1 << 30)  # of the process; the default cuts texts at 128 kB
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    try:
-        header = next(reader, None)
-        if header is None:
-            return
-        _check_header(header, label)
-        for row in reader:
-            if not row:
-                continue
-            where = f"{label}, line {reader.line_num}"
-            if len(row) != len(header):
-                raise FormatError(f"{where}: expected {len(header)} fields, got {len(row)}")
-            record: Record = dict(zip(header, row, strict=True))
-            if vector in record:
-                record[vector] = to_vector(record[vector], f"{where}, column {vector}")
-            yield record
-    except csv.Error as e:
-        raise FormatError(f"{label}, line {reader.line_num}: {e}") from e
-
-
-def _check_header(header: list[str], label: str) -> None:
-    lower = [name.lower() for name in header]
-    for i, name in enumerate(lower):
-        if not name.strip():
-            raise FormatError(
-                f"{label}: column {i + 1} has no name; the first line names the columns"
-            )
-        if name in lower[:i]:
-            raise FormatError(f"{label}: two columns are called {header[i]!r}")
-
-
-def _jsonl(text: IO[str], label: str, delimiter: str, vector: str | None) -> Iterator[Record]:
-    for number, line in enumerate(text, 1):
-        if not line.strip():
-            continue
-        where = f"{label}, line {number}"
-        try:
-            value = json.loads(line)
-        except ValueError as e:
-            raise FormatError(f"{where}: {e}") from e
-        if not isinstance(value, dict):
-            raise FormatError(f"{where}: expected an object, got {type(value).__name__}")
-        yield {
-            key: to_vector(v, f"{where}, key {key}") if key == vector else plain(v)
-            for key, v in value.items()
-        }
-
-
-def _find_vector(records: Iterator[Record]) -> str | None:
-    """The column that holds vectors as JSON arrays, by the first record."""
-    first = next(records, None) or {}
-    for column in sorted(first, key=lambda c: c.lower() not in _VECTOR_NAMES):
-        value = first[column]
-        if isinstance(value, str) and value[:1] == "[" and value[-1:] == "]":
-            try:
-                as_float32(json.loads(value))
-            except (ValueError, ConversionError):
-                continue
-            return column
-    return None
+# --- values --------------------------------------------------------------------------------------
 
 
 def to_vector(value: Any, where: str) -> NDArray[np.float32] | None:
-    """A value of the column of vectors: JSON text, numbers, or float32 bytes; '' is NULL."""
+    """A value as a vector: numbers, float32 bytes, or their text; '' and None are NULL.
+
+    Text is a JSON array, or numbers in brackets or braces as numpy and PostgreSQL print them.
+    """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
-        return as_float32(json.loads(value) if isinstance(value, str) else value)
-    except ValueError as e:
-        raise FormatError(f"{where}: expected a vector: {e}") from e
+        return as_float32(_numbers(value) if isinstance(value, str) else value)
+    except (ValueError, RecursionError) as e:
+        raise FormatError(f"{where}: expected a vector: {e or 'nested too deeply'}") from e
+
+
+def _numbers(text: str) -> Any:
+    text = text.strip()
+    try:
+        return json.loads(text)
+    except ValueError:
+        inside = text[1:-1].replace(",", " ").split()
+        if text[:1] + text[-1:] not in ("[]", "{}") or not inside:
+            raise
+        return [float(part) for part in inside]
 
 
 def plain(value: Any) -> Any:
     """What SQLite stores for a value: numbers, text and bytes as they are, the rest as JSON."""
-    if value is None or isinstance(value, (str, bytes, float)):
+    if isinstance(value, str):
+        return value if value.isascii() else unicode_text(value)
+    if value is None or isinstance(value, bytes):
         return value
+    if isinstance(value, float):
+        return None if value != value else float(value)  # SQLite has no NaN
     if isinstance(value, int):
         return int(value) if -(1 << 63) <= value < 1 << 63 else str(value)
-    if isinstance(value, (list, dict)):
-        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, (list, tuple, dict)):
+        try:
+            text = json.dumps(value, ensure_ascii=False, default=_simple, allow_nan=False)
+        except ValueError:  # NaN and infinity are no JSON
+            text = json.dumps(_finite(value), ensure_ascii=False, default=_simple)
+        return unicode_text(text)
+    simple = _simple(value)
+    return plain(simple) if isinstance(simple, list) else simple
+
+
+def _simple(value: Any) -> Any:
+    """A value of another library as one that JSON and SQLite know."""
+    if hasattr(value, "tolist"):  # numpy's arrays and numbers
+        return value.tolist()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex()
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-# --- arrays --------------------------------------------------------------------------------------
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _of_array(path: Path, array: Any, name: str) -> Source:
-    """A source of the rows of anything that slices like a two-dimensional array."""
-    import numpy as np
-
-    if len(array.shape) != 2 or array.dtype.kind not in "fiu":
-        raise FormatError(
-            f"{path}: expected a two-dimensional array of numbers, got {array.dtype} of shape "
-            f"{tuple(array.shape)}"
-        )
-
-    def records(skip: int) -> Iterator[Record]:
-        for begin in range(skip, array.shape[0], BLOCK):
-            block = np.array(array[begin : begin + BLOCK], np.float32)
-            finite = np.isfinite(block).all(axis=1)
-            if not finite.all():
-                row = begin + int(np.argmin(finite))
-                raise FormatError(f"{path}: vector {row} holds NaN or infinity")
-            for row_vector in block:
-                yield {name: row_vector}
-
-    return Source(
-        str(path.resolve()), records, name, int(array.shape[0]), fingerprint=fingerprint(path)
-    )
-
-
-def _npy(path: Path) -> Any:
-    import numpy as np
-
+def unicode_text(text: str) -> str:
+    """A text without halves of surrogate pairs, which UTF-8 cannot hold: they become U+FFFD."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as e:
-        raise FormatError(f"{path} is no .npy file: {e}") from e
-
-
-class _Vecs:
-    """fvecs and bvecs (TEXMEX): each vector preceded by its length as an int32."""
-
-    def __init__(self, path: Path, format: str):
-        import numpy as np
-
-        self._path = path
-        size = path.stat().st_size
-        with path.open("rb") as f:
-            head = f.read(4)
-        self._dim = int.from_bytes(head, "little", signed=True)
-        self.dtype = np.dtype("<f4" if format == "fvecs" else "u1")
-        self._row = np.dtype([("dim", "<i4"), ("vector", self.dtype, (max(self._dim, 0),))])
-        if len(head) < 4 or self._dim < 1 or size % self._row.itemsize:
-            raise FormatError(
-                f"{path} is no {format} file: {size} bytes are no whole number of vectors of "
-                f"{self._dim} elements"
-            )
-        self.shape = (size // self._row.itemsize, self._dim)
-
-    def __getitem__(self, rows: slice) -> NDArray[Any]:
-        import numpy as np
-
-        with self._path.open("rb") as f:
-            f.seek(rows.start * self._row.itemsize)
-            block = np.fromfile(f, self._row, rows.stop - rows.start)
-        wrong = block["dim"] != self._dim
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise FormatError(
-                f"{self._path}: vector {rows.start + row} has {block['dim'][row]} elements, "
-                f"expected {self._dim}"
-            )
-        out: NDArray[Any] = block["vector"]
-        return out
-
-
-def _open_hdf5(path: Path, name: str, dataset: str | None) -> Source:
-    h5py = extra("h5py")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as e:
-        raise FormatError(f"{path} is no HDF5 file: {e}") from e
-    key = dataset or "train"
-    if key not in file or not hasattr(file[key], "shape"):
-        raise FormatError(f"{path} has no dataset {key!r}; it has {', '.join(sorted(file))}")
-    return _of_array(path, file[key], name)
-
-
-# --- parquet -------------------------------------------------------------------------------------
-
-
-def _open_parquet(path: Path, vector: str | None) -> Source:
-    parquet, arrow = extra("pyarrow.parquet"), extra("pyarrow")
-    try:
-        file = parquet.ParquetFile(path)
-    except (arrow.ArrowInvalid, OSError) as e:
-        raise FormatError(f"{path} is no Parquet file: {e}") from e
-    lists = [f.name for f in file.schema_arrow if _is_vector_type(arrow, f.type)]
-    if vector is not None and vector not in file.schema_arrow.names:
-        raise FormatError(f"{path} has no column {vector}: {', '.join(file.schema_arrow.names)}")
-    column = vector or (lists[0] if lists else None)
-
-    def records(skip: int) -> Iterator[Record]:
-        at = 0
-        for batch in parquet.ParquetFile(path).iter_batches(BLOCK):
-            if at + batch.num_rows > skip:
-                yield from _batch_records(batch.slice(max(0, skip - at)), column, path)
-            at += batch.num_rows
-
-    total = int(file.metadata.num_rows)
-    return Source(str(path.resolve()), records, column, total, fingerprint=fingerprint(path))
-
-
-def _is_vector_type(arrow: Any, kind: Any) -> bool:
-    nested = (
-        arrow.types.is_list(kind)
-        or arrow.types.is_large_list(kind)
-        or arrow.types.is_fixed_size_list(kind)
-    )
-    return bool(nested and arrow.types.is_floating(kind.value_type))
-
-
-def _batch_records(batch: Any, vector: str | None, path: Path) -> Iterator[Record]:
-    columns: dict[str, Any] = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        values = None
-        if name == vector and column.null_count == 0 and hasattr(column, "flatten"):
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            if len(column) and len(flat) % len(column) == 0 and _uniform(column):
-                values = flat.reshape(len(column), -1)
-        columns[name] = column.to_pylist() if values is None else values
-    for row in zip(*columns.values(), strict=True):
-        yield {
-            name: to_vector(v, f"{path}, column {name}") if name == vector else plain(v)
-            for name, v in zip(columns, row, strict=True)
-        }
-
-
-def _uniform(column: Any) -> bool:
-    lengths = column.value_lengths().unique()
-    return len(lengths) == 1
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -77,36 +77,26 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int | None, before: int = 0) -> Iterator[Callable[[int], None]]:
     """Yields a function that takes how many more are done; shows a bar and the rate on stderr.
 
-    ``total`` is None where it is not known.
+    ``total`` is None where it is not known, ``before`` is how many an earlier run did.
     """
     if total == 0:
         yield lambda n: None
         return
-    done = 0
-    with meter(label, total) as update:
-
-        def advance(n: int) -> None:
-            nonlocal done
-            done += n
-            update(n, done)
-
-        yield advance
+    with meter(label, total) as bar:
+        bar.start(before)
+        yield lambda n: bar.update(n, bar.rows + n)
 
 
 @contextlib.contextmanager
-def meter(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that takes how many more rows are done, and the position out of total.
-
-    Shows rows, the share of the position, the rate and the time that is left, on stderr: a bar with
-    rich on a terminal, else one line. Position and rows may be of different units.
-    """
-    m = _Meter(label, total)
+def meter(label: str, total: int | None) -> Iterator[Meter]:
+    """Yields a `Meter`, shown on stderr: a bar with rich on a terminal, else one line."""
+    m = Meter(label, total)
     if not _rich(sys.stderr):
         try:
-            yield m.update_line
+            yield m
         finally:
             m.end_line()
         return
@@ -122,51 +112,66 @@ def meter(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, figures="")
 
-        def update(rows: int, position: int) -> None:
-            m.count(rows, position)
-            bar.update(task, completed=position, figures=m.figures())
+        def show() -> None:
+            bar.update(task, completed=m.position, figures=m.figures())
 
-        yield update
+        m.show = show
+        yield m
 
 
-class _Meter:
+class Meter:
+    """Rows, the share of the position in the total, the rate and the time that is left.
+
+    Rows are all that are done, those of an earlier run included; the rate is of this run. Position
+    and total may be of another unit, such as bytes of a file.
+    """
+
     def __init__(self, label: str, total: int | None):
+        self.rows = 0
+        self.position = 0
+        self.show: Callable[[], None] = self._show_line
         self._label, self._total = label, total
         self._began = self._shown = time.perf_counter()
-        self._rows = 0
-        self._position = 0
+        self._before = 0  # rows of an earlier run
         self._first: tuple[float, int] | None = None  # when and where the first rows were done
 
-    def count(self, rows: int, position: int) -> None:
-        self._rows += rows
-        self._position = position
+    def start(self, rows: int) -> None:
+        """Takes the rows that an earlier run did; the rate begins here."""
+        self.rows = self._before = rows
+        self._began = time.perf_counter()
+
+    def update(self, rows: int, position: int) -> None:
+        """Takes how many more rows are done, and the position."""
+        self.rows += rows
+        self.position = position
         if self._first is None:
             self._first = (time.perf_counter(), position)
+        self.show()
 
     def figures(self) -> str:
         """Rows, rate and the time left by the speed so far."""
         seconds = max(time.perf_counter() - self._began, 1e-9)
-        text = f"{self._rows:,} rows  {self._rows / seconds:,.0f}/s"
-        began, start = self._first or (self._began, self._position)
-        moved = self._position - start  # a run that was resumed begins far from 0
-        if self._total and moved > 0 and self._position < self._total:
+        text = f"{self.rows:,} rows  {(self.rows - self._before) / seconds:,.0f}/s"
+        began, start = self._first or (self._began, self.position)
+        moved = self.position - start  # a run that was resumed begins far from 0
+        if self._total and moved > 0 and self.position < self._total:
             spent = time.perf_counter() - began
-            left = int(spent * (self._total - self._position) / moved)
+            left = int(spent * (self._total - self.position) / moved)
             text += f"  ETA {left // 60}:{left % 60:02d}"
         return text
 
     def _line(self) -> str:
-        share = f"{100 * self._position // self._total:3d} %  " if self._total else ""
+        share = f"{100 * self.position // self._total:3d} %  " if self._total else ""
         return f"{self._label}  {share}{self.figures()}"
 
-    def update_line(self, rows: int, position: int) -> None:
-        self.count(rows, position)
+    def _show_line(self) -> None:
         now = time.perf_counter()
         if sys.stderr.isatty() and now - self._shown > 0.1:
             self._shown = now
             print(f"\r{self._line():<79}", end="", file=sys.stderr, flush=True)
 
     def end_line(self) -> None:
+        """Ends the line of a terminal, or prints the one line."""
         start = "\r" if sys.stderr.isatty() else ""
         print(f"{start}{self._line():<79}".rstrip(), file=sys.stderr)
 

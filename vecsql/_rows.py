@@ -12,8 +12,9 @@ from typing import Any
 
 from vecsql._bind import bound
 from vecsql._cache import encode_texts
-from vecsql._catalog import IndexInfo, columns, has_table, registered
+from vecsql._catalog import IndexInfo, columns, has_table, no_table, registered
 from vecsql._driver import Db, driver_of, quote
+from vecsql._embed import Embedder
 from vecsql._errors import SchemaError
 from vecsql._registry import embedder_for, model_for
 
@@ -164,7 +165,7 @@ def known_columns(db: Db, table: str) -> dict[str, str]:
     """The columns of a table by their names in lower case."""
     names = columns(db, table)
     if not names:
-        raise SchemaError(f"there is no table {table} in the main database")
+        raise SchemaError(no_table(db, table))
     known = {name.lower(): name for name in names}
     for info in registered(db):
         if info.table.lower() == table.lower():  # after reembed the vectors are in another column
@@ -186,13 +187,18 @@ def named_row(table: str, known: Mapping[str, str], row: Record) -> dict[str, An
 def add_vectors(db: Db, table: str, rows: list[dict[str, Any]], *, store: bool = False) -> None:
     """Puts the vectors of new rows' text into the rows, so that no trigger has to compute them."""
     for info in _embedding_indexes(db, table):
-        due = [row for row in rows if row.get(info.source) is None]
-        for batch in _with_text(info, due):
-            vectors = encode_texts(
-                db, embedder_for(db, info), [text for _, text in batch], store=store
-            )
-            for (row, _), vector in zip(batch, vectors, strict=True):
-                row[info.source] = vector.astype("<f4", copy=False).tobytes()
+        embed_rows(db, info, embedder_for(db, info), rows, store=store)
+
+
+def embed_rows(
+    db: Db, info: IndexInfo, embedder: Embedder, rows: list[dict[str, Any]], *, store: bool = False
+) -> None:
+    """Puts the vectors of one index, which may not exist yet, into rows that have none."""
+    due = [row for row in rows if row.get(info.source) is None]
+    for batch in _with_text(info, due):
+        vectors = encode_texts(db, embedder, [text for _, text in batch], store=store)
+        for (row, _), vector in zip(batch, vectors, strict=True):
+            row[info.source] = vector.astype("<f4", copy=False).tobytes()
 
 
 def _prepared(db: Db, table: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -257,7 +263,7 @@ def _take(table: str, row: Record, key: str) -> Any:
 
 def _primary_key(db: Db, table: str) -> str:
     if not has_table(db, table):
-        raise SchemaError(f"there is no table {table} in the main database")
+        raise SchemaError(no_table(db, table))
     sql = "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE pk > 0"
     keys = [name for (name,) in db.rows(sql, (table,))]
     if len(keys) > 1:

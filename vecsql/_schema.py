@@ -17,6 +17,7 @@ from vecsql._catalog import (
     columns,
     has_table,
     index_of,
+    no_table,
     registered,
     remove,
     save,
@@ -255,7 +256,7 @@ def _table_name(db: Db, table: str) -> str:
     sql = "SELECT name, type, sql FROM main.sqlite_schema WHERE name = ? COLLATE NOCASE"
     rows = db.rows(sql + " AND type IN ('table', 'view')", (table,))
     if not rows:
-        raise SchemaError(f"there is no table {table} in the main database")
+        raise SchemaError(no_table(db, table))
     name, kind, ddl = rows[0]
     if kind == "view" or ddl.lower().startswith("create virtual"):
         what = "a view" if kind == "view" else "a virtual table"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vecsql._errors import FormatError
-from vecsql._read import BLOCK, FORMATS, Record, extra
+from vecsql._read import BLOCK, WRITTEN, Record, extra
 
 
 def write_records(
@@ -33,17 +33,17 @@ def write_records(
 
     ``vector`` names the column whose values are float32 arrays of ``dim`` elements (or None).
     """
-    if format not in FORMATS:
-        raise FormatError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
-    if format in ("csv", "tsv", "jsonl"):
-        write = _write_jsonl if format == "jsonl" else _write_csv
+    if format not in WRITTEN:
+        raise FormatError(f"{format} cannot be written: expected one of {', '.join(WRITTEN)}")
+    if format in ("csv", "tsv", "json", "jsonl"):
+        write = {"json": _write_json, "jsonl": _write_jsonl}.get(format, _write_csv)
         with _text(path) as out:
             return write(out, records, columns, "\t" if format == "tsv" else ",")
     if str(path) == "-":
         raise FormatError(f"{format} is written to a file, not to standard output")
-    if format == "parquet":
+    if format in ("parquet", "arrow"):
         with _replacing(path) as temporary:
-            return _write_parquet(temporary, records, columns, vector)
+            return _write_arrow(temporary, format, records, columns, vector)
     if vector is None:
         raise FormatError(f"{format} holds vectors, and there is no column of vectors")
     blocks = _blocks(records, vector)
@@ -97,17 +97,34 @@ def _write_csv(out: IO[str], records: Iterable[Record], columns: list[str], deli
 
 def _write_jsonl(out: IO[str], records: Iterable[Record], columns: list[str], _: str) -> int:
     n = 0
-    for record in records:
-        line = {c: text_value(record.get(c)) for c in columns}
-        out.write(json.dumps(line, ensure_ascii=False) + "\n")
+    for line in _json_lines(records, columns):
+        out.write(line + "\n")
         n += 1
     return n
 
 
-def _write_parquet(
-    path: Path, records: Iterable[Record], columns: list[str], vector: str | None
+def _write_json(out: IO[str], records: Iterable[Record], columns: list[str], _: str) -> int:
+    n = 0
+    for n, line in enumerate(_json_lines(records, columns), 1):
+        out.write(("[\n" if n == 1 else ",\n") + line)
+    out.write("\n]\n" if n else "[]\n")
+    return n
+
+
+def _json_lines(records: Iterable[Record], columns: list[str]) -> Iterator[str]:
+    for record in records:
+        line = {c: text_value(record.get(c)) for c in columns}
+        yield json.dumps(line, ensure_ascii=False)
+
+
+def _write_arrow(
+    path: Path, format: str, records: Iterable[Record], columns: list[str], vector: str | None
 ) -> int:
-    arrow, parquet = extra("pyarrow"), extra("pyarrow.parquet")
+    arrow = extra("pyarrow")
+    if format == "parquet":
+        make = extra("pyarrow.parquet").ParquetWriter
+    else:
+        make = extra("pyarrow.ipc").new_file
     stream = iter(records)
     writer: Any = None
     schema = None
@@ -117,7 +134,7 @@ def _write_parquet(
             rows = [{c: _arrow_value(r.get(c), c == vector) for c in columns} for r in block]
             if schema is None:
                 schema = _arrow_schema(arrow, rows, columns, vector)
-                writer = parquet.ParquetWriter(path, schema)
+                writer = make(str(path), schema)
             try:
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
             except (arrow.ArrowInvalid, arrow.ArrowTypeError) as e:
@@ -125,7 +142,7 @@ def _write_parquet(
             n += len(block)
         if writer is None:
             schema = _arrow_schema(arrow, [], columns, vector)
-            writer = parquet.ParquetWriter(path, schema)
+            writer = make(str(path), schema)
     finally:
         if writer is not None:
             writer.close()

@@ -9,8 +9,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import click
+
+from vecsql._cli._interrupt import INTERRUPTED, interruptible
+from vecsql._cli._remedies import as_commands
 
 if TYPE_CHECKING:
     import apsw
@@ -21,9 +25,33 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 DAMAGED = 3
-INTERRUPTED = 130
 
-EXISTING_DB = click.Path(exists=True, dir_okay=False)
+
+def file_of(db: str) -> Path:
+    """The file of a database, which may be named by a URI (file:PATH?mode=ro)."""
+    return Path(unquote(urlsplit(db).path) if db.startswith("file:") else db)
+
+
+def size_of(db: str) -> int:
+    """The size of a database's file in bytes."""
+    file = file_of(db)
+    return file.stat().st_size if file.exists() else 0
+
+
+class _Database(click.Path):
+    """A path, or a URI as SQLite takes it."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, str) and value.startswith("file:"):
+            super().convert(str(file_of(value)), param, ctx)
+            return value
+        return super().convert(value, param, ctx)
+
+
+NEW_DB = _Database(dir_okay=False)
+EXISTING_DB = _Database(exists=True, dir_okay=False)
 db_argument = click.argument("db", type=EXISTING_DB)
 table_argument = click.argument("table")
 column_option = click.option(
@@ -54,11 +82,13 @@ def output_options(command: F) -> F:
     return command
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], output: str) -> None:
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], output: str, names: Sequence[str] | None = None
+) -> None:
     """Prints rows of the same columns in the form that was asked for."""
     from vecsql._render import print_table
 
-    names = list(rows[0]) if rows else []
+    names = names or (list(rows[0]) if rows else [])
     if output == "json":
         print_json(list(rows))
     elif output == "nl":
@@ -97,20 +127,31 @@ def _cell(value: Any) -> Any:
 def opened(path: str, *, new: bool = False) -> Iterator[apsw.Connection]:
     """Opens a database for one command; errors that a user can cause are one line.
 
-    ``new`` makes the file if it is missing, in WAL mode, so that others can read meanwhile.
+    ``new`` makes the file if it is missing, in WAL mode, so that others can read meanwhile. It is
+    removed again if the command leaves nothing in it.
     """
+    import apsw
+
     from vecsql._load import connect
 
     with reported():
-        missing = new and not Path(path).exists()
-        conn = connect(path, driver="apsw", vec0=True)  # tables of either module
+        missing = new and not file_of(path).exists()
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+        conn = connect(path, driver="apsw", vec0=True, flags=flags)  # tables of either module
+        empty = False
         try:
             conn.set_busy_timeout(10_000)
             if missing:
                 conn.execute("PRAGMA journal_mode=WAL").fetchall()
-            yield conn
+            with interruptible(conn):
+                yield conn
+        except BaseException:
+            empty = missing and not conn.execute("SELECT 1 FROM main.sqlite_schema").fetchall()
+            raise
         finally:
             conn.close()
+            if empty:
+                file_of(path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -122,8 +163,24 @@ def reported() -> Iterator[None]:
 
     try:
         yield
-    except (Error, apsw.Error, ValueError) as e:
-        raise click.ClickException(" ".join(str(e).split())) from e
+    except apsw.InterruptError as e:
+        raise KeyboardInterrupt from e
+    except (Error, apsw.Error, ValueError, OSError) as e:
+        raise click.ClickException(as_commands(str(e))) from e
+    except (MemoryError, RecursionError, OverflowError) as e:
+        raise click.ClickException(as_commands(str(e)) or f"{type(e).__name__}: too large") from e
+
+
+@contextlib.contextmanager
+def stopping(message: Callable[[], str]) -> Iterator[None]:
+    """Says what was done when Ctrl-C comes, and ends the command."""
+    import apsw
+
+    try:
+        yield
+    except (KeyboardInterrupt, apsw.InterruptError):
+        click.echo(message(), err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def index_for(conn: apsw.Connection, table: str, column: str | None) -> tuple[IndexInfo, str]:
@@ -174,9 +231,3 @@ def chosen_embedder(conn: apsw.Connection, name: str | None, info: IndexInfo) ->
     embedder = embedder_named(name)
     register_embedder(conn, embedder)
     return embedder
-
-
-def interrupted(message: str) -> click.exceptions.Exit:
-    """Says what was done when Ctrl-C came; raise what it returns."""
-    click.echo(message, err=True)
-    return click.exceptions.Exit(INTERRUPTED)

@@ -5,22 +5,28 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vecsql._cli._common import (
+    NEW_DB,
     column_option,
     db_argument,
     embedder_named,
     embedder_option,
-    interrupted,
+    file_of,
     opened,
     reported,
+    size_of,
+    stopping,
     table_argument,
     where_option,
 )
-from vecsql._read import FORMATS
+from vecsql._read import FORMATS, WRITTEN
+
+if TYPE_CHECKING:
+    from vecsql._import import Imported
 
 
 @click.command()
@@ -42,7 +48,7 @@ def demo(path: str, limit: int | None) -> None:
 
 
 @click.command("import")
-@click.argument("db", type=click.Path(dir_okay=False))
+@click.argument("db", type=NEW_DB)
 @table_argument
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--text", multiple=True, metavar="COLUMN", help="A column to embed; may be repeated.")
@@ -53,21 +59,41 @@ def demo(path: str, limit: int | None) -> None:
     help="The column that identifies a record; 'id' if there is one.",
 )
 @click.option(
-    "--vector", metavar="COLUMN", help="The column of vectors, where the file brings them."
+    "--no-id", is_flag=True, help="Make every record a new row, also where there is an 'id'."
 )
 @click.option(
-    "--format", type=click.Choice(FORMATS), help="The format of FILE; by default its suffix tells."
+    "--vector", metavar="COLUMN", help="The column of vectors, where its name does not tell."
 )
-@click.option("--dataset", metavar="NAME", help="The dataset of an HDF5 file; 'train' by default.")
 @click.option(
-    "--encoding", default="utf-8-sig", show_default=True, help="Of a csv, tsv or jsonl file."
+    "--dim",
+    type=click.IntRange(1, 65_536),
+    help="The dimension by which the column of vectors is known.",
 )
+@click.option(
+    "--no-vectors", is_flag=True, help="Leave the vectors of FILE out and embed the text anew."
+)
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help="The format of FILE; by default its content or suffix tells.",
+)
+@click.option(
+    "--dataset", metavar="NAME", help="The array of an HDF5 ('train' by default) or npz file."
+)
+@click.option(
+    "--encoding",
+    help="Of a text file; by default UTF-8, or UTF-16 where a byte order mark says so.",
+)
+@click.option(
+    "--delimiter",
+    metavar="CHARACTER",
+    help="Of a csv or tsv file: a character or its name (tab, pipe); by default it is found.",
+)
+@click.option("--no-quotes", is_flag=True, help="A quote in a csv or tsv file is text.")
 @click.option(
     "--metric",
     type=click.Choice(["cosine", "l2", "dot", "l1"]),
-    default="cosine",
-    show_default=True,
-    help="Of a new index.",
+    help="Of a new index; by default what FILE names (ann-benchmarks), or cosine.",
 )
 @click.option("--fts", is_flag=True, help="Make full text too, for search --hybrid.")
 @click.option("--options", default="", metavar="SQL", help='Of a new index: "m=32 codec=none".')
@@ -90,11 +116,16 @@ def import_(
     file: str,
     text: tuple[str, ...],
     key: str | None,
+    no_id: bool,
     vector: str | None,
+    dim: int | None,
+    no_vectors: bool,
     format: str | None,
     dataset: str | None,
-    encoding: str,
-    metric: str,
+    encoding: str | None,
+    delimiter: str | None,
+    no_quotes: bool,
+    metric: str | None,
     fts: bool,
     options: str,
     embedder: str | None,
@@ -105,9 +136,10 @@ def import_(
 ) -> None:
     """Import FILE (- is standard input) into TABLE of DB, making both if they are missing.
 
-    Texts are embedded by the bundled model, or by that of TABLE's index. What is imported is
-    committed batch by batch; after an interruption the same command goes on where it stopped, and
-    no record comes twice. With an id column, rows that are there are updated instead.
+    Texts are embedded by the bundled model, or by that of TABLE's index. FILE is read to its end
+    before anything is written, then committed batch by batch; after an interruption the same
+    command goes on where it stopped, and of a file that grew it brings what is new. With an id
+    column, rows that are there are updated instead.
 
     FILE may be a database whose table TABLE was made by sqlite-vec: all of its columns come along.
     """
@@ -122,64 +154,74 @@ def import_(
     from vecsql._render import meter
 
     started = time.perf_counter()
-    seen = 0
-    with opened(db, new=True) as conn:
-        model = None if embedder is None else embedder_named(embedder)
-        if model is not None:
-            register_embedder(conn, model)
+    with reported():  # before the file is made
         source = open_source(
             sys.stdin.buffer if file == "-" else file,
             format,
             vector=vector,
             dataset=dataset,
             encoding=encoding,
+            delimiter=delimiter,
+            quotes=not no_quotes,
         )
-        try:
-            with meter(f"Importing into {table}", source.total) as update:
+        model = None if embedder is None else embedder_named(embedder)
+    with opened(db, new=True) as conn, meter(f"Importing into {table}", source.total) as bar:
+        if model is not None:
+            register_embedder(conn, model)
+        how = "the same command goes on" if source.fingerprint else "standard input is lost"
+        with stopping(lambda: f"interrupted: {bar.rows:,} records are in {table}; {how}"):
+            done = import_records(
+                conn,
+                table,
+                source,
+                text=text,
+                id=key,
+                no_id=no_id,
+                dim=dim,
+                vectors=not no_vectors,
+                embedder=model,
+                metric=metric,
+                fts=fts,
+                options=options,
+                batch=batch,
+                again=again,
+                progress=bar.update,
+                resuming=bar.start,
+            )
+    _tell(db, file, key, done, time.perf_counter() - started)
 
-                def progress(rows: int, position: int) -> None:
-                    nonlocal seen
-                    seen += rows
-                    update(rows, position)
 
-                done = import_records(
-                    conn,
-                    table,
-                    source,
-                    text=text,
-                    id=key,
-                    embedder=model,
-                    metric=metric,
-                    fts=fts,
-                    options=options,
-                    batch=batch,
-                    again=again,
-                    progress=progress,
-                )
-        except KeyboardInterrupt:
-            how = "the same command goes on" if source.fingerprint else "standard input is lost"
-            raise interrupted(
-                f"interrupted: {seen:,} records of this run are in {table}; {how}"
-            ) from None
+def _tell(db: str, file: str, key: str | None, done: Imported, seconds: float) -> None:
+    """Prints what an import did."""
+    from vecsql._survey import shown
+
     if done.complete:
         click.echo(
-            f"{file} is in {table} already ({done.resumed:,} records); --again adds it again"
+            f"{file} is in {done.table} already ({done.resumed:,} records); --again adds it again"
         )
         return
+    if done.repeated:
+        click.echo(
+            f"{key or 'id'} repeats: {len(done.repeated):,} values come more than once "
+            f"({shown(list(done.repeated))}); the last record of each stays, {done.replaced:,} "
+            "others gave way",
+            err=True,
+        )
     resumed = f", {done.resumed:,} were there from before" if done.resumed else ""
-    seconds = max(time.perf_counter() - started, 1e-9)
-    size = Path(db).stat().st_size
+    rate = done.records / max(seconds, 1e-9)
     click.echo(
-        f"{table}: {done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged"
-        f"{resumed}; {seconds:.1f} s, {done.records / seconds:,.0f} records/s, {size:,} bytes"
+        f"{done.table}: {done.added:,} added, {done.updated:,} updated, {done.unchanged:,} "
+        f"unchanged{resumed}; {seconds:.1f} s, {rate:,.0f} records/s, {size_of(db):,} bytes"
     )
 
 
 def _is_database(file: str) -> bool:
     if file == "-" or not Path(file).is_file():
         return False
-    with Path(file).open("rb") as f:
-        return f.read(16) == b"SQLite format 3\0"
+    head = b""
+    with reported(), Path(file).open("rb") as f:
+        head = f.read(16)
+    return head == b"SQLite format 3\0"
 
 
 def _import_sqlite_vec(
@@ -191,18 +233,19 @@ def _import_sqlite_vec(
     from vecsql._sqlite_vec import Reader, import_sqlite_vec
 
     started = time.perf_counter()
-    seen = 0
     with opened(db, new=True) as conn:
-        here = Path(db).samefile(file)
+        here = file_of(db).samefile(file)
         other = conn if here else apsw.Connection(file, flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            with meter(f"Importing into {table}", len(Reader(other, source))) as update:
-
-                def progress(done: int, total: int) -> None:
-                    nonlocal seen
-                    update(done - seen, done)
-                    seen = done
-
+            with (
+                meter(f"Importing into {table}", len(Reader(other, source))) as bar,
+                stopping(
+                    lambda: (
+                        f"interrupted: {bar.rows:,} records are in {table}; the same command "
+                        "goes on"
+                    )
+                ),
+            ):
                 rows = import_sqlite_vec(
                     conn,
                     source,
@@ -211,19 +254,15 @@ def _import_sqlite_vec(
                     module="vec0" if vec0 else "vecsql",
                     options=options,
                     batch=batch,
-                    progress=progress,
+                    progress=lambda done, total: bar.update(done - bar.rows, done),
                 )
-        except KeyboardInterrupt:
-            raise interrupted(
-                f"interrupted: {seen:,} records are in {table}; the same command goes on"
-            ) from None
         finally:
             if not here:
                 other.close()
-    seconds = max(time.perf_counter() - started, 1e-9)
+    seconds = time.perf_counter() - started
     click.echo(
         f"{table}: {rows:,} rows of {source} in {file}, each compared with what was written; "
-        f"{seconds:.1f} s, {Path(db).stat().st_size:,} bytes"
+        f"{seconds:.1f} s, {size_of(db):,} bytes"
     )
 
 
@@ -232,7 +271,7 @@ def _import_sqlite_vec(
 @table_argument
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option(
-    "--format", type=click.Choice(FORMATS), help="The format of FILE; by default its suffix tells."
+    "--format", type=click.Choice(WRITTEN), help="The format of FILE; by default its suffix tells."
 )
 @click.option("--columns", metavar="A,B", help="The columns to write; by default all.")
 @where_option
@@ -273,13 +312,13 @@ def export(
             names, vector = [info.source], info.source
         count = f"SELECT count(*) FROM main.{quote(info.table)}"
         total = handle.value(count + (f" WHERE {where}\n" if where else ""))
-        with meter(f"Exporting {table}", total) as update:
+        with meter(f"Exporting {table}", total) as bar:
 
             def counted() -> Any:
                 for n, row in enumerate(stream_rows(conn, info, names, where), 1):
                     yield row
                     if n % 1000 == 0 or n == total:
-                        update(n % 1000 or 1000, n)
+                        bar.update(n - bar.rows, n)
 
             n = write_records(file, format, counted(), columns=names, vector=vector, dim=info.dim)
     if file != "-":

@@ -233,11 +233,12 @@ def _stored_queries(conn: apsw.Connection, info: IndexInfo, sample: int) -> list
 
 def _queries_of(path: str) -> list[tuple[Any, Any]]:
     from vecsql._read import open_source
+    from vecsql._survey import read_all
 
-    source = open_source(path)
-    if source.vector is None:
+    vector, records = read_all(open_source(path))
+    if vector is None:
         raise click.ClickException(f"{path} has no column of vectors")
-    return [(None, record[source.vector]) for record in source.records(0)]
+    return [(None, r[vector]) for r in records if r.get(vector) is not None]
 
 
 def _measure(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vecsql._cli._common import (
+    NEW_DB,
     chosen_embedder,
     column_option,
     db_argument,
+    embedder_named,
     embedder_option,
     index_for,
     json_option,
@@ -101,7 +103,8 @@ def search(
         )
         rows = _beside(conn, shown, hits, wanted) if beside else [h.row for h in hits]
     print_rows(
-        [_shown(hit, row, mode, explain) for hit, row in zip(hits, rows, strict=True)], output
+        [_shown(shown, hit, row, mode, explain) for hit, row in zip(hits, rows, strict=True)],
+        output,
     )
 
 
@@ -133,7 +136,9 @@ def _beside(
     return [dict(zip(names, rows[0], strict=True)) if rows else {} for rows in found]
 
 
-def _shown(hit: Hit, row: dict[str, Any], mode: str | None, explain: bool) -> dict[str, Any]:
+def _shown(
+    table: str, hit: Hit, row: dict[str, Any], mode: str | None, explain: bool
+) -> dict[str, Any]:
     """What is printed of a hit: its distance or score, what the arms gave, its columns."""
     out: dict[str, Any] = {}
     if mode is None:
@@ -146,7 +151,8 @@ def _shown(hit: Hit, row: dict[str, Any], mode: str | None, explain: bool) -> di
             out[f"{name} rank"] = arm.rank if arm else None
             out[f"{name} score"] = arm.score if arm else None
             out[f"{name} added"] = arm.added if arm else None
-    return {**out, **row}
+    # a column may be called distance too: it goes by the name of the table besides
+    return out | {f"{table}.{name}" if name in out else name: v for name, v in row.items()}
 
 
 def _quoted(name: str) -> str:
@@ -232,7 +238,64 @@ def _describe(conn: apsw.Connection, table: str | None) -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.argument("db", type=click.Path(dir_okay=False))
+@click.argument("db", type=NEW_DB)
+@click.argument("sql")
+@click.option(
+    "-p",
+    "--param",
+    "params",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="The value of a named parameter; may be repeated.",
+)
+@embedder_option
+@output_options
+def query(
+    db: str, sql: str, params: tuple[tuple[str, str], ...], embedder: str | None, output: str
+) -> None:
+    """Run SQL on DB with vecsql and embed() loaded; print the rows of the last statement.
+
+    A value that looks like a number is one.
+    """
+    from vecsql._registry import register_embedder
+
+    with opened(db, new=True) as conn:
+        register_embedder(conn, None if embedder is None else embedder_named(embedder))
+        names, rows = _last_rows(conn, sql, {k.lstrip(":@$"): _number(v) for k, v in params})
+    if names:
+        print_rows([dict(zip(names, row, strict=True)) for row in rows], output, names)
+
+
+def _last_rows(
+    conn: apsw.Connection, sql: str, values: dict[str, Any]
+) -> tuple[list[str], list[Any]]:
+    """The names and rows of the last statement; two columns of one name are told apart."""
+    rows: list[Any] = []
+    names: list[str] = []
+
+    def begin(cursor: Any, text: str, bindings: Any) -> bool:
+        if text.strip():
+            rows.clear()
+            names[:] = [column[0] for column in cursor.description]
+        return True
+
+    cursor = conn.cursor()
+    cursor.exec_trace = begin
+    for row in cursor.execute(sql, values):
+        rows.append(row)
+    return [n if names.index(n) == i else f"{n}:{i + 1}" for i, n in enumerate(names)], rows
+
+
+def _number(text: str) -> Any:
+    from vecsql._survey import NUMBER
+
+    match = NUMBER.fullmatch(text)
+    return text if match is None else float(text) if match[1] else int(text)
+
+
+@click.command()
+@click.argument("db", type=NEW_DB)
 @click.argument("command", required=False)
 def shell(db: str, command: str | None) -> None:
     """Open an SQL prompt on DB with vecsql and embed() loaded, or run COMMAND and leave.
@@ -252,4 +315,4 @@ def shell(db: str, command: str | None) -> None:
             prompt.process_complete_line(command)
 
 
-COMMANDS = (search, info, shell)
+COMMANDS = (search, info, query, shell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +12,11 @@ from vecsql._cli._common import (
     column_option,
     db_argument,
     embedder_named,
-    interrupted,
     json_option,
     opened,
     print_json,
+    size_of,
+    stopping,
     table_argument,
 )
 
@@ -109,7 +109,7 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
     from vecsql._catalog import index_of, indexes
     from vecsql._driver import driver_of, quote
 
-    before = Path(db).stat().st_size
+    before = size_of(db)
     with opened(db) as conn:
         handle = driver_of(conn)
         if table is not None and not indexes(handle, table):
@@ -127,7 +127,7 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
         if vacuum:
             handle.run("VACUUM")
         handle.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-    after = Path(db).stat().st_size
+    after = size_of(db)
     click.echo(f"{', '.join(done) or 'no indexes'}: {before:,} -> {after:,} bytes")
 
 
@@ -173,7 +173,7 @@ def reembed(
             reembed_discard(conn, table, column)
             click.echo(f"{table}: answers by {index_of(conn, table, column).model_id} alone")
             return
-        try:
+        with stopping(lambda: f"interrupted: {table} answers as before; the same command goes on"):
             info = move(
                 conn,
                 table,
@@ -183,10 +183,6 @@ def reembed(
                 batch=batch,
                 progress=True,
             )
-        except KeyboardInterrupt:
-            raise interrupted(
-                f"interrupted: {table} answers as before; the same command goes on"
-            ) from None
     click.echo(f"{table}: answers by {info.model_id}, {info.dim} dimensions")
 
 
