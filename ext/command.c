@@ -1,6 +1,7 @@
 /*
  * Commands: INSERT INTO t(t) VALUES('rebuild' | 'optimize' | 'warm' | 'integrity-check' |
- * 'train' | 'ef_search=n' | 'threads=n' | 'progress=function' | 'vector_cache=n').
+ * 'train' | 'ef_search=n' | 'threads=n' | 'progress=function' | 'vector_cache=n'), and over
+ * a content table 'attach' | 'detach' | 'detach=prefix'.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
     return rc;
 }
 
-static int rebuild_vector(VsxTable *t, VsxVector *v) {
+static int rebuild_vector(VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     VsxFilter none = {0};
     VsState empty = vs_state_initial(&v->graph->params);
@@ -43,7 +44,6 @@ static int rebuild_vector(VsxTable *t, VsxVector *v) {
     }
     vsx_unknown(v);
     int rc = clear_vector(v);
-    rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
     rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
     v->stale = 0;
     v->graph->changed = 1; /* write a state row even if there are no rows */
@@ -62,8 +62,10 @@ int vsx_rebuild(VsxTable *t) {
     VsxIndex *index = t->index;
     unsigned before = index->rollbacks;
     int rc = index->def->config_lost ? vsx_shadow_configure(index) : SQLITE_OK;
+    rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
+    rc = rc == SQLITE_OK && index->def->content != NULL ? vsx_content_restore(index) : rc;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        rc = rebuild_vector(t, &index->vector[i]);
+        rc = rebuild_vector(&index->vector[i]);
     }
     rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
     vsx_poison(index, rc, before, INT_MAX); /* half a rebuild must not commit */
@@ -153,6 +155,16 @@ int vsx_command(VsxTable *t, sqlite3_value *value) {
     }
     if (strcmp(text, "rebuild") == 0) {
         return vsx_rebuild(t);
+    }
+    if (t->index->def->content != NULL && strcmp(text, "attach") == 0) {
+        int rc = vsx_usable(t);
+        return rc == SQLITE_OK ? vsx_content_attach(t->index) : rc;
+    }
+    if (t->index->def->content != NULL && strcmp(text, "detach") == 0) {
+        return vsx_content_let_go(t, "");
+    }
+    if (t->index->def->content != NULL && strncmp(text, "detach=", 7) == 0) {
+        return vsx_content_let_go(t, text + 7);
     }
     if (strcmp(text, "optimize") == 0) {
         return optimize(t);

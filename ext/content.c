@@ -5,20 +5,40 @@
  * predicates run there, and distances come from the vectors there. Triggers on the
  * content table keep it in step; they say only which row to look at:
  *
- *     AFTER INSERT                INSERT INTO idx(vecsql_sync) VALUES(new.id)
- *     AFTER DELETE                INSERT INTO idx(vecsql_sync) VALUES(old.id)
- *     AFTER UPDATE OF id, vector  both
+ *     insert         AFTER INSERT             vecsql_sync = new.id
+ *     delete         AFTER DELETE             vecsql_sync = old.id
+ *     update         AFTER UPDATE OF vector   vecsql_sync = new.id
+ *     move           AFTER UPDATE, other id   vecsql_sync = old.id, then new.id
+ *     unique_insert  BEFORE INSERT            vecsql_replaced = rows with a unique value
+ *     unique_update  BEFORE UPDATE            of the new row
+ *
+ * `SET rowid = 9` names no column of the table, so no UPDATE OF sees it: hence `move`. A
+ * generated column is never named: then `update` compares the old vector with the new.
+ *
+ * REPLACE removes the rows that have a unique value of the new row, and fires no delete
+ * trigger for them unless recursive_triggers is on. So `unique_*` name them before they
+ * go, and the next word of a trigger or the commit looks whether they have gone. Unique
+ * indexes over expressions or a part of the rows are not looked at, nor are those that are
+ * created later: `rebuild` makes the triggers anew. Rows that go unseen are skipped by
+ * searches (knn.c), named by integrity-check and removed by rebuild.
  *
  * Syncing reads what the content table holds under that rowid now and makes the index
  * agree, so it can be done at any time, any number of times, and can say nothing false.
- * They speak to a hidden column of fixed name, not to the one named after the table, so
- * they go on working after ALTER TABLE RENAME.
+ * The triggers speak to hidden columns of fixed names, not to the one named after the
+ * table, so they go on working after ALTER TABLE RENAME.
  *
- * SQLite fires no delete trigger for a row that REPLACE removes because of another UNIQUE
- * column, unless recursive_triggers is on. And a program may drop the triggers, so that
- * SQLites without this extension can write the table, and sync the rows by itself.
- * Searches skip rows that have gone, or have lost their vector, in either way (knn.c),
- * integrity-check names them, rebuild removes them.
+ * Three settings in %_config belong to this:
+ *
+ *     triggers   the names of the triggers are this and "_vecsql_insert" and so on
+ *     content    the table, where that is not the declared one: it was renamed
+ *     detached   the triggers were dropped on purpose, so that SQLites without this
+ *                extension can write the table (the command `detach`). The value is the
+ *                prefix of other triggers that note the changes, "" if there are none.
+ *
+ * A table that is made anew (CREATE new, INSERT SELECT, DROP old, RENAME: what migrations
+ * do) loses its triggers, and the index would go stale without a word. So a search looks
+ * for them whenever the schema has changed since it looked last, and refuses to answer if
+ * they are not all there. Only `rebuild` makes them again: rows may have changed.
  *
  * The vector of a column is in the content table's column of its name, or in the one that
  * `source=other` names: so an index can be replaced by one over another column without a
@@ -27,8 +47,12 @@
 #include <string.h>
 
 #include "ext.h"
+#include "rowmap.h"
 
-static const char *const events[] = {"insert", "delete", "update"};
+/* The first three are those without which changes are lost. */
+static const char *const events[] = {"insert", "delete",        "update",
+                                     "move",   "unique_insert", "unique_update"};
+enum { N_EVENTS = 6, VITAL = 3 };
 
 /* ---- columns -------------------------------------------------------------------- */
 
@@ -40,13 +64,19 @@ static int find_column(const VsxSchema *def, const char *name) {
     return i;
 }
 
+/* The column of the content table that a vector column reads. */
+static const char *source_of(const VsxColumn *c) {
+    return c->source != NULL ? c->source : c->name;
+}
+
 /* Is it the column of the content table that a vector column reads: the one that source=
  * names, or else the one of its own name? */
-static int is_source(const VsxSchema *def, const char *name) {
+static int is_source(VsxSchema *def, const char *name, int generated) {
     for (int i = 0; i < def->n_columns; i++) {
-        const VsxColumn *c = &def->column[i];
-        if (c->role == VSX_VECTOR &&
-            sqlite3_stricmp(c->source != NULL ? c->source : c->name, name) == 0) {
+        VsxColumn *c = &def->column[i];
+        if (c->role == VSX_VECTOR && sqlite3_stricmp(source_of(c), name) == 0) {
+            c->found = 1;
+            c->generated = generated;
             return 1;
         }
     }
@@ -82,86 +112,265 @@ static int add_column(sqlite3 *db, const char *schema, VsxSchema *def, const cha
     return c->name == NULL || c->type == NULL ? SQLITE_NOMEM : rc;
 }
 
-/* Whether a table has a rowid (another name of its INTEGER PRIMARY KEY, if it has one):
- * a WITHOUT ROWID table has not. Not asked of pragma_table_list, which connects every
- * virtual table, ours included, and swallows what fails in that. */
-static int has_rowid(sqlite3 *db, const char *schema, const char *table, int *out) {
-    int rc = sqlite3_table_column_metadata(db, schema, table, "_rowid_", NULL, NULL, NULL,
-                                           NULL, NULL);
-    *out = rc == SQLITE_OK;
-    return rc == SQLITE_ERROR ? SQLITE_OK : rc;
+/* ---- which table -------------------------------------------------------------- */
+
+typedef enum Kind { NO_TABLE, ORDINARY, VIEW, VIRTUAL } Kind;
+
+static int bind_names(sqlite3_stmt *stmt, const char *schema, const char *table) {
+    int rc = sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
+    return rc == SQLITE_OK ? sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC) : rc;
 }
 
-/* The INTEGER PRIMARY KEY of the content table: only that is the rowid, unique, and stays
- * when the file is vacuumed. *out is NULL if it has none. */
-static int find_key(sqlite3 *db, const char *schema, const char *content, char **out) {
-    static const char sql[] =
-        "SELECT max(name) FROM pragma_table_info(?1, ?2) WHERE pk > 0 "
-        "HAVING count(*) = 1 AND upper(max(type)) = 'INTEGER'";
+/* One value of a query about the schema, in *out; NULL if it gives none. Errors that say
+ * that a table is missing or damaged are none here. */
+static int one_text(sqlite3 *db, char *sql, char **out) {
     sqlite3_stmt *stmt = NULL;
-    int rowid = 0;
     *out = NULL;
-    int rc = has_rowid(db, schema, content, &rowid);
+    int rc = sql == NULL ? SQLITE_NOMEM
+                         : sqlite3_prepare_v3(db, sql, -1, VSX_NO_VTAB, &stmt, NULL);
+    sqlite3_free(sql);
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW &&
+        sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+        *out = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+        rc = *out == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_OK ? final : rc;
+    return rc == SQLITE_ERROR || (rc & 0xFF) == SQLITE_CORRUPT ? SQLITE_OK : rc;
+}
+
+/* Looked up by name alone: asked about its columns, a virtual table would be connected,
+ * and it may be one of ours, or the index itself. */
+static int kind_of(sqlite3 *db, const char *schema, const char *table, Kind *out) {
+    char *found = NULL;
+    int rc =
+        one_text(db,
+                 sqlite3_mprintf("SELECT CASE WHEN type = 'view' THEN 'v' WHEN "
+                                 "rootpage > 0 THEN 't' ELSE 'x' END FROM "
+                                 "\"%w\".sqlite_schema WHERE name = %Q COLLATE NOCASE "
+                                 "AND type IN ('table', 'view')",
+                                 schema, table),
+                 &found);
+    *out = found == NULL   ? NO_TABLE
+           : *found == 't' ? ORDINARY
+           : *found == 'v' ? VIEW
+                           : VIRTUAL;
+    sqlite3_free(found);
+    return rc;
+}
+
+static int setting(sqlite3 *db, const char *schema, const char *table, const char *key,
+                   char **out) {
+    return one_text(db,
+                    sqlite3_mprintf("SELECT value FROM \"%w\".\"%w_config\" WHERE key = "
+                                    "%Q AND typeof(value) = 'text'",
+                                    schema, table, key),
+                    out);
+}
+
+/* What %_config says. The table may have another name than the declared one: where there
+ * is no table of that name, that of the triggers' table, which ALTER TABLE keeps. */
+static int read_settings(sqlite3 *db, const char *schema, const char *table,
+                         VsxSchema *def) {
+    char *name = NULL;
+    Kind kind = NO_TABLE;
+    int rc = setting(db, schema, table, "triggers", &def->triggers);
+    rc = rc == SQLITE_OK ? setting(db, schema, table, "detached", &def->detached) : rc;
+    rc = rc == SQLITE_OK ? setting(db, schema, table, "content", &name) : rc;
+    if (rc == SQLITE_OK && name == NULL) {
+        name = sqlite3_mprintf("%s", def->content);
+    }
+    rc = rc == SQLITE_OK && name != NULL ? kind_of(db, schema, name, &kind) : rc;
+    if (rc == SQLITE_OK && kind == NO_TABLE && def->triggers != NULL) {
+        char *renamed = NULL;
+        rc = one_text(db,
+                      sqlite3_mprintf("SELECT tbl_name FROM \"%w\".sqlite_schema WHERE "
+                                      "type = 'trigger' AND name = '%q_vecsql_insert'",
+                                      schema, def->triggers),
+                      &renamed);
+        if (renamed != NULL) {
+            sqlite3_free(name);
+            name = renamed;
+        }
+    }
+    if (rc == SQLITE_OK && name != NULL) {
+        sqlite3_free(def->content);
+        def->content = name;
+        return SQLITE_OK;
+    }
+    sqlite3_free(name);
+    return rc == SQLITE_OK ? SQLITE_NOMEM : rc;
+}
+
+/* ---- its key and its columns ------------------------------------------------------ */
+
+/* Why a table has no key that an index can go by; *key is the column if it has one. Only
+ * an INTEGER PRIMARY KEY is the rowid, unique, and stays when the file is vacuumed.
+ * Declared DESC it is not the rowid: it has a b-tree of its own then. */
+static int find_key(sqlite3 *db, const char *schema, const char *content, char **key,
+                    const char **why) {
+    static const char sql[] =
+        "SELECT max(name), count(*), upper(max(type)), (SELECT count(*) FROM "
+        "pragma_index_list(?1, ?2) WHERE origin = 'pk') FROM pragma_table_xinfo(?1, ?2) "
+        "WHERE pk > 0";
+    sqlite3_stmt *stmt = NULL;
+    *key = NULL;
+    *why = "it has no INTEGER PRIMARY KEY";
+    int rc = sqlite3_table_column_metadata(db, schema, content, "_rowid_", NULL, NULL,
+                                           NULL, NULL, NULL);
+    if (rc == SQLITE_ERROR) {
+        *why = "it is WITHOUT ROWID";
+        return SQLITE_OK;
+    }
     rc = rc == SQLITE_OK ? sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) : rc;
-    if (rc == SQLITE_OK && rowid) {
-        sqlite3_bind_text(stmt, 1, content, -1, SQLITE_STATIC);
-        sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);
-        if (sqlite3_step(stmt) == SQLITE_ROW) {
-            *out = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
-            rc = *out == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    rc = rc == SQLITE_OK ? bind_names(stmt, schema, content) : rc;
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW &&
+        sqlite3_column_int(stmt, 1) == 1 &&
+        sqlite3_stricmp((const char *)sqlite3_column_text(stmt, 2), "INTEGER") == 0) {
+        *why =
+            "its key is not the rowid: INTEGER PRIMARY KEY DESC is a column of its own";
+        if (sqlite3_column_int(stmt, 3) == 0) {
+            *key = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+            rc = *key == NULL ? SQLITE_NOMEM : SQLITE_OK;
         }
     }
     int final = sqlite3_finalize(stmt);
     return rc == SQLITE_OK ? final : rc;
 }
 
-int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
-                        VsxSchema *def, char **err) {
-    sqlite3_stmt *stmt = NULL;
-    int found = 0, n_vectors = def->n_columns;
-    char *key = NULL;
-    int rc = find_key(db, schema, def->content, &key);
-    int has_key = key != NULL && (def->content_rowid == NULL ||
-                                  sqlite3_stricmp(def->content_rowid, key) == 0 ||
-                                  sqlite3_stricmp(def->content_rowid, "rowid") == 0);
-    if (has_key) {
-        sqlite3_free(def->content_rowid);
-        def->content_rowid = key;
-    } else {
+/* Takes the key over as content_rowid; *why if it is not the one that was named. */
+static void take_key(VsxSchema *def, char *key, const char **why) {
+    *why = NULL;
+    if (def->content_rowid != NULL && sqlite3_stricmp(def->content_rowid, key) != 0 &&
+        sqlite3_stricmp(def->content_rowid, "rowid") != 0) {
+        *why = "its INTEGER PRIMARY KEY has another name";
         sqlite3_free(key);
+        return;
     }
-    rc = rc != SQLITE_OK
-             ? rc
-             : sqlite3_prepare_v2(db, "SELECT name, type FROM pragma_table_info(?1, ?2)",
-                                  -1, &stmt, NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_text(stmt, 1, def->content, -1, SQLITE_STATIC);
-        sqlite3_bind_text(stmt, 2, schema, -1, SQLITE_STATIC);
-    }
+    sqlite3_free(def->content_rowid);
+    def->content_rowid = key;
+}
+
+/* Generated columns are columns like others. */
+static int read_columns(sqlite3 *db, const char *schema, const char *table,
+                        VsxSchema *def) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(db,
+                                "SELECT name, type, hidden FROM "
+                                "pragma_table_xinfo(?1, ?2) WHERE hidden <> 1",
+                                -1, &stmt, NULL);
+    rc = rc == SQLITE_OK ? bind_names(stmt, schema, def->content) : rc;
     while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(stmt, 0);
         const char *type = (const char *)sqlite3_column_text(stmt, 1);
         if (name == NULL || type == NULL) {
             rc = SQLITE_NOMEM;
-        } else if (is_source(def, name)) {
-            found++;
-        } else if (find_column(def, name) == def->n_columns &&
+        } else if (!is_source(def, name, sqlite3_column_int(stmt, 2) > 1) &&
+                   find_column(def, name) == def->n_columns &&
                    !vsx_schema_reserved(table, name)) {
             rc = add_column(db, schema, def, name, type);
         }
     }
     int final = sqlite3_finalize(stmt);
-    rc = rc == SQLITE_OK ? final : rc;
-    def->content_lost = rc == SQLITE_OK && (found < n_vectors || !has_key);
+    return rc == SQLITE_OK ? final : rc;
+}
+
+/* What is wrong with the content table, in *why: NULL if nothing is. */
+static int examine(sqlite3 *db, const char *schema, const char *table, VsxSchema *def,
+                   const char **why) {
+    static const char *const kinds[] = {[NO_TABLE] = "there is no such table",
+                                        [VIEW] = "it is a view",
+                                        [VIRTUAL] = "it is a virtual table"};
+    Kind kind = NO_TABLE;
+    char *key = NULL;
+    int n_vectors = def->n_columns;
+    int rc = kind_of(db, schema, def->content, &kind);
+    if (rc != SQLITE_OK || kind != ORDINARY) {
+        *why = kinds[kind];
+        return rc;
+    }
+    rc = find_key(db, schema, def->content, &key, why);
+    if (rc == SQLITE_OK && key != NULL) {
+        take_key(def, key, why);
+    }
+    rc = rc == SQLITE_OK ? read_columns(db, schema, table, def) : rc;
+    for (int i = 0; rc == SQLITE_OK && *why == NULL && i < n_vectors; i++) {
+        *why = def->column[i].found ? NULL : "a vector column is not in it";
+    }
+    return rc;
+}
+
+int vsx_content_columns(sqlite3 *db, const char *schema, const char *table, int create,
+                        VsxSchema *def, char **err) {
+    const char *why = NULL;
+    int rc = create ? SQLITE_OK : read_settings(db, schema, table, def);
+    rc = rc == SQLITE_OK ? examine(db, schema, table, def, &why) : rc;
+    def->content_lost = rc == SQLITE_OK && why != NULL;
     if (def->content_lost) {
         *err = sqlite3_mprintf("content table %s.%s: expected a table with %s%s and "
-                               "every vector column of the index",
+                               "every vector column of the index; %s",
                                schema, def->content,
                                def->content_rowid == NULL ? "an INTEGER PRIMARY KEY"
                                                           : "the INTEGER PRIMARY KEY ",
-                               def->content_rowid == NULL ? "" : def->content_rowid);
+                               def->content_rowid == NULL ? "" : def->content_rowid, why);
         return *err == NULL ? SQLITE_NOMEM : SQLITE_OK;
     }
+    return rc;
+}
+
+/* ---- whether it is followed ------------------------------------------------------- */
+
+/* How many of the vital triggers PREFIX_insert and so on the content table has. */
+static int count_triggers(const VsxIndex *i, const char *prefix, int *out) {
+    char *n = NULL;
+    int rc = one_text(i->global->db,
+                      sqlite3_mprintf("SELECT count(*) FROM \"%w\".sqlite_schema WHERE "
+                                      "type = 'trigger' AND tbl_name = %Q COLLATE NOCASE "
+                                      "AND name COLLATE NOCASE IN ('%q_%q', '%q_%q', "
+                                      "'%q_%q')",
+                                      i->schema, i->def->content, prefix, events[0],
+                                      prefix, events[1], prefix, events[2]),
+                      &n);
+    *out = n != NULL ? n[0] - '0' : 0;
+    sqlite3_free(n);
+    return rc;
+}
+
+/* Whether triggers tell every change: our own; those that `detach` was told of; those that
+ * the Python package puts in the place of ours, under a name made of the index's. */
+static int look_for_triggers(VsxIndex *i, int *followed) {
+    const VsxSchema *def = i->def;
+    char *own = sqlite3_mprintf("%s_vecsql", def->triggers == NULL ? "" : def->triggers);
+    char *queue = sqlite3_mprintf("%s_queue", i->table);
+    const char *other = def->detached == NULL ? queue : def->detached;
+    int n = VITAL, rc = own == NULL || queue == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    if (rc == SQLITE_OK && (def->detached == NULL || *def->detached != '\0')) {
+        rc = def->detached == NULL ? count_triggers(i, own, &n) : SQLITE_OK;
+        rc = rc == SQLITE_OK && (def->detached != NULL || n < VITAL)
+                 ? count_triggers(i, other, &n)
+                 : rc;
+    }
+    *followed = n == VITAL;
+    sqlite3_free(own);
+    sqlite3_free(queue);
+    return rc;
+}
+
+int vsx_content_followed(VsxIndex *index, int *followed) {
+    sqlite3_stmt *stmt = NULL;
+    sqlite3_int64 cookie = 0;
+    int rc = vsx_row_stmt(index, VSX_ROW_COOKIE, &stmt);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(stmt);
+        cookie = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+        rc = vsx_reset(stmt, rc);
+    }
+    if (rc == SQLITE_OK && (!index->looked || index->cookie != cookie)) {
+        rc = look_for_triggers(index, &index->followed);
+        index->looked = rc == SQLITE_OK;
+        index->cookie = cookie;
+    }
+    *followed = index->followed;
     return rc;
 }
 
@@ -182,84 +391,234 @@ int vsx_usable(VsxTable *t) {
                                 : SQLITE_OK;
 }
 
-/* ---- triggers ------------------------------------------------------------------- */
-
-static int attach_one(const VsxIndex *i, const char *event, const char *of,
-                      const char *body) {
-    return vsx_exec(
-        i->global->db,
-        "CREATE TRIGGER \"%w\".\"%w_vecsql_%s\" AFTER %s%s ON \"%w\" BEGIN %s END",
-        i->schema, i->table, event, event, of, i->def->content, body);
+int vsx_searchable(VsxTable *t) {
+    VsxIndex *i = t->index;
+    int followed = 1, rc = vsx_usable(t);
+    if (rc == SQLITE_OK && i->def->content != NULL) {
+        rc = vsx_content_followed(i, &followed);
+    }
+    return rc != SQLITE_OK || followed
+               ? rc
+               : vsx_fail(t, SQLITE_ERROR,
+                          "%s.%s has missed changes of %s, which lost its triggers "
+                          "(a migration makes a table anew): INSERT INTO %s(%s) "
+                          "VALUES('rebuild') indexes its rows and makes them again",
+                          i->schema, i->table, i->def->content, i->table, i->table);
 }
 
-int vsx_content_attach(VsxIndex *index) {
-    const VsxSchema *def = index->def;
-    const char *key = vsx_rowid_name(def);
-    sqlite3_str *of = sqlite3_str_new(index->global->db);
-    sqlite3_str_appendall(of, " OF ");
-    if (def->key >= 0) {
-        sqlite3_str_appendf(of, "%s, ", key);
-    }
+/* ---- triggers ------------------------------------------------------------------- */
+
+static int attach_one(const VsxIndex *i, int event, const char *when, const char *body) {
+    return vsx_exec(i->global->db,
+                    "CREATE TRIGGER \"%w\".\"%w_vecsql_%s\" %s BEGIN %s END", i->schema,
+                    i->def->triggers, events[event], when, body);
+}
+
+/* The vectors of an UPDATE, as the head of a trigger: OF their columns, or, where one is
+ * computed, a comparison of them all. */
+static char *update_head(const VsxSchema *def) {
+    sqlite3_str *of = sqlite3_str_new(NULL), *differ = sqlite3_str_new(NULL);
+    int generated = 0;
     for (int i = 0; i < def->n_vectors; i++) {
-        sqlite3_str_appendf(of, i == 0 ? "%s" : ", %s",
-                            def->column[def->vector[i]].source);
+        const VsxColumn *c = &def->column[def->vector[i]];
+        generated |= c->generated;
+        sqlite3_str_appendf(of, i == 0 ? "%s" : ", %s", c->source);
+        sqlite3_str_appendf(differ, "%sold.%s IS NOT new.%s", i == 0 ? "" : " OR ",
+                            c->source, c->source);
     }
-    char *columns = sqlite3_str_finish(of);
-    char *added = sqlite3_mprintf("INSERT INTO \"%w\"(vecsql_sync) VALUES(new.%s);",
-                                  index->table, key);
-    char *removed = sqlite3_mprintf("INSERT INTO \"%w\"(vecsql_sync) VALUES(old.%s);",
-                                    index->table, key);
-    char *both = sqlite3_mprintf("%s%s", removed, added);
-    int rc = columns == NULL || added == NULL || removed == NULL || both == NULL
+    char *names = sqlite3_str_finish(of), *condition = sqlite3_str_finish(differ);
+    char *head =
+        names == NULL || condition == NULL ? NULL
+        : generated
+            ? sqlite3_mprintf("AFTER UPDATE ON \"%w\" WHEN %s", def->content, condition)
+            : sqlite3_mprintf("AFTER UPDATE OF %s ON \"%w\"", names, def->content);
+    sqlite3_free(names);
+    sqlite3_free(condition);
+    return head;
+}
+
+/* Appends the statement that names the rows with the values of `new` in a unique index,
+ * which REPLACE would remove; nothing for an index over expressions. `of`: the columns that
+ * are in any of them. */
+static int name_replaced(const VsxIndex *i, const char *unique, int droppable,
+                         sqlite3_str *body, sqlite3_str *of) {
+    const char *key = vsx_rowid_name(i->def);
+    sqlite3_stmt *stmt = NULL;
+    sqlite3_str *where = sqlite3_str_new(NULL);
+    int plain = 1, n = 0;
+    int rc = sqlite3_prepare_v2(i->global->db,
+                                "SELECT name, coll FROM pragma_index_xinfo(?1, ?2) WHERE "
+                                "key ORDER BY seqno",
+                                -1, &stmt, NULL);
+    rc = rc == SQLITE_OK ? bind_names(stmt, i->schema, unique) : rc;
+    while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(stmt, 0);
+        const char *collation = (const char *)sqlite3_column_text(stmt, 1);
+        plain &= name != NULL && collation != NULL;
+        if (plain) {
+            sqlite3_str_appendf(where, "%s\"%w\" = new.\"%w\" COLLATE \"%w\"",
+                                n == 0 ? "" : " AND ", name, name, collation);
+            sqlite3_str_appendf(of, "%s\"%w\"", sqlite3_str_length(of) == 0 ? "" : ", ",
+                                name);
+            n++;
+        }
+    }
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_OK ? final : rc;
+    char *condition = sqlite3_str_finish(where);
+    if (rc == SQLITE_OK && plain && n > 0) {
+        sqlite3_str_appendf(body,
+                            "INSERT INTO \"%w\"(vecsql_replaced) SELECT %s FROM \"%w\" "
+                            "WHERE %s AND %s IS NOT new.%s",
+                            i->table, key, i->def->content, condition, key, key);
+        if (droppable) { /* without the index it would read the whole table */
+            sqlite3_str_appendf(
+                body, " AND EXISTS (SELECT 1 FROM %s WHERE type = 'index' AND name = %Q)",
+                sqlite3_stricmp(i->schema, "temp") == 0 ? "sqlite_temp_schema"
+                                                        : "sqlite_schema",
+                unique);
+        }
+        sqlite3_str_appendall(body, "; ");
+    }
+    sqlite3_free(condition);
+    return rc;
+}
+
+/* The triggers before a row comes, if the table has unique indexes. */
+static int attach_unique(const VsxIndex *i) {
+    sqlite3_stmt *stmt = NULL;
+    sqlite3_str *body = sqlite3_str_new(NULL), *of = sqlite3_str_new(NULL);
+    int rc =
+        sqlite3_prepare_v2(i->global->db,
+                           "SELECT name, origin = 'c' FROM pragma_index_list(?1, ?2) "
+                           "WHERE \"unique\" AND NOT partial ORDER BY name",
+                           -1, &stmt, NULL);
+    rc = rc == SQLITE_OK ? bind_names(stmt, i->schema, i->def->content) : rc;
+    while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(stmt, 0);
+        rc = name == NULL ? SQLITE_NOMEM
+                          : name_replaced(i, name, sqlite3_column_int(stmt, 1), body, of);
+    }
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_OK ? final : rc;
+    int any = sqlite3_str_length(body) > 0;
+    char *statements = sqlite3_str_finish(body), *columns = sqlite3_str_finish(of);
+    if (rc == SQLITE_OK && any) {
+        const char *content = i->def->content;
+        char *insert = sqlite3_mprintf("BEFORE INSERT ON \"%w\"", content);
+        char *update = sqlite3_mprintf("BEFORE UPDATE OF %s ON \"%w\"", columns, content);
+        rc = statements == NULL || insert == NULL || update == NULL || columns == NULL
                  ? SQLITE_NOMEM
-                 : SQLITE_OK;
-    rc = rc == SQLITE_OK ? attach_one(index, events[0], "", added) : rc;
-    rc = rc == SQLITE_OK ? attach_one(index, events[1], "", removed) : rc;
-    rc = rc == SQLITE_OK ? attach_one(index, events[2], columns, both) : rc;
-    /* the names of the triggers outlive a renaming of the index */
-    rc = rc == SQLITE_OK
-             ? vsx_exec(index->global->db,
-                        "REPLACE INTO \"%w\".\"%w_config\" VALUES('triggers', %Q)",
-                        index->schema, index->table, index->table)
-             : rc;
+                 : attach_one(i, 4, insert, statements);
+        rc = rc == SQLITE_OK ? attach_one(i, 5, update, statements) : rc;
+        sqlite3_free(insert);
+        sqlite3_free(update);
+    }
+    sqlite3_free(statements);
     sqlite3_free(columns);
+    return rc;
+}
+
+/* The three or four that tell changes. */
+static int attach_changes(const VsxIndex *i) {
+    const char *content = i->def->content, *key = vsx_rowid_name(i->def);
+    char *added =
+        sqlite3_mprintf("INSERT INTO \"%w\"(vecsql_sync) VALUES(new.%s);", i->table, key);
+    char *removed =
+        sqlite3_mprintf("INSERT INTO \"%w\"(vecsql_sync) VALUES(old.%s);", i->table, key);
+    char *both = sqlite3_mprintf("%s%s", removed, added);
+    char *head[4] = {sqlite3_mprintf("AFTER INSERT ON \"%w\"", content),
+                     sqlite3_mprintf("AFTER DELETE ON \"%w\"", content),
+                     update_head(i->def),
+                     sqlite3_mprintf("AFTER UPDATE ON \"%w\" WHEN old.%s IS NOT new.%s",
+                                     content, key, key)};
+    const char *const body[4] = {added, removed, added, both};
+    int rc = added == NULL || removed == NULL || both == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    for (int e = 0; e < 4; e++) {
+        rc = rc == SQLITE_OK && head[e] == NULL ? SQLITE_NOMEM : rc;
+        rc = rc == SQLITE_OK ? attach_one(i, e, head[e], body[e]) : rc;
+        sqlite3_free(head[e]);
+    }
     sqlite3_free(added);
     sqlite3_free(removed);
     sqlite3_free(both);
     return rc;
 }
 
-/* The name that the triggers were made under: that of the configuration, which outlives a
- * renaming; where that is lost, the table's. */
-static int trigger_name(VsxIndex *index, char **out) {
-    sqlite3_stmt *stmt = NULL;
-    char *sql =
-        sqlite3_mprintf("SELECT value FROM \"%w\".\"%w_config\" WHERE key = 'triggers'",
-                        index->schema, index->table);
-    int rc = sql == NULL ? SQLITE_NOMEM
-                         : sqlite3_prepare_v2(index->global->db, sql, -1, &stmt, NULL);
-    sqlite3_free(sql);
-    const char *name = index->table;
-    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW &&
-        sqlite3_column_type(stmt, 0) == SQLITE_TEXT) {
-        name = (const char *)sqlite3_column_text(stmt, 0);
+/* A name for the triggers that no other index's have: the index may have one that another
+ * index had when its triggers were made. */
+static int choose_name(VsxIndex *i) {
+    char *used = NULL;
+    int rc = SQLITE_OK, taken = 1;
+    for (int n = 1; rc == SQLITE_OK && taken; n++) {
+        sqlite3_free(i->def->triggers);
+        i->def->triggers = n == 1 ? sqlite3_mprintf("%s", i->table)
+                                  : sqlite3_mprintf("%s_%d", i->table, n);
+        rc =
+            i->def->triggers == NULL
+                ? SQLITE_NOMEM
+                : one_text(i->global->db,
+                           sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema WHERE "
+                                           "type = 'trigger' AND name COLLATE NOCASE >= "
+                                           "'%q_vecsql_' AND name COLLATE NOCASE < "
+                                           "'%q_vecsql`'",
+                                           i->schema, i->def->triggers, i->def->triggers),
+                           &used);
+        taken = used != NULL;
+        sqlite3_free(used);
+        used = NULL;
     }
-    *out = sqlite3_mprintf("%s", name);
-    int final = sqlite3_finalize(stmt);
-    rc = rc == SQLITE_OK ? final : rc;
-    rc = rc == SQLITE_ERROR || (rc & 0xFF) == SQLITE_CORRUPT ? SQLITE_OK : rc;
-    return rc == SQLITE_OK && *out == NULL ? SQLITE_NOMEM : rc;
+    return rc;
+}
+
+static int put_setting(const VsxIndex *i, const char *key, const char *value) {
+    return vsx_exec(i->global->db,
+                    value == NULL ? "DELETE FROM \"%w\".\"%w_config\" WHERE key = %Q"
+                                  : "REPLACE INTO \"%w\".\"%w_config\" VALUES(%Q, %Q)",
+                    i->schema, i->table, key, value);
+}
+
+int vsx_content_attach(VsxIndex *index) {
+    int rc = vsx_content_detach(index);
+    rc = rc == SQLITE_OK ? choose_name(index) : rc;
+    rc = rc == SQLITE_OK ? attach_changes(index) : rc;
+    rc = rc == SQLITE_OK ? attach_unique(index) : rc;
+    rc = rc == SQLITE_OK ? put_setting(index, "triggers", index->def->triggers) : rc;
+    rc = rc == SQLITE_OK ? put_setting(index, "content", index->def->content) : rc;
+    rc = rc == SQLITE_OK ? put_setting(index, "detached", NULL) : rc;
+    sqlite3_free(index->def->detached);
+    index->def->detached = NULL;
+    index->looked = 0;
+    return rc;
 }
 
 int vsx_content_detach(VsxIndex *index) {
-    char *name = NULL;
-    int rc = trigger_name(index, &name);
-    for (int e = 0; rc == SQLITE_OK && e < 3; e++) {
+    const char *name = index->def->triggers != NULL ? index->def->triggers : index->table;
+    int rc = SQLITE_OK;
+    for (int e = 0; rc == SQLITE_OK && e < N_EVENTS; e++) {
         rc = vsx_exec(index->global->db, "DROP TRIGGER IF EXISTS \"%w\".\"%w_vecsql_%s\"",
                       index->schema, name, events[e]);
     }
-    sqlite3_free(name);
+    index->looked = 0;
     return rc;
+}
+
+int vsx_content_let_go(VsxTable *t, const char *others) {
+    VsxIndex *i = t->index;
+    char *detached = sqlite3_mprintf("%s", others);
+    int rc = detached == NULL ? SQLITE_NOMEM : vsx_content_detach(i);
+    rc = rc == SQLITE_OK ? put_setting(i, "detached", others) : rc;
+    if (rc == SQLITE_OK) {
+        sqlite3_free(i->def->detached);
+        i->def->detached = detached;
+    } else {
+        sqlite3_free(detached);
+    }
+    return rc;
+}
+
+int vsx_content_restore(VsxIndex *index) {
+    return index->def->detached != NULL ? SQLITE_OK : vsx_content_attach(index);
 }
 
 /* ---- syncing -------------------------------------------------------------------- */
@@ -289,8 +648,44 @@ static int sync_vector(VsxTable *t, VsxVector *v, sqlite3_int64 rowid) {
     return rc;
 }
 
+/* Rows that were about to be replaced when a trigger said so: which of them have gone?
+ * They stay in the list until the transaction ends, for a rollback may bring their entries
+ * back without the rows. */
+int vsx_content_settle(VsxTable *t) {
+    VsxIndex *i = t->index;
+    int rc = SQLITE_OK;
+    while (rc == SQLITE_OK && i->n_settled < i->n_doubtful) {
+        for (int v = 0; rc == SQLITE_OK && v < i->def->n_vectors; v++) {
+            rc = sync_vector(t, &i->vector[v], i->doubtful[i->n_settled]);
+        }
+        i->n_settled += rc == SQLITE_OK;
+    }
+    return rc;
+}
+
+void vsx_content_rolled_back(VsxIndex *index, int whole) {
+    index->n_settled = 0;
+    index->n_doubtful = whole ? 0 : index->n_doubtful;
+}
+
+int vsx_content_doubt(VsxTable *t, sqlite3_value *rowid) {
+    VsxIndex *i = t->index;
+    if (i->n_doubtful == i->doubtful_cap) {
+        size_t cap = i->doubtful_cap == 0 ? 16 : 2 * i->doubtful_cap;
+        sqlite3_int64 *grown = sqlite3_realloc64(i->doubtful, cap * sizeof *grown);
+        if (grown == NULL) {
+            return SQLITE_NOMEM;
+        }
+        i->doubtful = grown;
+        i->doubtful_cap = cap;
+    }
+    i->doubtful[i->n_doubtful++] = sqlite3_value_int64(rowid);
+    return SQLITE_OK;
+}
+
 int vsx_content_sync(VsxTable *t, sqlite3_value *rowid) {
     int rc = vsx_usable(t);
+    rc = rc == SQLITE_OK ? vsx_content_settle(t) : rc;
     if (rc == SQLITE_OK && sqlite3_value_type(rowid) != SQLITE_INTEGER) {
         rc = vsx_fail(t, SQLITE_MISMATCH, "%s: vecsql_sync needs an integer rowid",
                       t->index->table);

@@ -310,7 +310,7 @@ int vsx_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
     if (plan == NULL) {
         return SQLITE_NOMEM;
     }
-    rc = vsx_usable(table_of(c));
+    rc = vsx_searchable(table_of(c));
     if (rc != SQLITE_OK) {
         return rc;
     }

@@ -77,7 +77,7 @@ static int read_schema(sqlite3 *db, Dialect dialect, int create, int argc,
                              : vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
     }
     if (rc == SQLITE_OK && def->content != NULL) {
-        rc = vsx_content_columns(db, schema, name, def, err);
+        rc = vsx_content_columns(db, schema, name, create, def, err);
         if (rc == SQLITE_OK && def->content_lost && create) {
             rc = SQLITE_ERROR;
         } else if (rc == SQLITE_OK) {
@@ -101,7 +101,6 @@ static int take_in_content(VsxTable *t, char **err) {
     t->index->writing++;
     int rc = vsx_rebuild(t);
     t->index->writing--;
-    rc = rc == SQLITE_OK ? vsx_content_attach(t->index) : rc;
     if (rc != SQLITE_OK) {
         *err = sqlite3_mprintf("cannot index %s: %s", t->index->def->content,
                                t->base.zErrMsg != NULL
@@ -246,12 +245,16 @@ static int vtab_begin(sqlite3_vtab *base) {
 
 static int vtab_sync(sqlite3_vtab *base) {
     VsxTable *t = (VsxTable *)base;
-    int rc = vsx_link_all(t->index);
+    t->index->writing++;
+    int rc = vsx_content_settle(t);
+    t->index->writing--;
+    rc = rc == SQLITE_OK ? vsx_link_all(t->index) : rc;
     return vsx_explain(t, rc == SQLITE_OK ? vsx_flush(t->index, 1, INT_MAX) : rc);
 }
 
 static int vtab_commit(sqlite3_vtab *base) {
     VsxIndex *index = ((VsxTable *)base)->index;
+    vsx_content_rolled_back(index, 1);
     for (int i = 0; i < index->def->n_vectors; i++) {
         vs_history_trim(index->vector[i].graph, &index->vector[i].history);
     }
@@ -259,7 +262,9 @@ static int vtab_commit(sqlite3_vtab *base) {
 }
 
 static int vtab_rollback(sqlite3_vtab *base) {
-    vsx_discard(((VsxTable *)base)->index, VSX_WHOLE);
+    VsxIndex *index = ((VsxTable *)base)->index;
+    vsx_content_rolled_back(index, 1);
+    vsx_discard(index, VSX_WHOLE);
     return SQLITE_OK;
 }
 
@@ -277,17 +282,38 @@ static int vtab_release(sqlite3_vtab *base, int n) {
 static int vtab_rollback_to(sqlite3_vtab *base, int n) {
     VsxIndex *index = ((VsxTable *)base)->index;
     if (!index->writing) {
+        vsx_content_rolled_back(index, 0);
         vsx_discard(index, n);
     }
     return SQLITE_OK;
 }
 
+/* The command column is named after the table, and no other column may have that name: the
+ * table could not be connected any more. vec0 has another word for it then. */
+static int check_new_name(VsxTable *t, const char *name) {
+    const VsxSchema *def = t->index->def;
+    int taken = !def->vec0 && vsx_schema_reserved("", name);
+    for (int i = 0; !def->vec0 && i < def->n_columns; i++) {
+        taken |= sqlite3_stricmp(name, def->column[i].name) == 0;
+    }
+    return taken ? vsx_fail(t, SQLITE_ERROR,
+                            "%s cannot be renamed to %s: that is one of its columns; "
+                            "choose another name",
+                            t->index->table, name)
+                 : SQLITE_OK;
+}
+
 static int vtab_rename(sqlite3_vtab *base, const char *name) {
     VsxTable *t = (VsxTable *)base;
-    int rc = vsx_flush(t->index, 0, 0);
+    int rc = check_new_name(t, name);
+    rc = rc == SQLITE_OK ? vsx_flush(t->index, 0, 0) : rc;
     vsx_stmts_free(t->index);
     rc = rc == SQLITE_OK ? vsx_shadow_rename(t->index, name) : rc;
     rc = rc == SQLITE_OK ? vsx_index_rename(t->index, name) : rc;
+    /* their text and their names hold the old name, also where legacy_alter_table is on */
+    rc = rc == SQLITE_OK && t->index->def->content != NULL && !t->index->def->content_lost
+             ? vsx_content_restore(t->index)
+             : rc;
     return vsx_explain(t, rc);
 }
 

@@ -42,6 +42,8 @@ typedef struct VsxColumn {
     char *source; /* its name in the row table, quoted for SQL; while parsing: source= */
     char *collation; /* NULL: BINARY */
     int vector;      /* number among the vector columns */
+    int found;       /* a vector column: the content table has its source */
+    int generated;   /* and computes it */
     VsParams params; /* of a vector column */
     int strict;      /* vec0: what a value must be (VsxStrict in vec0.h) */
     int partition;   /* vec0: declared as a partition key */
@@ -57,6 +59,8 @@ typedef struct VsxSchema {
     int n_stored;        /* columns of the row table that we know, the rowid included */
     char *content;       /* content=: the table whose rows are indexed; NULL: %_rows */
     char *content_rowid; /* its integer key */
+    char *triggers;      /* what the names of its triggers begin with (content.c) */
+    char *detached;      /* it has none on purpose (content.c) */
     int content_lost;    /* that table, or a vector column of it, does not exist */
     int config_lost;     /* %_config is damaged */
     int vec0;            /* a table of the module vec0 */
@@ -64,9 +68,17 @@ typedef struct VsxSchema {
 } VsxSchema;
 
 /* Hidden columns follow the declared ones in this order. The command column is named
- * after the table; vecsql_sync, through which the triggers speak, is there with content=
- * only. */
-enum { VSX_DISTANCE, VSX_K, VSX_EF_SEARCH, VSX_EXACT, VSX_COMMAND, VSX_SYNC };
+ * after the table; vecsql_sync and vecsql_replaced, through which the triggers speak, are
+ * there with content= only. */
+enum {
+    VSX_DISTANCE,
+    VSX_K,
+    VSX_EF_SEARCH,
+    VSX_EXACT,
+    VSX_COMMAND,
+    VSX_SYNC,
+    VSX_REPLACED
+};
 
 /* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]). *err says what is wrong. With
  * table = NULL no name is reserved. The
@@ -120,6 +132,7 @@ typedef enum VsxRowSql {
     VSX_ROW_REPLACE, /* write a row, new or in the place of another */
     VSX_ROW_UPDATE,  /* change some columns, the rowid too */
     VSX_ROW_DELETE,
+    VSX_ROW_COOKIE, /* the schema's version */
     VSX_ROW_STATEMENTS
 } VsxRowSql;
 
@@ -187,8 +200,12 @@ struct VsxIndex {
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
     VsxRowTree row_tree;
-    sqlite3_stmt *progress; /* calls the user's function (link.c) */
-    int linking;            /* inside vs_link_pending: nobody else may change anything */
+    sqlite3_stmt *progress;  /* calls the user's function (link.c) */
+    int looked, followed;    /* whether triggers tell the changes of the content table */
+    sqlite3_int64 cookie;    /* the version of the schema at that look */
+    sqlite3_int64 *doubtful; /* rows that may have been replaced (content.c) */
+    size_t n_doubtful, n_settled, doubtful_cap;
+    int linking; /* inside vs_link_pending: nobody else may change anything */
     int writing; /* inside our own SQL: its statement savepoints are not the user's */
     unsigned rollbacks; /* how many xRollback and xRollbackTo there were */
     int poison_level;   /* savepoint in which the flush failed */
@@ -217,6 +234,13 @@ typedef struct VsxTable {
     sqlite3_vtab base;
     VsxIndex *index;
 } VsxTable;
+
+/* Keeps a hostile schema from putting a virtual table in the place of another one. */
+#ifdef SQLITE_PREPARE_NO_VTAB
+#define VSX_NO_VTAB SQLITE_PREPARE_NO_VTAB
+#else
+#define VSX_NO_VTAB 0x04
+#endif
 
 /* ---- shadow.c: all SQL on shadow tables ----------------------------------------- */
 
@@ -247,17 +271,31 @@ sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql);
 
 /* ---- content.c: the rows are those of an ordinary table ------------------------- */
 
-/* Adds the columns of the content table to the schema. */
-int vsx_content_columns(sqlite3 *db, const char *schema, const char *table,
+/* Finds the content table and adds its columns to the schema. */
+int vsx_content_columns(sqlite3 *db, const char *schema, const char *table, int create,
                         VsxSchema *def, char **err);
-/* The triggers that keep the index in step, named after the table's first name. */
+/* Makes the triggers that keep the index in step anew. / Drops them. */
 int vsx_content_attach(VsxIndex *index);
 int vsx_content_detach(VsxIndex *index);
+/* The same for good: the program syncs the rows itself. Triggers whose names begin with
+ * `others` note the changes, if that is not "". */
+int vsx_content_let_go(VsxTable *t, const char *others);
+/* Makes the triggers anew unless they were let go. */
+int vsx_content_restore(VsxIndex *index);
+/* Whether triggers tell every change of the content table. */
+int vsx_content_followed(VsxIndex *index, int *followed);
+/* A row that the running statement may replace. / Syncs all such rows. */
+int vsx_content_doubt(VsxTable *t, sqlite3_value *rowid);
+int vsx_content_settle(VsxTable *t);
+/* After a rollback to a savepoint / the end of a transaction. */
+void vsx_content_rolled_back(VsxIndex *index, int whole);
 /* Index what the content table holds under a rowid now, or nothing if it holds nothing.
  */
 int vsx_content_sync(VsxTable *t, sqlite3_value *rowid);
 /* An error that says so if the content table is gone, or the configuration. */
 int vsx_usable(VsxTable *t);
+/* The same, and an error if changes of the content table were missed. */
+int vsx_searchable(VsxTable *t);
 
 /* ---- shelves.c: pages that the connections of this process share ------------------ */
 

@@ -154,8 +154,24 @@ static int check_vector(VsxVector *v, int quick, char **report) {
     return rc;
 }
 
+/* An index that its content table does not tell of changes goes stale. */
+static int check_followed(VsxIndex *index, char **report) {
+    int followed = 1, rc = SQLITE_OK;
+    if (index->def->content != NULL && !index->def->content_lost) {
+        rc = vsx_content_followed(index, &followed);
+    }
+    if (rc == SQLITE_OK && !followed) {
+        *report = sqlite3_mprintf(
+            "%s.%s: triggers of %s that tell the index of changes are missing; rebuild "
+            "makes them again",
+            index->schema, index->table, index->def->content);
+        rc = *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    return rc;
+}
+
 int vsx_check(VsxIndex *index, int quick, char **report) {
-    int rc = SQLITE_OK;
+    int rc = check_followed(index, report);
     for (int i = 0; rc == SQLITE_OK && *report == NULL && i < index->def->n_vectors;
          i++) {
         rc = check_vector(&index->vector[i], quick, report);

@@ -10,14 +10,16 @@ static int same_params(const VsxSchema *a, const VsxSchema *b) {
         a->key != b->key || a->text_key != b->text_key ||
         a->content_lost != b->content_lost || a->config_lost != b->config_lost ||
         a->vec0 != b->vec0 || a->chunk_size != b->chunk_size ||
-        sqlite3_stricmp(a->content, b->content) != 0) {
+        sqlite3_stricmp(a->content, b->content) != 0 ||
+        sqlite3_stricmp(a->triggers, b->triggers) != 0 ||
+        sqlite3_stricmp(a->detached, b->detached) != 0) {
         return 0;
     }
     for (int i = 0; i < a->n_columns; i++) {
         const VsxColumn *x = &a->column[i], *y = &b->column[i];
         if (x->role != y->role || x->stored != y->stored || x->indexed != y->indexed ||
-            x->strict != y->strict || x->partition != y->partition ||
-            strcmp(x->name, y->name) != 0 ||
+            x->generated != y->generated || x->strict != y->strict ||
+            x->partition != y->partition || strcmp(x->name, y->name) != 0 ||
             sqlite3_stricmp(x->collation, y->collation) != 0 ||
             memcmp(&x->params, &y->params, sizeof x->params) != 0) {
             return 0;
@@ -42,6 +44,7 @@ static void index_free(VsxIndex *index) {
     sqlite3_free(index->table);
     sqlite3_free(index->rows);
     sqlite3_free(index->row_table);
+    sqlite3_free(index->doubtful);
     sqlite3_free(index);
 }
 

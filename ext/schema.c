@@ -457,8 +457,8 @@ static int parse_column(VsxColumn *c, const char *text, char **err) {
 
 /* ---- the whole ------------------------------------------------------------------ */
 
-static const char *const hidden_names[] = {"distance", "k", "ef_search", "exact",
-                                           "vecsql_sync"};
+static const char *const hidden_names[] = {"distance", "k",           "ef_search",
+                                           "exact",    "vecsql_sync", "vecsql_replaced"};
 
 int vsx_schema_reserved(const char *table, const char *name) {
     int taken = sqlite3_stricmp(name, table) == 0;
@@ -548,6 +548,8 @@ void vsx_schema_free(VsxSchema *s) {
     }
     sqlite3_free(s->content);
     sqlite3_free(s->content_rowid);
+    sqlite3_free(s->triggers);
+    sqlite3_free(s->detached);
     sqlite3_free(s->column);
     sqlite3_free(s);
 }
@@ -564,6 +566,13 @@ int vsx_schema_parse(const char *table, int argc, const char *const *argv,
     }
     memset(s, 0, sizeof *s);
     int rc = SQLITE_OK;
+    if (table != NULL && vsx_schema_reserved("", table)) {
+        *err = sqlite3_mprintf("the table would have the name of its hidden column %s; "
+                               "choose another one",
+                               table);
+        sqlite3_free(s);
+        return SQLITE_ERROR;
+    }
     s->column = sqlite3_malloc64(((sqlite3_uint64)argc + 1) * sizeof *s->column);
     if (s->column == NULL) {
         rc = SQLITE_NOMEM;
@@ -622,6 +631,9 @@ char *vsx_schema_declaration(const VsxSchema *s, const char *table) {
         sql,
         "distance REAL HIDDEN, k INTEGER HIDDEN, ef_search INTEGER HIDDEN, "
         "exact INTEGER HIDDEN, \"%w\" HIDDEN%s)",
-        table, s->content != NULL ? ", vecsql_sync INTEGER HIDDEN" : "");
+        table,
+        s->content != NULL
+            ? ", vecsql_sync INTEGER HIDDEN, vecsql_replaced INTEGER HIDDEN"
+            : "");
     return sqlite3_str_finish(sql);
 }

@@ -10,17 +10,13 @@
  * Suffixes hold no underscore, so that SQLite takes the tables for shadow tables and
  * protects them under SQLITE_DBCONFIG_DEFENSIVE. Statements are prepared on first use,
  * inside the callback that needs them: in defensive mode the right to write is decided
- * then. SQLITE_PREPARE_NO_VTAB keeps a hostile schema from putting a virtual table in the
- * place of a shadow table.
+ * then. VSX_NO_VTAB keeps a hostile schema from putting a virtual table in the place of a
+ * shadow table.
  */
 #include <stdarg.h>
 #include <string.h>
 
 #include "ext.h"
-
-#ifndef SQLITE_PREPARE_NO_VTAB
-#define SQLITE_PREPARE_NO_VTAB 0x04
-#endif
 
 #define FORMAT 1
 
@@ -279,9 +275,8 @@ int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSch
     int format = 0, known = 0;
     char *sql =
         sqlite3_mprintf("SELECT key, value FROM \"%w\".\"%w_config\"", schema, table);
-    int rc = sql == NULL
-                 ? SQLITE_NOMEM
-                 : sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_NO_VTAB, &stmt, NULL);
+    int rc = sql == NULL ? SQLITE_NOMEM
+                         : sqlite3_prepare_v3(db, sql, -1, VSX_NO_VTAB, &stmt, NULL);
     sqlite3_free(sql);
     while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
         const char *key = NULL;
@@ -315,8 +310,7 @@ sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql) {
     *rc = sql == NULL
               ? SQLITE_NOMEM
               : sqlite3_prepare_v3(index->global->db, sql, -1,
-                                   SQLITE_PREPARE_PERSISTENT | SQLITE_PREPARE_NO_VTAB,
-                                   &stmt, NULL);
+                                   SQLITE_PREPARE_PERSISTENT | VSX_NO_VTAB, &stmt, NULL);
     sqlite3_free(sql);
     return stmt;
 }
@@ -443,6 +437,8 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
     case VSX_ROW_FIRST:
         return sqlite3_mprintf("SELECT min(r.%s) FROM %s r", vsx_rowid_name(index->def),
                                rows);
+    case VSX_ROW_COOKIE:
+        return sqlite3_mprintf("PRAGMA \"%w\".schema_version", index->schema);
     case VSX_ROW_FIND:
         return sqlite3_mprintf("SELECT rowid FROM %s WHERE %s = ?1", rows,
                                index->def->column[index->def->text_key].source);

@@ -396,13 +396,15 @@ static int make_change(Change *c) {
 static int special_insert(VsxTable *t, sqlite3_value **hidden, int *taken) {
     int rc = SQLITE_OK;
     int command = sqlite3_value_type(hidden[VSX_COMMAND]) != SQLITE_NULL;
-    int sync = t->index->def->content != NULL &&
-               sqlite3_value_type(hidden[VSX_SYNC]) != SQLITE_NULL;
-    *taken = command || sync;
+    int content = t->index->def->content != NULL;
+    int sync = content && sqlite3_value_type(hidden[VSX_SYNC]) != SQLITE_NULL;
+    int doubt = content && sqlite3_value_type(hidden[VSX_REPLACED]) != SQLITE_NULL;
+    *taken = command || sync || doubt;
     if (*taken) {
         t->index->writing++;
         rc = command ? vsx_command(t, hidden[VSX_COMMAND])
-                     : vsx_content_sync(t, hidden[VSX_SYNC]);
+             : sync  ? vsx_content_sync(t, hidden[VSX_SYNC])
+                     : vsx_content_doubt(t, hidden[VSX_REPLACED]);
         t->index->writing--;
     }
     return rc;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import apsw
 import pytest
 
@@ -23,6 +25,26 @@ def db():
 def nearest(db, where: str = "1", table: str = "i") -> list[int]:
     sql = f"SELECT id FROM {table} WHERE e MATCH '[1,0]' AND {where} ORDER BY distance"
     return [r[0] for r in db.execute(sql)]
+
+
+def schema(db) -> list[str]:
+    return [n for (n,) in db.execute("SELECT name FROM sqlite_schema WHERE type <> 'index'")]
+
+
+def content_of(db) -> str:
+    sql = "SELECT tbl_name FROM sqlite_schema WHERE name LIKE 'i_vecsql_insert'"
+    return db.execute(sql).fetchone()[0]
+
+
+def remake(
+    db, table: str = "docs", columns: str = "id INTEGER PRIMARY KEY, title, year, e"
+) -> None:
+    """As migrations do: another table, with the rows of this one, takes its name."""
+    names = ", ".join(c.split()[0] for c in columns.split(", "))
+    db.execute(
+        f"CREATE TABLE made_anew({columns}); INSERT INTO made_anew SELECT {names} FROM {table}; "
+        f"DROP TABLE {table}; ALTER TABLE made_anew RENAME TO {table}"
+    )
 
 
 def intact(db) -> bool:
@@ -83,13 +105,28 @@ def test_a_column_added_to_the_table_can_filter(db):
     assert intact(db)
 
 
+def test_a_renamed_table_is_followed_and_can_be_renamed_back(db):
+    for name, given in (("papers", 4), ("docs", 5), ("Notes", 6)):
+        db.execute(f"ALTER TABLE {content_of(db)} RENAME TO {name}")
+        db.execute(f"INSERT INTO {name} VALUES(?,'New',2004,'[0.9,0]')", (given,))
+        assert nearest(db) == [1, *range(4, given + 1), 2]
+        assert intact(db)
+    db.execute("DROP TABLE i; DELETE FROM Notes")
+    assert schema(db) == ["Notes"]
+
+
+def test_a_renamed_table_that_is_made_anew_is_found_after_a_rebuild(db):
+    db.execute("ALTER TABLE docs RENAME TO papers; INSERT INTO i(i) VALUES('rebuild')")
+    remake(db, "papers")
+    with pytest.raises(apsw.SQLError, match="missed changes of papers"):
+        nearest(db)
+    db.execute("INSERT INTO i(i) VALUES('rebuild'); DELETE FROM papers WHERE id = 1")
+    assert nearest(db) == [2]
+    assert intact(db)
+
+
 def test_a_lost_column_or_table_gives_a_clear_error_and_can_be_dropped(db):
     query = "SELECT rowid FROM i WHERE e MATCH '[1,0]' AND k = 1"
-    db.execute("ALTER TABLE docs RENAME TO papers")
-    with pytest.raises(apsw.SQLError, match="content table docs"):
-        db.execute(query).fetchall()
-    db.execute("ALTER TABLE papers RENAME TO docs")
-    assert nearest(db) == [1, 2]
     db.execute("ALTER TABLE docs DROP COLUMN e")
     with pytest.raises(apsw.SQLError, match=r"docs.* (no such column|a column that)"):
         db.execute(query).fetchall()
@@ -119,6 +156,7 @@ def test_renaming_the_index_keeps_it_in_step(db):
 
 
 def test_a_row_that_replace_removed_behind_our_back_is_not_returned(db):
+    """No trigger can know of an index that was created later: rebuild looks for it."""
     db.execute("CREATE UNIQUE INDEX u ON docs(year)")
     db.execute("INSERT OR REPLACE INTO docs VALUES(50,'New',2001,'[0.9,0]')")
     assert nearest(db) == [50, 2]
@@ -126,6 +164,9 @@ def test_a_row_that_replace_removed_behind_our_back_is_not_returned(db):
     assert rows == [(50,), (2,)]
     assert not intact(db)
     db.execute("INSERT INTO i(i) VALUES('rebuild')")
+    assert intact(db)
+    db.execute("INSERT OR REPLACE INTO docs VALUES(51,'New',2001,'[0.8,0]')")
+    assert nearest(db) == [51, 2]
     assert intact(db)
 
 
@@ -202,12 +243,350 @@ def test_a_source_that_is_not_there_is_refused(db, options, message):
 
 
 def test_rows_that_changed_while_no_trigger_watched_are_skipped_until_they_are_synced(db):
-    for event in ("insert", "delete", "update"):
-        db.execute(f"DROP TRIGGER i_vecsql_{event}")
+    db.execute("INSERT INTO i(i) VALUES('detach')")
+    assert schema(db)[0] == "docs"
+    assert not [n for n in schema(db) if "_vecsql_" in n]
     db.execute("UPDATE docs SET e = NULL WHERE id = 1")
     db.execute("INSERT INTO docs VALUES(4,'Four',2004,'[0.9,0]')")
     for where in ("1", "k = 3", "e IS NOT NULL", "year > 0"):
         assert nearest(db, where) in ([2], [4, 2])
     db.execute("INSERT INTO i(vecsql_sync) VALUES(1), (4)")
     assert nearest(db) == [4, 2]
+    assert intact(db)
+    db.execute("INSERT INTO i(i) VALUES('rebuild'); INSERT INTO i(i) VALUES('attach')")
+    db.execute("DELETE FROM docs WHERE id = 4")
+    assert nearest(db) == [2]
+
+
+# --- every change that SQLite lets a user make ----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["rowid", "_rowid_", "oid", "id", "RowId", '"oid"'])
+def test_a_key_that_changes_under_any_of_its_names_moves_the_entry(db, name):
+    db.execute(f"UPDATE docs SET {name} = id + 10 WHERE id < 3")
+    assert nearest(db) == [11, 12]
+    db.execute(f"UPDATE OR REPLACE docs SET {name} = 3, e = NULL WHERE id = 11")
+    assert nearest(db) == [12]
+    assert intact(db)
+
+
+REPLACING = [
+    "INSERT OR REPLACE INTO docs VALUES(50, 'new', 2001, '[0.9,0]')",
+    "INSERT OR REPLACE INTO docs(title, year, e) VALUES('new', 2001, '[0.9,0]')",
+    "REPLACE INTO docs VALUES(50, 'a', 2001, '[0.9,0]'), (51, 'b', 2002, '[0.8,0]')",
+    "UPDATE OR REPLACE docs SET year = 2002 WHERE id = 1",
+    "UPDATE OR REPLACE docs SET year = 2002, id = 70 WHERE id = 1",
+    "UPDATE OR REPLACE docs SET year = 2001, e = '[0,3]'",
+    "INSERT OR IGNORE INTO docs VALUES(50, 'new', 2001, '[0.9,0]')",
+    "INSERT INTO docs VALUES(50, 'n', 2001, '[0,4]') ON CONFLICT DO UPDATE SET e = excluded.e",
+]
+
+
+@pytest.mark.parametrize("sql", REPLACING)
+@pytest.mark.parametrize("recursive", [0, 1])
+@pytest.mark.parametrize(
+    "unique",
+    [
+        "year INTEGER UNIQUE",
+        "year INTEGER, UNIQUE(year, kind)",
+        "year TEXT COLLATE NOCASE UNIQUE",
+        "year INTEGER; CREATE UNIQUE INDEX u ON docs(year DESC)",
+    ],
+)
+def test_rows_that_replace_removes_leave_the_index(unique, recursive, sql):
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute(f"PRAGMA recursive_triggers = {recursive}")
+    columns, _, more = unique.partition("; ")
+    kind = ", kind DEFAULT 1" if "kind" in columns else ""
+    columns = columns.replace("year INTEGER, UNIQUE", f"year INTEGER{kind}, UNIQUE")
+    last = ", e BLOB" if not kind else ""
+    columns = columns if not kind else columns.replace(", UNIQUE", ", e BLOB, UNIQUE")
+    db.execute(f"CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT, {columns}{last}); {more}")
+    if kind:
+        sql = sql.replace("INTO docs VALUES", "INTO docs(id, title, year, e) VALUES")
+        sql = sql.replace("ON CONFLICT DO", "ON CONFLICT(year, kind) DO")
+    rows = [(1, "One", 2001, "[1,0]"), (2, "Two", 2002, "[0,1]"), (3, "Three", 2003, None)]
+    db.executemany("INSERT INTO docs(id, title, year, e) VALUES(?,?,?,?)", rows)
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    db.execute(sql)
+    left = db.execute(
+        "SELECT id FROM docs WHERE e IS NOT NULL ORDER BY vec_distance_l2(e, '[1,0]')"
+    )
+    assert nearest(db) == [r[0] for r in left]
+    assert intact(db)
+
+
+def test_a_declared_conflict_clause_replaces_too(db):
+    db.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, u UNIQUE ON CONFLICT REPLACE, e BLOB)")
+    db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=d, e FLOAT[2])")
+    db.execute("INSERT INTO d VALUES(1,'a','[1,0]'),(2,'b','[0,1]')")
+    db.execute("BEGIN; INSERT INTO d VALUES(3,'a','[0.5,0]')")
+    assert nearest(db, table="j") == [3, 2]
+    db.execute("ROLLBACK")
+    assert nearest(db, table="j") == [1, 2]
+    db.execute("UPDATE d SET u = 'b' WHERE id = 1")
+    assert nearest(db, table="j") == [1]
+    assert intact(db)
+
+
+def test_a_unique_index_that_was_dropped_costs_no_scan(db):
+    db.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, u, e BLOB); CREATE UNIQUE INDEX u ON d(u)")
+    db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=d, e FLOAT[2])")
+    rows = [(i, i, f"[{i},0]") for i in range(3000)]
+
+    def steps() -> int:
+        """Instructions of SQLite's machine, in thousands, that writing the rows takes."""
+        ticks = []
+        db.set_progress_handler(lambda: bool(ticks.append(1)), 1000)
+        with db:
+            db.executemany("INSERT INTO d VALUES(?,?,?)", rows)
+        db.set_progress_handler(None)
+        db.execute("DELETE FROM d")
+        return len(ticks)
+
+    with_index = steps()
+    db.execute("DROP INDEX u")
+    assert steps() < 3 * with_index
+    assert intact(db)
+
+
+@pytest.mark.parametrize("kind", ["STORED", "VIRTUAL"])
+def test_generated_columns_filter_and_hold_vectors(kind):
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, json TEXT, x REAL, "
+        f"e BLOB AS (CASE WHEN x > 0 THEN vec_f32(json) END) {kind}, half REAL AS (x / 2) {kind})"
+    )
+    db.execute("INSERT INTO docs(id, json, x) VALUES(1,'[1,0]',1),(2,'[0,1]',2),(3,'[3,3]',-1)")
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    assert nearest(db) == [1, 2]
+    assert nearest(db, "half > 0.6") == [2]
+    db.execute("UPDATE docs SET json = '[9,0]' WHERE id = 1; UPDATE docs SET x = 5 WHERE id = 3")
+    assert nearest(db) == [2, 3, 1]
+    assert nearest(db, "half = 2.5 AND k = 1") == [3]
+    db.execute("UPDATE docs SET x = 0 WHERE id = 2")
+    assert nearest(db) == [3, 1]
+    assert intact(db)
+
+
+def test_strict_tables_and_checks_are_followed():
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, n INT CHECK (n > 0), "
+        "e BLOB CHECK (e IS NULL OR vec_length(e) = 2)) STRICT"
+    )
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    db.execute("INSERT INTO docs VALUES(1, 1, vec_f32('[1,0]')), (2, 2, vec_f32('[0,1]'))")
+    for bad in ("(3, 0, vec_f32('[1,1]'))", "(3, 1, vec_f32('[1]'))", "(3, 1, 'text')"):
+        with pytest.raises(apsw.ConstraintError):
+            db.execute(f"INSERT INTO docs VALUES (4, 4, vec_f32('[1,1]')), {bad}")
+    assert nearest(db) == [1, 2]
+    assert intact(db)
+
+
+def test_changes_that_come_by_another_table_are_followed(db):
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute(
+        "CREATE TABLE authors(a INTEGER PRIMARY KEY);"
+        "CREATE TABLE d(id INTEGER PRIMARY KEY, a REFERENCES authors ON DELETE CASCADE, e BLOB);"
+        "CREATE VIRTUAL TABLE j USING vecsql(content=d, e FLOAT[2]);"
+        "CREATE VIEW v AS SELECT * FROM d;"
+        "CREATE TRIGGER v1 INSTEAD OF INSERT ON v BEGIN"
+        "  INSERT INTO d VALUES(new.id, new.a, new.e); END;"
+        "CREATE TRIGGER v2 INSTEAD OF UPDATE ON v BEGIN"
+        "  UPDATE d SET e = new.e, id = new.id WHERE id = old.id; END;"
+        "CREATE TRIGGER v3 INSTEAD OF DELETE ON v BEGIN DELETE FROM d WHERE id = old.id; END;"
+        "CREATE TRIGGER own AFTER INSERT ON d WHEN new.e IS NULL BEGIN"
+        "  UPDATE d SET e = '[0.5,0]' WHERE id = new.id; END;"
+        "INSERT INTO authors VALUES(1),(2);"
+        "INSERT INTO v VALUES(1, 1, '[1,0]'), (2, 2, '[0,1]'), (3, 1, NULL)"
+    )
+    assert nearest(db, table="j") == [1, 3, 2]
+    db.execute("UPDATE v SET e = '[0,2]', id = 30 WHERE id = 3")
+    assert nearest(db, table="j") == [1, 2, 30]
+    db.execute("UPDATE d SET e = x.e FROM (SELECT 2 AS i, '[1,0.1]' AS e) x WHERE d.id = x.i")
+    assert nearest(db, table="j") == [1, 2, 30]
+    given = db.execute("UPDATE d SET e = '[5,5]' WHERE id = 1 RETURNING id, e").fetchall()
+    assert given == [(1, "[5,5]")]
+    assert nearest(db, table="j") == [2, 30, 1]
+    db.execute("DELETE FROM authors WHERE a = 1")
+    assert nearest(db, table="j") == [2]
+    db.execute("DELETE FROM v")
+    assert nearest(db, table="j") == []
+    assert intact(db)
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        (
+            "CREATE TABLE t(id INTEGER PRIMARY KEY DESC, e)",
+            "PRIMARY KEY DESC is a column of its own",
+        ),
+        ("CREATE TABLE t(id INTEGER PRIMARY KEY, e) WITHOUT ROWID", "it is WITHOUT ROWID"),
+        ("CREATE VIEW t AS SELECT 1 AS id, NULL AS e", "it is a view"),
+        ("CREATE VIRTUAL TABLE t USING fts5(e)", "it is a virtual table"),
+        (
+            "CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[2])",
+            "virtual table",
+        ),
+        ("CREATE TABLE t(id INTEGER PRIMARY KEY, f)", "a vector column is not in it"),
+        ("SELECT 1", "there is no such table"),
+    ],
+)
+def test_a_table_that_cannot_be_followed_is_refused_with_the_reason(table, why):
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute(table)
+    with pytest.raises(apsw.SQLError, match=f"content table main.t: .*{why}"):
+        db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=t, e FLOAT[2])")
+
+
+# --- tables that are made anew, and names that change ---------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["remade", "replaced", "trigger dropped"])
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_an_index_says_that_its_table_was_made_anew(tmp_path, how, where):
+    path = str(tmp_path / "a.db")
+    db = vecsql.connect(path, driver="apsw")
+    db.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, title, year, e)")
+    db.execute("INSERT INTO docs VALUES(1,'One',1,'[1,0]'),(2,'Two',2,'[0,1]')")
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    assert nearest(db) == [1, 2]
+    other = db if where == "here" else vecsql.connect(path, driver="apsw")
+    if how == "remade":
+        remake(other, columns="id INTEGER PRIMARY KEY, year, e, title")
+    elif how == "replaced":
+        other.execute("DROP TABLE docs; CREATE TABLE docs(id INTEGER PRIMARY KEY, year, e, title)")
+        other.execute("INSERT INTO docs VALUES(1,1,'[1,0]','One'),(2,2,'[0,1]','Two')")
+    else:
+        other.execute("DROP TRIGGER i_vecsql_update")
+    other.execute("UPDATE docs SET e = '[8,8]' WHERE id = 1")
+    for sql in ("SELECT id FROM i WHERE e MATCH '[1,0]' AND k = 2", "SELECT count(*) FROM i"):
+        with pytest.raises(apsw.SQLError, match=r"missed changes of docs.*VALUES\('rebuild'\)"):
+            db.execute(sql).fetchall()
+    assert "missing" in db.execute("PRAGMA integrity_check").fetchone()[0]
+    db.execute("INSERT INTO i(i) VALUES('rebuild')")
+    assert nearest(db) == [2, 1]
+    other.execute("INSERT INTO docs(id, e) VALUES(9, '[1,0]')")
+    assert nearest(db) == [9, 2, 1]
+    assert intact(db)
+
+
+def test_a_migration_that_is_rolled_back_changes_nothing(db):
+    db.execute("BEGIN; INSERT INTO docs(id, e) VALUES(9, '[0.5,0]'); SAVEPOINT s")
+    remake(db)
+    with pytest.raises(apsw.SQLError, match="missed changes"):
+        nearest(db)
+    db.execute("INSERT INTO i(i) VALUES('rebuild'); UPDATE docs SET e = '[7,0]' WHERE id = 1")
+    assert nearest(db) == [9, 2, 1]
+    db.execute("ROLLBACK TO s; UPDATE docs SET e = '[6,0]' WHERE id = 1")
+    assert nearest(db) == [9, 2, 1]
+    db.execute("ROLLBACK")
+    assert nearest(db) == [1, 2]
+    db.execute("INSERT INTO docs(id, e) VALUES(9, '[0.5,0]')")
+    assert nearest(db) == [1, 9, 2]
+    assert intact(db)
+
+
+@pytest.mark.parametrize("legacy", [0, 1])
+def test_an_index_can_take_the_name_that_another_one_had(db, legacy):
+    db.execute(f"PRAGMA legacy_alter_table = {legacy}; ALTER TABLE i RENAME TO old")
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    db.execute("INSERT INTO docs(id, e) VALUES(9, '[0.5,0]')")
+    assert nearest(db) == nearest(db, table="old") == [1, 9, 2]
+    db.execute("ALTER TABLE old RENAME TO older; DROP TABLE older; DELETE FROM docs WHERE id = 9")
+    assert nearest(db) == [1, 2]
+    assert intact(db)
+
+
+def test_a_column_that_takes_the_name_of_the_index_locks_nothing(db):
+    db.execute("ALTER TABLE docs ADD COLUMN i; ALTER TABLE docs RENAME COLUMN title TO distance")
+    db.execute("INSERT INTO docs(id, e) VALUES(9, '[0.5,0]')")
+    assert nearest(db) == [1, 9, 2]
+    assert intact(db)
+
+
+# --- random programs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", range(12))
+def test_random_changes_of_a_table_are_followed(run):
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    db = vecsql.connect(":memory:", driver="apsw")
+    columns = ["id INTEGER PRIMARY KEY", "u INTEGER", "w TEXT COLLATE NOCASE", "e BLOB"]
+    constraints = rng.sample(["UNIQUE(u)", "UNIQUE(w, u)", "UNIQUE(w)"], rng.randrange(3))
+
+    def create(name: str) -> str:
+        shuffled = rng.sample(columns, len(columns))
+        return f"CREATE TABLE {name}({', '.join(shuffled + constraints)})"
+
+    def vector() -> str | None:
+        return None if rng.random() < 0.1 else f"[{rng.randrange(-9, 10)}, {rng.random():.3f}]"
+
+    def row() -> tuple:
+        return rng.randrange(20), rng.randrange(15), rng.choice("aAbBcCdD"), vector()
+
+    def names(sql: str) -> str:
+        return sql.replace("docs", table)
+
+    table = "docs"
+    db.execute(create("docs"))
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    if rng.random() < 0.5:
+        db.execute("PRAGMA recursive_triggers = 1")
+    conflict = ("", " OR REPLACE", " OR IGNORE", " OR FAIL")
+    for _ in range(150):
+        open_before = db.in_transaction
+        kind, how = rng.randrange(16), rng.choice(conflict)
+        kind = kind % 6 if db.in_transaction and kind in (12, 13, 14) else kind
+        try:
+            if kind < 6:
+                sql = f"INSERT{how} INTO docs(id, u, w, e) VALUES (?,?,?,?), (?,?,?,?)"
+                db.execute(names(sql), (*row(), *row()))
+            elif kind < 9:
+                change = rng.choice(
+                    ["id = ?1 % 20", "rowid = ?1", "u = u + 1", "w = 'a'", "e = ?2"]
+                )
+                sql = f"UPDATE{how} docs SET {change}, u = u WHERE id > ?3"
+                db.execute(
+                    names(sql + " AND ?1 + 0 IS ?1 AND (?2 IS ?2)"), (row()[0], vector(), row()[0])
+                )
+            elif kind == 9:
+                db.execute(names("DELETE FROM docs WHERE id % 5 = ?"), (rng.randrange(5),))
+            elif kind == 10:
+                db.execute(rng.choice(["BEGIN", "COMMIT", "ROLLBACK"]))
+            elif kind == 11:
+                db.execute(rng.choice(["SAVEPOINT s", "ROLLBACK TO s", "RELEASE s"]))
+            elif kind == 12:
+                remade = create("made_anew")
+                db.execute(remade)
+                db.execute(
+                    names(
+                        "INSERT INTO made_anew(id, u, w, e) SELECT id, u, w, e FROM docs; "
+                        "DROP TABLE docs; ALTER TABLE made_anew RENAME TO docs; "
+                        "INSERT INTO i(i) VALUES('rebuild')"
+                    )
+                )
+            elif kind == 13:
+                db.execute(rng.choice(["CREATE UNIQUE INDEX x ON docs(u, w)", "DROP INDEX x"]))
+                db.execute("INSERT INTO i(i) VALUES('rebuild')")
+            elif kind == 14:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN n{rng.randrange(10**9)}")
+            else:
+                db.execute("INSERT INTO i(i) VALUES('optimize')")
+        except apsw.Error as e:
+            print(type(e).__name__, e, open_before)
+        left = db.execute(
+            names(
+                "SELECT id FROM docs WHERE e IS NOT NULL ORDER BY vec_distance_l2(e, '[1,0]'), id"
+            )
+        )
+        want = [r[0] for r in left]
+        got = db.execute("SELECT id, distance FROM i WHERE e MATCH '[1,0]' AND k = 1000").fetchall()
+        assert [r[0] for r in sorted(got, key=lambda r: (r[1], r[0]))] == want
+    if db.in_transaction:
+        db.execute("COMMIT")
     assert intact(db)

@@ -86,35 +86,19 @@ def _create_embedding(db: Db, info: IndexInfo) -> None:
     )
 
 
-def _created_as(db: Db, info: IndexInfo) -> str:
-    config = quote(f"{info.index}_config")
-    return str(db.value(f"SELECT value FROM main.{config} WHERE key = 'triggers'"))
-
-
 def attach_own(db: Db, info: IndexInfo) -> None:
-    """Creates the index's own triggers again, as ext/content.c makes them.
-
-    Their names begin with the name that the virtual table was created under, which it keeps in
-    its configuration to find them when it is dropped.
-    """
-    name = _created_as(db, info)
-    key, table, index = quote(info.key), quote(info.table), quote(info.index)
-    added = f"INSERT INTO {index}(vecsql_sync) VALUES(new.{key});"
-    removed = f"INSERT INTO {index}(vecsql_sync) VALUES(old.{key});"
-    for event, of, body in (
-        ("insert", "", added),
-        ("delete", "", removed),
-        ("update", f" OF {key}, {quote(info.source)}", removed + added),
-    ):
-        trigger = quote(f"{name}_vecsql_{event}")
-        db.run(f"CREATE TRIGGER main.{trigger} AFTER {event}{of} ON {table} BEGIN {body} END")
+    """Has the index make its own triggers."""
+    _command(db, info, "attach")
 
 
 def detach_own(db: Db, info: IndexInfo) -> None:
-    """Drops the index's own triggers."""
-    name = _created_as(db, info)
-    for event in _EVENTS:
-        db.run(f"DROP TRIGGER IF EXISTS main.{quote(f'{name}_vecsql_{event}')}")
+    """Has the index drop its own triggers, for those that queue."""
+    _command(db, info, f"detach={info.index}_queue")
+
+
+def _command(db: Db, info: IndexInfo, command: str) -> None:
+    index = quote(info.index)
+    db.run(f"INSERT INTO main.{index}({index}) VALUES(?)", (command,))
 
 
 def _create_queueing(db: Db, info: IndexInfo) -> None:
