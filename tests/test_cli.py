@@ -68,7 +68,7 @@ def test_demo_shows_its_sql_and_finds_re_split(demo):
 def test_demo_says_how_to_go_on(demo):
     _, out = demo
     assert "vecsql search vecsql-demo.db pydoc" in out
-    assert f".load {vecsql.loadable_path()}" in out
+    assert f".load '{vecsql.loadable_path()}'" in out
 
 
 def test_second_run_adds_nothing(demo):

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+import apsw
+import apsw.shell
 import numpy as np
 import pytest
 
 import vecsql
 from tests.test_cli import cli, rows
 from tests.test_import import texts, write_csv
+from vecsql import _demo, _render
+from vecsql._cli._remedies import as_commands
+from vecsql._import import import_records
+from vecsql._read import open_source
 
 
 @pytest.fixture(scope="module")
@@ -358,3 +367,251 @@ def test_text_from_the_data_is_no_markup(tmp_path):
     (tmp_path / "a.csv").write_text("id,body\n1,[red]alert[/red] [/nothing]\n")
     cli("import", tmp_path / "a.db", "t", tmp_path / "a.csv")
     assert "[red]alert[/red] [/nothing]" in on_terminal("search", tmp_path / "a.db", "t", "alert")
+
+
+# --- what a message says -------------------------------------------------------------------------
+
+
+# What the command line never does: loading into a connection, binding values, drift.
+OF_PYTHON = ("_load.py", "_bind.py", "_core_build.py", "_drift.py", "_dbapi.py")
+
+
+def messages():
+    """The strings of the package that are raised and name a function of it."""
+    for path in sorted(Path(vecsql.__file__).parent.glob("_*.py")):
+        if path.name in OF_PYTHON:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                parts = [
+                    n for n in ast.walk(node.exc) if isinstance(n, (ast.JoinedStr, ast.Constant))
+                ]
+                for part in parts:
+                    text = _text_of(part)
+                    if re.search(r"vecsql\.\w+", text):
+                        yield f"{path.name}:{node.lineno}", text
+
+
+def _text_of(node):
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            v.value if isinstance(v, ast.Constant) else "'t'" for v in node.values
+        ).replace("''t''", "'t'")
+    return node.value if isinstance(node.value, str) else ""
+
+
+@pytest.mark.parametrize(("place", "text"), [pytest.param(p, t, id=p) for p, t in messages()])
+def test_the_command_line_names_options_and_no_call_of_python(place, text):
+    assert not re.search(r"vecsql\.\w+", as_commands(text)), as_commands(text)
+
+
+def test_a_missing_table_is_answered_with_those_that_there_are(library, tmp_path):
+    path = damaged_copy(
+        library, tmp_path, "CREATE TABLE aardvark(x); CREATE VIEW docks AS SELECT 1"
+    )
+    for command in (["search", path, "dosc", "x"], ["query", path, "SELECT * FROM dosc"]):
+        err = cli(*command, code=1)
+        expected = "there is no table dosc in the main database; its tables: docs, docks, aardvark"
+        assert err == f"Error: {expected}\n"
+    assert "it has none" in cli("index", _empty(tmp_path), "t", "--text", "x", code=1)
+
+
+def _empty(tmp_path):
+    sqlite3.connect(tmp_path / "empty.db").execute("PRAGMA user_version = 1").connection.close()
+    return tmp_path / "empty.db"
+
+
+WRONG = [
+    ["nosuch"],
+    ["import", "a.db"],
+    ["import", "a.db", "t", "a.csv", "--nosuch"],
+    ["import", "a.db", "t", "a.csv", "--metric", "far"],
+    ["import", "a.db", "t", "a.csv", "--batch", "0"],
+    ["search", "none.db", "t", "q"],
+    ["search", "DB", "docs", "q", "-k", "x"],
+    ["search", "DB", "docs", "q", "--embedder", "nosuch"],
+    ["index", "DB", "docs", "--column", "other"],
+    ["eval", "DB", "docs"],
+    ["bench", "DB", "docs", "--ef", "x"],
+    ["reembed", "DB", "docs"],
+]
+
+
+@pytest.mark.parametrize("args", WRONG, ids=" ".join)
+def test_wrong_usage_is_one_line_that_names_the_help(library, args):
+    err = cli(*[library if a == "DB" else a for a in args], code=2)
+    assert err.startswith("Error: ")
+    assert err.endswith("--help)\n")
+    assert len(err.splitlines()) == 1
+
+
+def test_no_command_at_all_prints_the_help():
+    assert cli(code=2).startswith("Usage: vecsql")
+
+
+# --- index, query, files by URI ------------------------------------------------------------------
+
+
+def test_a_table_that_exists_gets_an_index_of_its_text(tmp_path):
+    path = tmp_path / "a.db"
+    conn = sqlite3.connect(path)
+    conn.executescript(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT);"
+        "INSERT INTO t(body) VALUES ('night train'), ('rye bread'), (NULL)"
+    )
+    conn.close()
+    out = cli("index", path, "t", "--text", "body")
+    assert out.startswith(
+        "t.embedding: 2 of 3 rows; 256 dimensions, cosine; vecsql-static-en-256; 1 "
+    )
+    assert json.loads(cli("search", path, "t", "loaf", "-k", 1, "--json"))[0]["body"] == "rye bread"
+    cli("query", path, "INSERT INTO t(body) VALUES ('plum cake')")
+    found = json.loads(cli("search", path, "t", "plum pudding", "-k", 1, "--json"))
+    assert found[0]["body"] == "plum cake"
+    assert "vecsql index DB t --fts" in cli("search", path, "t", "x", "--hybrid", code=1)
+    cli("index", path, "t", "--fts")
+    assert (
+        json.loads(cli("search", path, "t", "plum", "--text", "--json"))[0]["body"] == "plum cake"
+    )
+    assert "--drop" in cli("index", path, "t", "--text", "body", code=1)
+    cli("index", path, "t", "--drop")
+    assert "has no vecsql index" in cli("search", path, "t", "x", code=1)
+
+
+def test_a_column_of_vectors_gets_an_index_of_its_own_dimension(tmp_path):
+    path = tmp_path / "a.db"
+    rows(path, "CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB)")
+    assert "--text COLUMN to embed, one of id, v" in cli(
+        "index", path, "t", "--column", "v", code=2
+    )
+    rows(path, "INSERT INTO t(v) VALUES (vec_f32('[1, 0, 0]')), (vec_f32('[0, 1, 0]')), (NULL)")
+    out = cli("index", path, "t", "--column", "v", "--metric", "l2")
+    assert out.startswith("t.v: 2 of 3 rows; 3 dimensions, l2; vectors given by the caller; 1 rows")
+    assert json.loads(cli("search", path, "t", "[0, 1, 0]", "-k", 1, "--json"))[0]["id"] == 2
+    rows(path, "CREATE TABLE u(id INTEGER PRIMARY KEY, v BLOB)")
+    rows(path, "INSERT INTO u(v) VALUES (zeroblob(8)), (zeroblob(12))")
+    assert "vectors of several lengths: 8 and 12 bytes" in cli(
+        "index", path, "u", "--column", "v", code=1
+    )
+
+
+def test_rows_noted_for_later_are_brought_up_by_sync(tmp_path):
+    path = tmp_path / "a.db"
+    rows(path, "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT)")
+    cli("index", path, "t", "--text", "body", "--later")
+    plain = sqlite3.connect(path)  # no vecsql
+    plain.execute("INSERT INTO t(body) VALUES ('night train'), ('rye bread')")
+    plain.commit()
+    plain.close()
+    assert cli("sync", path) == f"{path}: 2 rows brought up to date\n"
+    assert cli("sync", path, "t") == "t: 0 rows brought up to date\n"
+    assert json.loads(cli("search", path, "t", "rail", "-k", 1, "--json"))[0]["id"] == 1
+
+
+def test_query_prints_the_rows_of_the_last_statement(library):
+    sql = "SELECT 1 AS a; SELECT id, id, :n AS n FROM docs WHERE year = :y ORDER BY id LIMIT 1"
+    out = cli("query", library, sql, "-p", "y", 2003, "-p", "n", "007", "--json")
+    assert json.loads(out) == [{"id": 4, "id:2": 4, "n": "007"}]
+    assert cli("query", library, "SELECT id FROM docs WHERE 0", "--csv") == "id\n"
+    assert cli("query", library, "SELECT id FROM docs WHERE 0", "--json") == "[]\n"
+    assert cli("query", library, "SELECT id FROM docs WHERE 0") == "no rows\n"
+    assert "no such column: nope" in cli("query", library, "SELECT nope FROM docs", code=1)
+    found = cli("query", library, "SELECT vec_length(embed('x')) AS n", "--nl")
+    assert json.loads(found) == {"n": 256}
+
+
+@pytest.mark.parametrize("mode", ["immutable=1", "mode=ro"])
+def test_a_uri_is_taken_as_a_file(library, tmp_path, mode):
+    path = tmp_path / "with space.db"
+    path.write_bytes(library.read_bytes())
+    uri = f"file:{str(path).replace(' ', '%20')}?{mode}"
+    found = json.loads(cli("search", uri, "docs", "night", "--json", "-k", 3))
+    assert found == json.loads(cli("search", path, "docs", "night", "--json", "-k", 3))
+    assert cli("info", uri).startswith(f"{uri}: {path.stat().st_size:,} bytes")
+    err = cli("query", uri, "DELETE FROM docs", code=1)
+    assert "readonly" in err
+    assert "does not exist" in cli("info", f"file:{tmp_path}/none.db?{mode}", code=2)
+    assert rows(path, "SELECT count(*) FROM docs") == [(400,)]
+
+
+def test_a_misspelt_file_is_not_left_behind(tmp_path):
+    cli("query", tmp_path / "none.db", "SELECT 1")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_info_shows_the_internals_only_if_asked(library):
+    short, long = cli("info", library), cli("info", library, "--all")
+    assert "docs_embedding: 400 rows; embedding[256] cosine; vecsql-static-en-256" in short
+    assert re.search(r"hnsw index, codec \w+; m 16, ef_search 64; .*[\d,]+ bytes", short)
+    assert "resident_pages" not in short
+    assert "resident_pages" in long
+
+
+def test_columns_with_commas_are_quoted(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "a, b": "x", "text": "night train"}\n')
+    cli("import", tmp_path / "a.db", "t", tmp_path / "a.jsonl")
+    out = cli("export", tmp_path / "a.db", "t", "-", "--columns", 'id,"a, b"')
+    assert list(csv.reader(io.StringIO(out))) == [["id", "a, b"], ["1", "x"]]
+
+
+def test_a_column_named_as_a_figure_keeps_both(tmp_path):
+    (tmp_path / "a.csv").write_text("id,text,distance,score\n1,hello,5,6\n")
+    cli("import", tmp_path / "a.db", "t", tmp_path / "a.csv", "--text", "text", "--fts")
+    (found,) = json.loads(cli("search", tmp_path / "a.db", "t", "hello", "--json"))
+    assert (round(found["distance"], 3), found["t.distance"], found["score"]) == (0, 5, 6)
+    (found,) = json.loads(cli("search", tmp_path / "a.db", "t", "hello", "--hybrid", "--json"))
+    assert (found["distance"], found["t.score"]) == (5, 6)
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def test_progress_after_a_resume_counts_all_rows_and_the_rate_of_this_run(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(_render.time, "perf_counter", lambda: clock[0])
+    bar = _render.Meter("Importing", 1000)
+    clock[0] = 150.0
+    bar.start(400)
+    clock[0] = 160.0
+    bar.update(100, 500)
+    assert bar.figures() == "500 rows  10/s"
+    clock[0] = 170.0
+    bar.update(100, 600)
+    assert bar.figures() == "600 rows  10/s  ETA 0:40"
+
+
+def test_an_import_that_goes_on_shows_its_records_of_all_runs(tmp_path):
+    source = write_csv(tmp_path / "a.csv", 300)
+    conn = vecsql.connect(tmp_path / "a.db")
+    calls = []
+
+    def stop(rows, position):
+        calls.append(rows)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_records(conn, "docs", open_source(source), batch=100, progress=stop)
+    conn.close()
+    command = [sys.executable, "-m", "vecsql", "import", tmp_path / "a.db", "docs", source]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=sys.prefix, check=True)
+    assert "100 %  300 rows" in done.stderr
+    assert done.stdout.startswith("docs: 100 added, 0 updated, 0 unchanged, 200 were there from")
+
+
+def test_the_axis_of_recall_gives_most_of_its_room_to_the_best():
+    drawn = _render.plot([(0.2, 100.0), (0.9, 50.0), (1.0, 10.0)], "t", "recall@10", "qps")
+    places = [line.index("●") for line in drawn.splitlines() if "●" in line]
+    first, middle, last = places
+    assert (last - middle) > 1.8 * (middle - first) > 0
+    marks = next(line for line in drawn.splitlines() if "0.9" in line)
+    assert {"0.5", "0.9", "0.99", "1"} <= set(marks.split())
+    assert "0.95" in _render.plot([(1.0, 1.0)], "t", "x", "y")
+
+
+def test_the_path_in_the_demo_is_quoted():
+    for path in ("/a b/vecsql.so", "/it's/vecsql.so"):
+        conn = io.StringIO()
+        shell = apsw.shell.Shell(stdout=conn, stderr=conn, args=[])
+        shell.process_complete_line(f".print {_demo._quoted(path)}")
+        assert conn.getvalue().strip() == path

@@ -214,6 +214,14 @@ def _shorten(value: Any) -> Any:
     return corpus.summary(value)[:80] if isinstance(value, str) else value
 
 
+def _quoted(path: str) -> str:
+    """A path as the sqlite3 shell takes it, whatever it contains."""
+    if "'" not in path:
+        return f"'{path}'"
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def _farewell(path: str) -> str:
     from vecsql._load import loadable_path
 
@@ -226,7 +234,7 @@ It is all in one file, {path}: tables modules, pydoc and pydoc_vec. Go on with
 or in the sqlite3 shell (the row itself is the question here; embed() needs Python):
 
     $ sqlite3 {path}
-    .load {loadable_path()}
+    .load {_quoted(loadable_path())}
     SELECT p.name, v.distance FROM pydoc_vec v JOIN pydoc p ON p.id = v.id
      WHERE v.embedding MATCH (SELECT q.embedding FROM pydoc_vec q JOIN pydoc d ON d.id = q.id
                                WHERE d.name = 'shutil.copytree') AND k = 5;"""

@@ -5,6 +5,7 @@ installed and the stream is a terminal, plain text otherwise.
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import sys
 import time
@@ -138,7 +139,13 @@ class Meter:
     def start(self, rows: int) -> None:
         """Takes the rows that an earlier run did; the rate begins here."""
         self.rows = self._before = rows
+        self.position = 0
         self._began = time.perf_counter()
+
+    def examine(self, position: int) -> None:
+        """Takes the position of a pass before the first row is written."""
+        self.position = position
+        self.show()
 
     def update(self, rows: int, position: int) -> None:
         """Takes how many more rows are done, and the position."""
@@ -171,33 +178,56 @@ class Meter:
             print(f"\r{self._line():<79}", end="", file=sys.stderr, flush=True)
 
     def end_line(self) -> None:
-        """Ends the line of a terminal, or prints the one line."""
+        """Ends the line of a terminal, or prints the one line; of nothing done it says nothing."""
         start = "\r" if sys.stderr.isatty() else ""
-        print(f"{start}{self._line():<79}".rstrip(), file=sys.stderr)
+        if start or self.rows > self._before:
+            print(f"{start}{self._line():<79}".rstrip(), file=sys.stderr)
+
+
+_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+
+def recall_scale(recall: float) -> float:
+    """A place on the axis of recall: the logarithm of what is missed, so 0.9 to 1 has room."""
+    return -math.log10(1.001 - min(max(recall, 0.0), 1.0))
+
+
+def recall_ticks(low: float) -> list[float]:
+    """The marks on an axis of recall that begins at ``low`` or below."""
+    return [t for t in _TICKS if t >= low] if low < 0.9 else [t for t in _TICKS if t >= 0.9]
 
 
 def plot(points: Sequence[tuple[float, float]], title: str, x: str, y: str) -> str:
-    """Draws points with text; y is logarithmic."""
-    import math
-
+    """Draws points with text: recall from left to right (`recall_scale`), y logarithmic."""
     if not points:
         return ""
     width = max(30, min(72, shutil.get_terminal_size((80, 24)).columns - 12))
     height = 14
-    low_x, high_x = min(p[0] for p in points), max(p[0] for p in points)
+    ticks = recall_ticks(min(p[0] for p in points))
+    left = recall_scale(min(ticks[0], *(p[0] for p in points)))
+    right = recall_scale(1.0)
     logs = [math.log10(max(p[1], 1e-9)) for p in points]
-    low_y, high_y = min(logs), max(logs)
+    low, high = min(logs), max(logs)
+
+    def column(recall: float) -> int:
+        return round((recall_scale(recall) - left) / (right - left) * (width - 1))
+
     grid = [[" "] * width for _ in range(height)]
-    for (px, _), ly in zip(points, logs, strict=True):
-        column = round((px - low_x) / (high_x - low_x) * (width - 1)) if high_x > low_x else 0
-        row = round((high_y - ly) / (high_y - low_y) * (height - 1)) if high_y > low_y else 0
-        grid[row][column] = "●"
+    for (recall, _), ly in zip(points, logs, strict=True):
+        row = round((high - ly) / (high - low) * (height - 1)) if high > low else 0
+        grid[row][column(recall)] = "●"
     lines = [f"{title}", f"{y} (logarithmic)"]
     for i, cells in enumerate(grid):
-        value = 10 ** (high_y - (high_y - low_y) * i / (height - 1))
+        value = 10 ** (high - (high - low) * i / (height - 1))
         mark = f"{value:9,.0f} " if i % 4 == 0 or i == height - 1 else " " * 10
         lines.append(f"{mark}│{''.join(cells)}".rstrip())
-    lines.append(" " * 10 + "└" + "─" * width)
-    left, right = f"{low_x:.3f}", f"{high_x:.3f}"
-    lines.append(" " * 11 + left + x.center(width - len(left) - len(right)) + right)
+    axis, labels = ["─"] * width, [" "] * (width + 6)
+    for tick in ticks:
+        at, label = column(tick), f"{tick:g}"
+        axis[at] = "┴"
+        if all(c == " " for c in labels[max(0, at - 1) : at + len(label) + 1]):
+            labels[at : at + len(label)] = label
+    lines.append(" " * 10 + "└" + "".join(axis))
+    lines.append((" " * 11 + "".join(labels)).rstrip())
+    lines.append((" " * 11 + x.center(width)).rstrip())
     return "\n".join(lines)

@@ -28,6 +28,9 @@ class _Main(click.Group):
         try:
             with watched():
                 code = run(*arguments, standalone_mode=False, **more)
+        except click.exceptions.NoArgsIsHelpError as e:
+            e.show()
+            code = e.exit_code
         except click.UsageError as e:
             help = f" ({e.ctx.command_path} --help)" if e.ctx is not None else ""
             _say(f"Error: {e.format_message()}{help}")

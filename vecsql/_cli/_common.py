@@ -103,6 +103,11 @@ def print_rows(
         print_table(names, [list(row.values()) for row in rows])
 
 
+def listed(names: str) -> list[str]:
+    """The names of --columns; one that holds a comma is in quotes."""
+    return [name.strip() for name in next(csv.reader([names], skipinitialspace=True))]
+
+
 def print_json(value: Any) -> None:
     """Prints a value as JSON."""
     click.echo(json.dumps(jsonable(value), ensure_ascii=False, indent=1))
@@ -138,17 +143,16 @@ def opened(path: str, *, new: bool = False) -> Iterator[apsw.Connection]:
         missing = new and not file_of(path).exists()
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         conn = connect(path, driver="apsw", vec0=True, flags=flags)  # tables of either module
-        empty = False
+        empty = missing
         try:
             conn.set_busy_timeout(10_000)
             if missing:
                 conn.execute("PRAGMA journal_mode=WAL").fetchall()
             with interruptible(conn):
                 yield conn
-        except BaseException:
-            empty = missing and not conn.execute("SELECT 1 FROM main.sqlite_schema").fetchall()
-            raise
         finally:
+            with contextlib.suppress(apsw.Error):
+                empty = missing and not conn.execute("SELECT 1 FROM main.sqlite_schema").fetchall()
             conn.close()
             if empty:
                 file_of(path).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from vecsql._cli._common import (
     embedder_named,
     embedder_option,
     file_of,
+    listed,
     opened,
     reported,
     size_of,
@@ -186,6 +187,7 @@ def import_(
                 batch=batch,
                 again=again,
                 progress=bar.update,
+                surveyed=lambda: bar.examine(source.done() if source.done is not None else 0),
                 resuming=bar.start,
             )
     _tell(db, file, key, done, time.perf_counter() - started)
@@ -294,8 +296,9 @@ def export(
     from vecsql._driver import driver_of, quote
     from vecsql._errors import SchemaError
     from vecsql._import import stream_rows
-    from vecsql._read import detect
+    from vecsql._read import TEXT_FORMATS, detect
     from vecsql._render import meter
+    from vecsql._survey import Column
     from vecsql._write import write_records
 
     with opened(db) as conn:
@@ -303,7 +306,7 @@ def export(
         handle = driver_of(conn)
         info = index_of(handle, table, column)
         have = columns_of(handle, info.table)
-        names = [name.strip() for name in columns.split(",")] if columns else have
+        names = listed(columns) if columns else have
         unknown = [name for name in names if name not in have]
         if unknown:
             raise SchemaError(f"{info.table} has no column {unknown[0]}; it has {', '.join(have)}")
@@ -321,6 +324,8 @@ def export(
                         bar.update(n - bar.rows, n)
 
             n = write_records(file, format, counted(), columns=names, vector=vector, dim=info.dim)
+    if vector is not None and format in TEXT_FORMATS and Column(vector, typed=True).called == 2:
+        click.echo(f"the vectors are in {vector}: import with --vector", err=True)
     if file != "-":
         click.echo(f"{n:,} rows of {table} written to {file}")
 

@@ -295,7 +295,10 @@ def _row(
 
 
 def _draw(path: str, rows: list[dict[str, Any]], title: str) -> None:
+    import numpy
+
     from vecsql._read import extra
+    from vecsql._render import recall_scale, recall_ticks
 
     extra("matplotlib").use("Agg")
     pyplot = extra("matplotlib.pyplot")
@@ -305,7 +308,12 @@ def _draw(path: str, rows: list[dict[str, Any]], title: str) -> None:
     for r in points:
         axes.annotate(r["ef_search"], (r["recall"], r["qps"]), xytext=(4, 4),
                       textcoords="offset points")  # fmt: skip
+    ticks = recall_ticks(min(r["recall"] for r in points))
+    scale = numpy.vectorize(recall_scale), lambda place: 1.001 - 10.0**-place
+    axes.set_xscale("function", functions=scale)
     axes.set(title=title, xlabel="recall", ylabel="queries per second", yscale="log")
+    axes.set(xlim=(min(ticks[0], *(r["recall"] for r in points)), 1.0), xticks=ticks)
+    axes.set_xticklabels([f"{t:g}" for t in ticks])
     axes.grid(True, which="both", alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, format="png")

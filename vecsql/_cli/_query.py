@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,13 +16,16 @@ from vecsql._cli._common import (
     embedder_option,
     index_for,
     json_option,
+    listed,
     opened,
     output_options,
     print_json,
     print_rows,
+    size_of,
     table_argument,
     where_option,
 )
+from vecsql._cli._interrupt import own_prompt
 
 if TYPE_CHECKING:
     import apsw
@@ -80,7 +83,7 @@ def search(
     """
     from vecsql._search import search as find
 
-    wanted = [name.strip() for name in columns.split(",")] if columns else None
+    wanted = listed(columns) if columns else None
     with opened(db) as conn:
         info, shown = index_for(conn, table, column)
         beside = shown != info.table
@@ -164,16 +167,20 @@ def _quoted(name: str) -> str:
 @click.command()
 @db_argument
 @click.argument("table", required=False)
+@click.option("--all", "everything", is_flag=True, help="Print all figures of the index too.")
 @json_option
-def info(db: str, table: str | None, as_json: bool) -> None:
-    """Print what indexes DB (or TABLE) has, of which model and size."""
+def info(db: str, table: str | None, everything: bool, as_json: bool) -> None:
+    """Print what indexes DB (or TABLE) has, of which model and size.
+
+    --json prints all figures.
+    """
     from vecsql import __version__
     from vecsql._render import print_table
 
     with opened(db) as conn:
         (sqlite,) = next(conn.execute("SELECT sqlite_version()"))
         described = _describe(conn, table)
-    size = Path(db).stat().st_size
+    size = size_of(db)
     if as_json:
         print_json(
             {
@@ -197,7 +204,23 @@ def info(db: str, table: str | None, as_json: bool) -> None:
         fts = f"; full text {d['fts']}" if d["fts"] else ""
         waiting = f"; {d['without_vector']:,} rows without a vector" if d["without_vector"] else ""
         click.echo(f"{about}; columns {', '.join(d['columns'])}{fts}{waiting}")
-        print_table(["name", "value"], list(d["stats"].items()))
+        click.echo(_figures(d["stats"]))
+        if everything:
+            print_table(["name", "value"], list(d["stats"].items()))
+
+
+def _figures(stats: dict[str, Any]) -> str:
+    """What people ask of an index's figures."""
+    kind = [str(stats[name]) for name in ("index", "codec") if name in stats]
+    parts = [" index, codec ".join(kind)]
+    if stats.get("index") == "hnsw":
+        parts.append(f"m {stats['m']}, ef_search {stats['ef_search']}")
+    if stats.get("recall_estimate") is not None:
+        parts.append(f"recall about {stats['recall_estimate']:.3f}")
+    parts.append(f"{stats.get('page_bytes', 0) + stats.get('log_bytes', 0):,} bytes")
+    if stats.get("deleted"):
+        parts.append(f"{stats['deleted']:,} places of deleted rows (vecsql optimize)")
+    return "; ".join(parts)
 
 
 def _describe(conn: apsw.Connection, table: str | None) -> list[dict[str, Any]]:
@@ -258,11 +281,22 @@ def query(
 
     A value that looks like a number is one.
     """
+    import apsw
+
+    from vecsql._catalog import no_table
+    from vecsql._driver import driver_of
     from vecsql._registry import register_embedder
 
     with opened(db, new=True) as conn:
         register_embedder(conn, None if embedder is None else embedder_named(embedder))
-        names, rows = _last_rows(conn, sql, {k.lstrip(":@$"): _number(v) for k, v in params})
+        values = {k.lstrip(":@$"): _number(v) for k, v in params}
+        try:
+            names, rows = _last_rows(conn, sql, values)
+        except apsw.SQLError as e:
+            missing = re.fullmatch(r"no such table: (?:main\.)?(.+)", str(e))
+            raise click.ClickException(
+                no_table(driver_of(conn), missing[1]) if missing else str(e)
+            ) from e
     if names:
         print_rows([dict(zip(names, row, strict=True)) for row in rows], output, names)
 
@@ -304,13 +338,14 @@ def shell(db: str, command: str | None) -> None:
     """
     from vecsql._registry import register_embedder
 
-    with opened(db) as conn:
+    with opened(db, new=True) as conn:
         import apsw.shell
 
         register_embedder(conn)
         prompt: Any = apsw.shell.Shell(db=conn, args=[])
         if command is None:
-            prompt.cmdloop()
+            with own_prompt():
+                prompt.cmdloop()
         else:
             prompt.process_complete_line(command)
 
