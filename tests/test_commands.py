@@ -158,6 +158,18 @@ def test_search_takes_a_vector_and_explains(library):
     assert f["score"] == pytest.approx(added)
 
 
+def test_a_text_is_no_query_where_the_model_is_not_known(tmp_path):
+    """Vectors of another model of the bundled one's dimension would be compared with its own."""
+    rng = np.random.default_rng(2)
+    lines = [{"body": t, "embedding": rng.normal(size=256).tolist()} for t in texts(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    cli("import", tmp_path / "a.db", "t", tmp_path / "a.jsonl")
+    err = cli("search", tmp_path / "a.db", "t", "x", code=1)
+    assert "has no model" in err
+    assert "--embedder names the model" in err
+    cli("search", tmp_path / "a.db", "t", "x", "--embedder", "static")
+
+
 def test_search_by_text_without_full_text_says_what_to_do(tmp_path):
     cli("import", tmp_path / "a.db", "t", write_csv(tmp_path / "a.csv", 3))
     err = cli("search", tmp_path / "a.db", "t", "x", "--hybrid", code=1)

@@ -359,6 +359,25 @@ def test_vectors_of_another_model_never_go_under_the_models_name(db, tmp_path, e
     assert (info.model_id, info.text) == (None, ())
 
 
+def test_an_export_that_comes_back_has_its_model_again(db, tmp_path):
+    from vecsql._import import stream_rows
+    from vecsql._write import write_records
+
+    run(db, write_csv(tmp_path / "a.csv", 20, year=lambda i: i))
+    (info,) = vecsql.indexes(db, "docs")
+    names = ["id", "body", "year", "embedding"]
+    rows = stream_rows(db, info, names, None)
+    write_records(
+        tmp_path / "b.jsonl", "jsonl", rows, columns=names, vector="embedding", dim=info.dim
+    )
+    run(db, tmp_path / "b.jsonl", "copy")
+    (copy,) = vecsql.indexes(db, "copy")
+    assert (copy.text, copy.model_id) == (("body",), info.model_id)
+    sql = "SELECT id, body, year, embedding FROM {}"
+    assert db.execute(sql.format("copy")).fetchall() == db.execute(sql.format("docs")).fetchall()
+    assert vecsql.search(db, "copy", texts(20)[7], 1)[0].id == 8
+
+
 def test_vectors_of_the_model_itself_are_taken_and_missing_ones_computed(db, tmp_path):
     made = vecsql.StaticEmbedder().encode(["given"])[0]
     (tmp_path / "a.jsonl").write_text(

@@ -320,6 +320,8 @@ def _target(
         return _known_target(db, info, found, settings, key, texts, vector, dim, left, ours)
     if dim is None and not texts:
         texts, _ = _obvious(found, key, left | {vector or ""})
+    if dim is not None and not texts:
+        texts = _embedded(db, found, settings, key, vector or "", dim)
     return _new_target(db, table, found, settings, key, texts, vector, dim, left)
 
 
@@ -465,8 +467,31 @@ def _embedder(db: Db, settings: Settings) -> Embedder:
     return default_embedder(db) if settings.embedder is None else as_embedder(settings.embedder)
 
 
+def _embedded(
+    db: Db, found: Survey, settings: Settings, key: str | None, vector: str, dim: int
+) -> list[str]:
+    """The text that a file's vectors are made of by the model here: an export that comes back."""
+    try:
+        texts, _ = _obvious(found, key, frozenset([vector]))
+    except SchemaError:
+        return []
+    embedder = _embedder(db, settings)
+    same = embedder.dim == dim and texts and _made_by(found, embedder, texts, vector)
+    return texts if same else []
+
+
 def _check_model(found: Survey, embedder: Embedder, texts: list[str], vector: str) -> None:
     """Refuses vectors that the model did not make of the text beside them."""
+    if not _made_by(found, embedder, texts, vector):
+        raise SchemaError(
+            f"{found.source.label} brings vectors in {vector} that {embedder.model_id} did not "
+            f"make of {', '.join(texts)}: --no-vectors leaves them out and embeds the text; "
+            "without --text a new table takes them as they are"
+        )
+
+
+def _made_by(found: Survey, embedder: Embedder, texts: list[str], vector: str) -> bool:
+    """Whether the model makes the first vectors of a file of the text beside them."""
     import numpy as np
 
     source = found.source
@@ -483,16 +508,10 @@ def _check_model(found: Survey, embedder: Embedder, texts: list[str], vector: st
             sample.append(text)
         if len(sample) == _SAMPLE:
             break
-    if sample and len(given[0]) == embedder.dim:
-        made = np.asarray(embedder.encode(sample), np.float32)
-        pairs = zip(made, given, strict=True)
-        if all(_cosine(a, b) > _SAME for a, b in pairs):
-            return
-    raise SchemaError(
-        f"{source.label} brings vectors in {vector} that {embedder.model_id} did not make of "
-        f"{', '.join(texts)}: --no-vectors leaves them out and embeds the text; without --text a "
-        "new table takes them as they are"
-    )
+    if not sample or len(given[0]) != embedder.dim:
+        return False
+    made = np.asarray(embedder.encode(sample), np.float32)
+    return all(_cosine(a, b) > _SAME for a, b in zip(made, given, strict=True))
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

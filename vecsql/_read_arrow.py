@@ -30,6 +30,7 @@ def open_arrow(path: Path, label: str, format: str, vector: str | None) -> Sourc
         at = 0
         try:
             for batch in batches(path):
+                batch.validate(full=True)  # offsets of a damaged file lead outside of it
                 if at + batch.num_rows > skip:
                     for part in _blocks(batch.slice(max(0, skip - at))):
                         yield from _batch_records(part)

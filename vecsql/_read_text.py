@@ -143,7 +143,7 @@ def _unpacking_errors() -> tuple[type[BaseException], ...]:
     import sys
     import zlib
 
-    zstandard = sys.modules.get("zstandard")
+    zstandard = sys.modules.get("compression.zstd") or sys.modules.get("zstandard")
     return (zlib.error, lzma.LZMAError, *((zstandard.ZstdError,) if zstandard else ()))
 
 

@@ -225,13 +225,15 @@ def embedder_named(name: str) -> Embedder:
 def chosen_embedder(conn: apsw.Connection, name: str | None, info: IndexInfo) -> Embedder | None:
     """The embedder for the texts of a command; None where the index finds its own.
 
-    An index whose model is not known takes the bundled one by default.
+    A table that plain SQL declared cannot name its model, and takes the bundled one by default.
     """
+    from vecsql._catalog import registered
     from vecsql._embed import bundled_embedder
     from vecsql._registry import register_embedder
 
     if name is None:
-        return bundled_embedder() if info.model_id is None else None
+        declared = info.index not in [i.index for i in registered(conn)]
+        return bundled_embedder() if declared else None
     embedder = embedder_named(name)
     register_embedder(conn, embedder)
     return embedder

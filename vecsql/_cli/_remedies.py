@@ -8,6 +8,10 @@ _CALL = r"vecsql\.{}(?:\((?:[^()'\"]|'[^']*'|\"[^\"]*\"|\([^()]*\))*\))?"
 
 # Each pattern with the name of a function, and the command that does the same.
 _COMMANDS = (
+    (
+        r"so pass a vector instead of a text, or make the index with vecsql\.create_index\(.*?\)",
+        "so the query is a vector as a JSON array, or --embedder names the model that made them",
+    ),
     (r"vecsql\.create_index\(db, '([^']*)', .*?\)", r"vecsql index DB \1 --text COLUMN"),
     (r"vecsql\.add_full_text\(db, '([^']*)'.*?\)", r"vecsql index DB \1 --fts"),
     (r"vecsql\.reembed_discard\(db, '([^']*)'.*?\)", r"vecsql reembed DB \1 --discard"),
