@@ -204,7 +204,7 @@ def test_a_model_that_fails_leaves_the_old_answers_and_the_work_done(notes, old,
 
     def fails(texts):
         calls.append(texts)
-        if len(calls) == 4:  # the first is the checksum
+        if len(calls) >= 4:  # the first is the checksum
             raise ConnectionError("away")
         return encode(texts)
 
@@ -213,6 +213,7 @@ def test_a_model_that_fails_leaves_the_old_answers_and_the_work_done(notes, old,
         vecsql.reembed(notes, "notes", new, batch=5)
     assert not driver_of(notes).in_transaction
     assert agrees(notes, old)
+    new.encode = encode
     del new.seen[:]
     vecsql.reembed(notes, "notes", new, batch=5)
     assert len([t for t in new.seen if "checks" not in t]) == 10

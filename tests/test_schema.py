@@ -116,7 +116,8 @@ def test_a_failure_leaves_the_file_as_it_was(db):
         vecsql.create_index(db, "notes", text="body", embedder=lambda t: [[np.nan]] * len(t))
     with pytest.raises(Exception, match="nonsense"):
         vecsql.create_index(db, "notes", text="body", embedder=Lengths(), options="nonsense=1")
-    assert schema_of(db) == before
+    # what a model computed is kept for the next try
+    assert [row for row in schema_of(db) if row[1] != "vecsql_cache"] == before
     assert not driver_of(db).in_transaction
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -367,3 +369,217 @@ def test_rows_whose_key_is_null_are_all_new(driver):
     ]
     assert vecsql.bulk_insert(db, "t", rows, key="url") == 3
     assert vecsql.bulk_insert(db, "t", rows, key="url") == 2
+
+
+# --- no write lock while a model works -----------------------------------------------------------
+
+
+class Watching(Lengths):
+    """A model that looks whether another connection can write while it works."""
+
+    def __init__(self, other, model_id="watching", dim=2):
+        super().__init__(model_id, dim)
+        self.other, self.locked, self.calls = other, [], 0
+
+    def encode(self, texts):
+        self.calls += 1
+        try:
+            self.other.run("BEGIN IMMEDIATE")
+            self.other.run("ROLLBACK")
+        except Exception as e:  # each driver's own class
+            self.locked.append((str(e), list(texts)))
+        return super().encode(texts)
+
+
+def two_columns(db, model):
+    columns = {"title": str, "body": str, "n": int}
+    vecsql.create_table(db, "t", columns, text=["title", "body"], embedder=model, fts=True)
+    vecsql.insert(db, "t", [{"title": f"t{i}", "body": "b" * i} for i in range(1, 9)])
+
+
+def import_file(db, path, model):
+    from vecsql._import import import_records
+    from vecsql._read import open_source
+
+    for n, text in enumerate(("x", "yy")):
+        lines = [json.dumps({"id": i, "body": text * (i + 1), "n": n}) for i in range(30)]
+        (path / "a.jsonl").write_text("\n".join(lines))
+        source = open_source(path / "a.jsonl")
+        import_records(db, "imported", source, text=["body"], embedder=model, batch=7)
+
+
+def existing_rows(db, model):
+    db.execute("CREATE TABLE old(id INTEGER PRIMARY KEY, title TEXT, body TEXT)")
+    db.execute("INSERT INTO old(title, body) VALUES ('a', 'b'), (NULL, 'c'), (NULL, NULL)")
+    commit(db)
+    vecsql.create_index(db, "old", text=["title", "body"], embedder=model)
+
+
+def later(db, model):
+    vecsql.create_table(db, "later", {"body": str}, text="body", embedder=model, mode="sync")
+    vecsql.insert(db, "later", [{"body": "x" * i} for i in range(9)])
+    vecsql.sync(db, "later", batch=4)
+    vecsql.update(db, "later", {"id": 1, "body": "another"})
+    vecsql.sync(db)
+
+
+def moved(db, model):
+    vecsql.reembed(db, "t", Watching(model.other, "second", 3), batch=3)
+    vecsql.insert(db, "t", {"title": "after", "body": "the move"})
+    vecsql.reembed(db, "t", model)
+
+
+def without_vectors(db, model):
+    db.execute("UPDATE t SET embedding = NULL")
+    db.execute("DELETE FROM vecsql_cache")
+    commit(db)
+    vecsql.sync(db, "t", batch=3)
+
+
+HELPERS = {
+    "insert": lambda db, p, m: vecsql.insert(db, "t", [{"title": "n", "body": "x"}, {"body": "y"}]),
+    "insert a part": lambda db, p, m: vecsql.insert(db, "t", {"title": "only"}),
+    "update": lambda db, p, m: vecsql.update(db, "t", [{"id": 1, "title": "u", "body": "v"}]),
+    "update a part": lambda db, p, m: vecsql.update(db, "t", {"id": 2, "title": "other"}),
+    "update many": lambda db, p, m: vecsql.update(db, "t", {"title": "t3", "body": "w"}, "title"),
+    "upsert": lambda db, p, m: vecsql.upsert(
+        db, "t", [{"id": 1, "body": "u"}, {"id": 99, "title": "v"}]
+    ),
+    "bulk_insert": lambda db, p, m: vecsql.bulk_insert(
+        db, "t", [{"body": f"{i}"} for i in range(9)], batch=4
+    ),
+    "sync": lambda db, p, m: later(db, m),
+    "missing vectors": lambda db, p, m: without_vectors(db, m),
+    "create_index": lambda db, p, m: existing_rows(db, m),
+    "reembed": lambda db, p, m: moved(db, m),
+    "import": lambda db, p, m: import_file(db, p, m),
+    "search": lambda db, p, m: vecsql.search(db, "t", "something"),
+    "ingest": lambda db, p, m: [
+        vecsql.ingest(db, "d", [{"source": "s", "text": t}], embedder=m) for t in ("One.", "Two.")
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_no_write_lock_is_held_while_a_model_works(driver, tmp_path, helper, journal):
+    path = tmp_path / "a.db"
+    db = vecsql.connect(path, driver=driver)
+    driver_of(db).value(f"PRAGMA journal_mode = {journal}")
+    other = vecsql.connect(path, driver=driver)
+    driver_of(other).value("PRAGMA busy_timeout = 0")
+    model = Watching(driver_of(other))
+    two_columns(db, model)
+    calls = model.calls
+    HELPERS[helper](db, tmp_path, model)
+    assert model.calls > calls
+    assert model.locked == []
+    assert not driver_of(db).in_transaction
+    infos = {i.index for i in vecsql.indexes(db)}
+    for index in infos:
+        db.execute(f"INSERT INTO {index}({index}) VALUES ('integrity-check')")
+    other.close()
+    db.close()
+
+
+def test_vectors_are_those_of_the_text_however_it_was_written(db):
+    """What is embedded ahead is what the triggers would have embedded."""
+    model = Lengths()
+    vecsql.create_table(
+        db, "t", {"a": str, "b": "TEXT DEFAULT 'standard'", "c": "REAL", "n": int},
+        text=["a", "b", "c"], embedder=model,
+    )  # fmt: skip
+    vecsql.insert(db, "t", [{"a": "x"}, {"b": "y"}, {"a": "x", "b": None}, {"c": 5}, {"n": 1}])
+    vecsql.insert(db, "t", {"a": ["a", {"list": 1}], "b": ""})
+    vecsql.upsert(db, "t", [{"id": 1, "a": "other"}, {"id": 20, "a": "new"}, {"id": 2, "n": 3}])
+    vecsql.update(
+        db, "t", [{"id": 3, "c": 2}, {"id": 4, "b": "z"}, {"id": 5, "a": None, "b": None}]
+    )
+    text = vecsql.indexes(db, "t")[0].text_sql("t")
+    for body, blob in rows(db, f"SELECT {text}, embedding FROM t"):
+        assert (blob is None) == (body is None)
+        if body is not None:
+            assert np.frombuffer(blob, "<f4").tolist() == [len(body), 1.0]
+
+
+def test_unchanged_text_is_not_embedded_again(notes, model):
+    vecsql.insert(notes, "notes", [{"url": u, "body": u * 3} for u in "abc"])
+    del model.seen[:]
+    vecsql.update(notes, "notes", [{"id": 1, "body": "aaa"}, {"id": 2, "author": "x"}])
+    vecsql.upsert(notes, "notes", [{"url": u, "body": u * 3, "author": "y"} for u in "abc"], "url")
+    assert model.seen == []
+
+
+class Picky(Lengths):
+    def encode(self, texts):
+        if any("bad" in t for t in texts):
+            raise RuntimeError("too long")
+        return super().encode(texts)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda db, many: vecsql.insert(db, "t", many), "t, row 3: too long"),
+        (lambda db, many: vecsql.upsert(db, "t", [{"id": 1, **m} for m in many]), "t, row 3: too"),
+        (lambda db, many: vecsql.update(db, "t", [{"id": 1, **m} for m in many]), "t, row 3: too"),
+        (lambda db, many: vecsql.bulk_insert(db, "t", many), "t, row 3: too long"),
+    ],
+)
+def test_a_text_that_a_model_refuses_is_named_by_its_row(db, write, message):
+    vecsql.create_table(db, "t", {"body": str}, text="body", embedder=Picky())
+    vecsql.insert(db, "t", {"body": "first"})
+    with pytest.raises(vecsql.EmbedderError, match=message):
+        write(db, [{"body": "x"}, {"body": "y"}, {"body": "bad"}, {"body": "z"}])
+    assert rows(db, "SELECT body FROM t") == [("first",)]
+
+
+def test_what_a_model_computed_is_kept_when_another_text_fails(driver, tmp_path):
+    db = vecsql.connect(tmp_path / "a.db", driver=driver)
+    vecsql.create_table(db, "t", {"body": str}, text="body", embedder=Picky("picky"))
+    many = [{"body": f"text {i}"} for i in range(300)] + [{"body": "bad"}]
+    with pytest.raises(vecsql.EmbedderError, match="row 301"):
+        vecsql.insert(db, "t", many)
+    assert rows(db, "SELECT count(*) FROM vecsql_cache") == [(300,)]
+    model = Picky("picky")
+    vecsql.register_embedder(db, model)
+    vecsql.insert(db, "t", many[:-1])
+    assert [t for t in model.seen if t.startswith("text")] == []
+    db.close()
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["insert", "upsert", "update", "bulk_insert"])
+@pytest.mark.parametrize("virtual", [False, True])
+def test_lists_and_dicts_in_ordinary_columns_are_json(db, verb, virtual):
+    if virtual and verb in ("upsert", "update"):
+        pytest.skip("virtual tables have no upsert")
+    if virtual:
+        db.execute(
+            "CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[2], a TEXT)"
+        )
+    else:
+        vecsql.create_table(db, "t", {"a": str, "raw": bytes, "free": ""}, column="e", dim=2)
+    values = [
+        [3, 20240501], ["a", {"b": 1}], {"x": [1.5, None], "ü": float("nan")}, (1, 2), [], {},
+        np.array([1.5, 2.0]), {"n": np.int64(3)}, [np.float32(0.5)], "text", 3, None,
+    ]  # fmt: skip
+    expected = [
+        [3, 20240501], ["a", {"b": 1}], {"x": [1.5, None], "ü": None}, [1, 2], [], {},
+        [1.5, 2.0], {"n": 3}, [0.5],
+    ]  # fmt: skip
+    many = [{"id": i, "a": v, "e": [i, 1.0]} for i, v in enumerate(values, 1)]
+    if verb == "update":
+        vecsql.insert(db, "t", [{"id": i} for i in range(1, len(values) + 1)])
+    getattr(vecsql, verb)(db, "t", many)
+    stored = [a for (a,) in rows(db, "SELECT a FROM t ORDER BY id")]
+    assert [json.loads(a) for a in stored[: len(expected)]] == expected
+    assert [a if a is None else str(a) for a in stored[len(expected) :]] == ["text", "3", None]
+    vectors = [np.frombuffer(e, "<f4").tolist() for (e,) in rows(db, "SELECT e FROM t ORDER BY id")]
+    assert vectors == [[i, 1.0] for i in range(1, len(values) + 1)]
+    if not virtual:
+        vecsql.insert(db, "t", {"id": 50, "raw": [1.0, 2.0], "free": [1, 2], "E": np.ones(2)})
+        raw, free, e = rows(db, "SELECT raw, free, e FROM t WHERE id = 50")[0]
+        assert (raw, free, e) == (vecsql.f32([1.0, 2.0]), "[1, 2]", vecsql.f32([1, 1]))

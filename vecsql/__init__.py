@@ -62,6 +62,7 @@ from vecsql._registry import register_embedder
 from vecsql._rows import delete, insert, update, upsert
 from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
 from vecsql._search import Hit, search
+from vecsql._sources import Skipped
 from vecsql._sqlite_vec import import_sqlite_vec
 from vecsql._sync import sync
 
@@ -102,6 +103,7 @@ __all__ = [
     "ProgrammingError",
     "SchemaError",
     "Scores",
+    "Skipped",
     "StaticEmbedder",
     "Time",
     "TimeFromTicks",

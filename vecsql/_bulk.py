@@ -15,7 +15,7 @@ from vecsql._bind import bound
 from vecsql._catalog import has_table, vector_columns
 from vecsql._driver import Db, driver_of, quote
 from vecsql._progress import reporter
-from vecsql._rows import Record, add_vectors, known_columns, named_row
+from vecsql._rows import Record, Shape, add_vectors
 
 _DDL = "CREATE TABLE IF NOT EXISTS vecsql_jobs(name TEXT PRIMARY KEY, done INTEGER) WITHOUT ROWID"
 
@@ -51,7 +51,7 @@ def bulk_insert(
     3
     """
     db = driver_of(conn)
-    known = known_columns(db, table)
+    shape = Shape(db, table)
     done = _done(db, job)
     source = islice(_records(db, table, rows), done, None)
     written = 0
@@ -60,7 +60,7 @@ def bulk_insert(
         while not ended:
             taken = list(islice(source, batch))
             ended = len(taken) < batch
-            fresh = _fresh(db, table, key, [named_row(table, known, row) for row in taken])
+            fresh = _fresh(db, table, key, [shape.row(row) for row in taken])
             add_vectors(db, table, fresh, store=not db.in_transaction)
             done += len(taken)
             with db.transaction():

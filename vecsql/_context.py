@@ -27,6 +27,7 @@ class Citation(NamedTuple):
     ids: tuple[Any, ...]  # the rows that it was put together from
     score: float
     text: str
+    collection: str | None = None  # of `ingest`: a folder, or what you called it
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,15 @@ def _passage(info: IndexInfo, hit: Hit) -> Citation:
         start = stop = None
     line = row.get("line")
     return Citation(
-        0, source, line if isinstance(line, int) else None, start, stop, (hit.id,), hit.score, text
+        0,
+        source,
+        line if isinstance(line, int) else None,
+        start,
+        stop,
+        (hit.id,),
+        hit.score,
+        text,
+        row.get("collection"),
     )
 
 
@@ -130,7 +139,8 @@ def _joined(passages: Sequence[Citation]) -> list[Citation]:
 
 
 def _touch(a: Citation, b: Citation) -> bool:
-    if a.source != b.source or a.start is None or b.start is None:
+    same = (a.collection, a.source) == (b.collection, b.source)
+    if not same or a.start is None or b.start is None:
         return False
     assert a.stop is not None
     assert b.stop is not None

@@ -13,6 +13,7 @@ id column rows are matched by it: equal ones stay as they are, others are update
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from vecsql._embed import Embedder, as_embedder
 from vecsql._errors import ConversionError, FormatError, SchemaError
 from vecsql._read import Record, Source, plain, to_vector
 from vecsql._registry import default_embedder, embedder_for
-from vecsql._rows import add_vectors, embed_rows, embedded_text, update
+from vecsql._rows import add_vectors, change_row, changing, embed_rows, embedded_text
 from vecsql._schema import create_index, create_table
 from vecsql._survey import Digest, Survey, lists_of_numbers, shown, survey, vector_column
 
@@ -185,8 +186,8 @@ def _write(
         for record in part:
             digest.add(record)
         ended = len(part) < batch
-        writer.prepare(part)  # the model runs here, and does not hold the write lock
-        with db.transaction():
+        # the model runs before the transaction, and does not hold the write lock
+        with writer.prepared(part), db.transaction():
             added, updated = writer.write()
             done += len(part)
             mark = None if writer.by_id else digest.value()
@@ -573,8 +574,9 @@ class _Writer:
         """Whether records are matched with rows."""
         return self._target.id is not None
 
-    def prepare(self, records: list[Record]) -> None:
-        """Sorts a batch into rows to add, with their vectors, and rows to change."""
+    @contextlib.contextmanager
+    def prepared(self, records: list[Record]) -> Iterator[None]:
+        """Sorts a batch into rows to add and rows to change, and embeds the text of both."""
         new, changed = self._sorted([self._row(r) for r in records])
         key, store = self._info.key, not self._db.in_transaction
         self._new = new
@@ -583,6 +585,8 @@ class _Writer:
             embed_rows(self._db, self._info, self._target.embedder, self._new, store=store)
         else:
             add_vectors(self._db, self._info.table, self._new, store=store)
+        with changing(self._db, self._info.table, self._changed, (key,)):
+            yield
 
     def write(self) -> tuple[int, int]:
         """Writes what was prepared; returns how many rows it added and how many it changed."""
@@ -590,7 +594,8 @@ class _Writer:
             self._info = self._target.create()
             self._target = replace(self._target, info=self._info, create=None, embedder=None)
         insert_rows(self._db, self._info.table, self._new)
-        update(self._db, self._info.table, self._changed, self._info.key)
+        for row in self._changed:
+            change_row(self._db, self._info.table, row, (self._info.key,))
         return len(self._new), len(self._changed)
 
     def _sorted(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from vecsql._convert import as_float32
 from vecsql._errors import FormatError
+from vecsql._json import to_json, unicode_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,13 @@ _MAGIC = {
     b"ARROW1": "arrow",
     b"PK\x03\x04": "npz",
 }
-_EXTRAS = {"h5py": "hdf5", "pyarrow": "parquet", "matplotlib": "plot", "zstandard": "zstd"}
+_EXTRAS = {
+    "h5py": "hdf5",
+    "pyarrow": "parquet",
+    "matplotlib": "plot",
+    "selectolax": "html",
+    "zstandard": "zstd",
+}
 
 
 @dataclass
@@ -282,11 +288,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, int):
         return int(value) if -(1 << 63) <= value < 1 << 63 else str(value)
     if isinstance(value, (list, tuple, dict)):
-        try:
-            text = json.dumps(value, ensure_ascii=False, default=_simple, allow_nan=False)
-        except ValueError:  # NaN and infinity are no JSON
-            text = json.dumps(_finite(value), ensure_ascii=False, default=_simple)
-        return unicode_text(text)
+        return to_json(value)
     simple = _simple(value)
     return plain(simple) if isinstance(simple, list) else simple
 
@@ -298,20 +300,3 @@ def _simple(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).hex()
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def unicode_text(text: str) -> str:
-    """A text without halves of surrogate pairs, which UTF-8 cannot hold: they become U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from vecsql import _triggers
@@ -35,7 +36,8 @@ from vecsql._registry import enroll, same_model
 from vecsql._schema import VECTOR_TYPE, create_virtual_table, drop_standby
 from vecsql._sync import settle, work_off
 
-_LAST_ROWS = 64  # what the switch itself may still embed, under the write lock
+_TRIES = 8  # to switch when nothing is due, while others write
+_LAST_ROWS = 64  # that the switch then embeds itself, under the write lock
 
 
 def reembed(
@@ -90,13 +92,14 @@ def reembed(
                 f"vecsql.reembed_discard(db, {active.table!r}) frees it"
             )
         _same_weights(standby, checksum)
-    while True:
+    for tries in count(1):
         work_off(db, standby, batch, progress)
         if not switch:
             return active
-        switched = _switch(db, active, standby)
+        switched = _switch(db, active, standby, _LAST_ROWS if tries > _TRIES else 0)
         if switched is not None:
             return switched
+    raise AssertionError("count() does not end")
 
 
 def reembed_discard(conn: Any, table: str, column: str | None = None) -> None:
@@ -162,12 +165,12 @@ def _renamed(db: Db, info: IndexInfo, name: str) -> IndexInfo:
     return replace(info, index=name)
 
 
-def _switch(db: Db, active: IndexInfo, standby: IndexInfo) -> IndexInfo | None:
-    """Lets the spaces change places; None if more became due meanwhile than fits in here."""
+def _switch(db: Db, active: IndexInfo, standby: IndexInfo, most: int) -> IndexInfo | None:
+    """Lets the spaces change places; None if more than ``most`` rows became due meanwhile."""
     with db.transaction():
         sql = "SELECT row, embed FROM main.vecsql_queue WHERE idx = ? LIMIT ?"
-        due = db.rows(sql, (standby.index, _LAST_ROWS + 1))
-        if len(due) > _LAST_ROWS:
+        due = db.rows(sql, (standby.index, most + 1))
+        if len(due) > most:
             return None
         settle(db, standby, due)  # under the write lock nothing can change in between
         for info in (active, standby):

@@ -12,10 +12,11 @@ and marks the vector with the model, so that a search refuses a query of another
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vecsql._catalog import IndexInfo
@@ -38,10 +39,15 @@ class Model:
     def __init__(self, embedder: Embedder):
         self.embedder = embedder
         self.verified: set[str] = set()  # the checksums that it was found to have
+        self.checksum: str | None = None
         self._latest: dict[str, bytes] = {}
+        self._held: list[Mapping[str, bytes]] = []
 
     def encode(self, text: str) -> bytes:
         """One text as a float32 blob."""
+        for held in self._held:
+            if text in held:
+                return held[text]
         known = self._latest.get(text)
         if known is None:
             vector = encode_checked(self.embedder, [text])[0]
@@ -49,8 +55,17 @@ class Model:
             self.remember(text, known)
         return known
 
+    @contextlib.contextmanager
+    def holding(self, vectors: Mapping[str, bytes]) -> Iterator[None]:
+        """Holds vectors that were computed before a transaction, for the triggers in it."""
+        self._held.append(vectors)
+        try:
+            yield
+        finally:
+            self._held.remove(vectors)
+
     def remember(self, text: str, blob: bytes) -> None:
-        """Feeds a vector that was computed in a batch, for the triggers to come."""
+        """Remembers a vector until a thousand others came."""
         if len(self._latest) >= _CACHED_TEXTS:
             del self._latest[next(iter(self._latest))]  # the oldest
         self._latest[text] = blob
@@ -84,7 +99,7 @@ class Registry:
                 "move the index to another model with vecsql.reembed"
             )
         if checksum is not None and checksum not in model.verified:
-            if not same_model(checksum, checksum_of(model.embedder)):
+            if not same_model(checksum, _checksum(model)):
                 raise ModelMismatchError(
                     f"{what} was made by another model of the name {model_id!r}: the one given "
                     "answers a fixed text otherwise (other weights?); give it another model_id "
@@ -197,9 +212,16 @@ def checksum_of(embedder: Embedder) -> str:
 def enroll(conn: Any, embedder: Embedder) -> str:
     """Makes an embedder known to a connection; returns its checksum, which counts as verified."""
     model = registry_of(conn).add(embedder)
-    checksum = checksum_of(embedder)
+    checksum = _checksum(model)
     model.verified.add(checksum)
     return checksum
+
+
+def _checksum(model: Model) -> str:
+    """The fingerprint of a model, which is asked once."""
+    if model.checksum is None:
+        model.checksum = checksum_of(model.embedder)
+    return model.checksum
 
 
 def same_model(a: str, b: str) -> bool:

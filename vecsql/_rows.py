@@ -1,25 +1,26 @@
 """insert, upsert, update, delete: rows as dicts, with vector and full text, all or nothing.
 
-The text of the rows is embedded in batches here, before the statements: new rows get their vector,
-for changed ones the triggers find it ready. In mode "sync" it is left to `vecsql.sync`. A table
-without an index is written too: these are ordinary rows.
+The text of the rows is embedded in batches before the transaction, so that no model holds the write
+lock: new rows get their vector, for changed ones the triggers find it ready. In mode "sync" it is
+left to `vecsql.sync`. A table without an index is written too: these are ordinary rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vecsql._bind import bound
 from vecsql._cache import encode_texts
-from vecsql._catalog import IndexInfo, columns, has_table, no_table, registered
+from vecsql._catalog import IndexInfo, has_table, no_table, registered, vector_columns
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import Embedder
 from vecsql._errors import SchemaError
+from vecsql._json import to_json
 from vecsql._registry import embedder_for, model_for
 
 Record = Mapping[str, Any]
-_BATCH = 512
 
 
 def insert(conn: Any, table: str, rows: Record | Iterable[Record]) -> Any:
@@ -78,23 +79,10 @@ def update(
     db = driver_of(conn)
     many = [rows] if isinstance(rows, Mapping) else list(rows)
     keys = (key,) if isinstance(key, str) else tuple(key or (_primary_key(db, table),))
-    with db.transaction():
-        known = known_columns(db, table)
-        named = [named_row(table, known, row) for row in many]
-        changed = 0
-        for row in _prepared(db, table, named):
-            where = {k: _take(table, row, k) for k in keys}
-            values = {c: v for c, v in row.items() if c not in where}
-            if not values:
-                raise SchemaError(f"{table}: nothing to update besides the key {', '.join(keys)}")
-            sets = ", ".join(f"{quote(c)} = ?" for c in values)
-            matches = " AND ".join(f"{quote(k)} IS ?" for k in where)
-            db.run(
-                f"UPDATE main.{quote(table)} SET {sets} WHERE {matches}",
-                [*map(bound, values.values()), *map(bound, where.values())],
-            )
-            changed += db.changes
-        return changed
+    shape = Shape(db, table)
+    named = [shape.row(row) for row in many]
+    with changing(db, table, named, keys), db.transaction():
+        return sum(change_row(db, table, row, keys) for row in named)
 
 
 def delete(conn: Any, table: str, keys: Any) -> int:
@@ -110,7 +98,6 @@ def delete(conn: Any, table: str, keys: Any) -> int:
     db = driver_of(conn)
     one = isinstance(keys, (int, str, bytes)) or not isinstance(keys, Iterable)
     with db.transaction():
-        known_columns(db, table)
         key = quote(_primary_key(db, table))
         deleted = 0
         for value in [keys] if one else keys:
@@ -122,6 +109,21 @@ def delete(conn: Any, table: str, keys: Any) -> int:
 # --- parts ---------------------------------------------------------------------------------------
 
 
+def change_row(db: Db, table: str, row: dict[str, Any], keys: tuple[str, ...]) -> int:
+    """Changes the rows that have a row's keys, in the caller's transaction; returns how many."""
+    where = {k: _take(table, row, k) for k in keys}
+    values = {c: v for c, v in row.items() if c not in where}
+    if not values:
+        raise SchemaError(f"{table}: nothing to update besides the key {', '.join(keys)}")
+    sets = ", ".join(f"{quote(c)} = ?" for c in values)
+    matches = " AND ".join(f"{quote(k)} IS ?" for k in where)
+    db.run(
+        f"UPDATE main.{quote(table)} SET {sets} WHERE {matches}",
+        [*map(bound, values.values()), *map(bound, where.values())],
+    )
+    return db.changes
+
+
 def _each(rows: Record | Iterable[Record], write: Any) -> Any:
     """One dict gives one rowid, several give a list."""
     if isinstance(rows, Mapping):
@@ -130,18 +132,18 @@ def _each(rows: Record | Iterable[Record], write: Any) -> Any:
 
 
 def _write(db: Db, table: str, rows: Sequence[Record], keys: tuple[str, ...] | None) -> list[int]:
-    with db.transaction():
-        known = known_columns(db, table)
-        named = [named_row(table, known, row) for row in rows]
-        if keys is None:
-            add_vectors(db, table, named)
-        returning = "" if _is_virtual(db, table) else " RETURNING rowid"
-        rowids = []
-        for row in named if keys is None else _prepared(db, table, named):
+    shape = Shape(db, table)
+    named = [shape.row(row) for row in rows]
+    if keys is None:
+        add_vectors(db, table, named, store=not db.in_transaction)
+    returning = "" if _is_virtual(db, table) else " RETURNING rowid"
+    rowids = []
+    with changing(db, table, named, keys), db.transaction():
+        for row in named:
             sql = _insert_sql(table, tuple(row), keys) + returning
             found = db.rows(sql, [bound(v) for v in row.values()])
             rowids.append(found[0][0] if found else db.last_rowid)
-        return rowids
+    return rowids
 
 
 def _insert_sql(table: str, names: tuple[str, ...], keys: tuple[str, ...] | None) -> str:
@@ -161,62 +163,173 @@ def _is_virtual(db: Db, table: str) -> bool:
     return db.value(sql + " COLLATE NOCASE", (table,)) is not None
 
 
-def known_columns(db: Db, table: str) -> dict[str, str]:
-    """The columns of a table by their names in lower case."""
-    names = columns(db, table)
-    if not names:
-        raise SchemaError(no_table(db, table))
-    known = {name.lower(): name for name in names}
-    for info in registered(db):
-        if info.table.lower() == table.lower():  # after reembed the vectors are in another column
-            known[info.column.lower()] = info.source
-    return known
+class Shape:
+    """What the rows of a table are made of."""
+
+    def __init__(self, db: Db, table: str):
+        self._table = table
+        sql = "SELECT name, type FROM pragma_table_xinfo(?, 'main') WHERE hidden <> 1"
+        declared = db.rows(sql, (table,))
+        if not declared:
+            raise SchemaError(no_table(db, table))
+        self._names = {name.lower(): name for name, _ in declared}
+        for info in registered(db):
+            if info.table.lower() == table.lower():  # reembed moves the vectors to another column
+                self._names[info.column.lower()] = info.source
+        self._vectors = vector_columns(db, table) | {
+            name.lower()
+            for name, kind in declared
+            if "BLOB" in kind.upper() or kind.upper().startswith("VECTOR")
+        }
+
+    def row(self, row: Record) -> dict[str, Any]:
+        """A row under the columns' own names; refuses names that the table does not have.
+
+        Lists, dicts and arrays become JSON, but in columns of vectors and of BLOBs.
+        """
+        if not isinstance(row, Mapping):
+            raise SchemaError(
+                f"{self._table}: a row is a dict of column -> value, got {type(row).__name__}"
+            )
+        named = {}
+        for name, value in row.items():
+            known = self._names.get(name.lower(), name if name.lower() == "rowid" else None)
+            if known is None:
+                unknown = [n for n in row if n.lower() not in (*self._names, "rowid")]
+                raise SchemaError(
+                    f"{self._table} has no column {', '.join(map(str, unknown))}; it has "
+                    f"{', '.join(self._names.values())}"
+                )
+            if known.lower() not in self._vectors and _is_nested(value):
+                value = to_json(value)
+            named[known] = value
+        return named
 
 
-def named_row(table: str, known: Mapping[str, str], row: Record) -> dict[str, Any]:
-    """The row under the columns' own names; refuses names that the table does not have."""
-    if not isinstance(row, Mapping):
-        raise SchemaError(f"{table}: a row is a dict of column -> value, got {type(row).__name__}")
-    unknown = [name for name in row if name.lower() not in known and name.lower() != "rowid"]
-    if unknown:
-        have = ", ".join(known.values())
-        raise SchemaError(f"{table} has no column {', '.join(map(str, unknown))}; it has {have}")
-    return {known.get(name.lower(), name): value for name, value in row.items()}
+def _is_nested(value: Any) -> bool:
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        return True
+    return hasattr(value, "tolist") and bool(getattr(value, "shape", ()))
 
 
-def add_vectors(db: Db, table: str, rows: list[dict[str, Any]], *, store: bool = False) -> None:
-    """Puts the vectors of new rows' text into the rows, so that no trigger has to compute them."""
+Label = Callable[[dict[str, Any]], str]
+Refused = Callable[[dict[str, Any], Exception], None]
+
+
+def add_vectors(
+    db: Db,
+    table: str,
+    rows: list[dict[str, Any]],
+    *,
+    store: bool = False,
+    label: Label | None = None,
+    refused: Refused | None = None,
+) -> None:
+    """Puts the vectors of new rows' text into the rows, so that no trigger has to compute them.
+
+    ``label`` names a row in errors; ``refused`` takes the rows whose text a model refuses.
+    """
     for info in _embedding_indexes(db, table):
-        embed_rows(db, info, embedder_for(db, info), rows, store=store)
+        embed_rows(
+            db, info, embedder_for(db, info), rows, store=store, label=label, refused=refused
+        )
 
 
 def embed_rows(
-    db: Db, info: IndexInfo, embedder: Embedder, rows: list[dict[str, Any]], *, store: bool = False
+    db: Db,
+    info: IndexInfo,
+    embedder: Embedder,
+    rows: list[dict[str, Any]],
+    *,
+    store: bool = False,
+    label: Label | None = None,
+    refused: Refused | None = None,
 ) -> None:
     """Puts the vectors of one index, which may not exist yet, into rows that have none."""
-    due = [row for row in rows if row.get(info.source) is None]
-    for batch in _with_text(info, due):
-        vectors = encode_texts(db, embedder, [text for _, text in batch], store=store)
-        for (row, _), vector in zip(batch, vectors, strict=True):
-            row[info.source] = vector.astype("<f4", copy=False).tobytes()
+    absent = _null_by_default(db, info.table)
+    due: list[tuple[int, str]] = []
+    for n, row in enumerate(rows):
+        text = embedded_text(info, row, absent) if row.get(info.source) is None else None
+        if text is not None:
+            due.append((n, text))
+    if not due:
+        return
+    failed: set[int] = set()
+
+    def name(i: int) -> str:
+        n = due[i][0]
+        return label(rows[n]) if label is not None else f"{info.table}, row {n + 1}"
+
+    def leave_out(i: int, error: Exception) -> None:
+        assert refused is not None
+        failed.add(i)
+        refused(rows[due[i][0]], error)
+
+    vectors = encode_texts(
+        db,
+        embedder,
+        [text for _, text in due],
+        store=store,
+        label=name,
+        refused=leave_out if refused is not None else None,
+    )
+    for i, ((n, _), vector) in enumerate(zip(due, vectors, strict=True)):
+        if i not in failed:
+            rows[n][info.source] = vector.astype("<f4", copy=False).tobytes()
 
 
-def _prepared(db: Db, table: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yields rows to change, a batch of vectors ahead of the triggers that may ask for them."""
-    for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
-        _remember_vectors(db, table, batch)
-        yield from batch
+@contextlib.contextmanager
+def changing(
+    db: Db, table: str, rows: list[dict[str, Any]], keys: tuple[str, ...] | None
+) -> Iterator[None]:
+    """Embeds the text of rows to change, by ``keys``, and holds the vectors for the triggers."""
+    with contextlib.ExitStack() as held:
+        for info in _embedding_indexes(db, table) if keys is not None else ():
+            due: dict[str, int] = {}
+            for n, row in enumerate(rows, 1):
+                for text in _changed_texts(db, info, row, keys or ()):
+                    due.setdefault(text, n)
+            if not due:
+                continue
+            model, texts = model_for(db, info), list(due)
+            vectors = encode_texts(
+                db,
+                model.embedder,
+                texts,
+                store=not db.in_transaction,
+                label=lambda i, due=due, texts=texts: f"{table}, row {due[texts[i]]}",  # type: ignore[misc]
+            )
+            blobs = (vector.astype("<f4", copy=False).tobytes() for vector in vectors)
+            held.enter_context(model.holding(dict(zip(texts, blobs, strict=True))))
+        yield
 
 
-def _remember_vectors(db: Db, table: str, rows: list[dict[str, Any]]) -> None:
-    for info in _embedding_indexes(db, table):
-        model = model_for(db, info)
-        due = [row for row in rows if info.source not in row]
-        for batch in _with_text(info, due):
-            texts = [text for _, text in batch]
-            for text, vector in zip(texts, encode_texts(db, model.embedder, texts), strict=True):
-                model.remember(text, vector.astype("<f4", copy=False).tobytes())
+def _changed_texts(
+    db: Db, info: IndexInfo, row: dict[str, Any], keys: tuple[str, ...]
+) -> Iterator[str]:
+    """The texts that a trigger will embed when the row is written, as far as they are known here.
+
+    Where only SQLite can tell (values that are no text), the trigger asks the model itself.
+    """
+    if info.source in row or not any(c in row for c in info.text):
+        return
+    found: list[tuple[Any, ...]] = []
+    if all(k in row for k in keys):
+        matches = " AND ".join(f"{quote(k)} IS ?" for k in keys)
+        columns_ = ", ".join(map(quote, info.text))
+        found = db.rows(
+            f"SELECT {info.text_sql('t')}, {columns_} FROM main.{quote(info.table)} t "
+            f"WHERE {matches}",
+            [bound(row[k]) for k in keys],
+        )
+    for old, *stored in found:
+        text = embedded_text(info, {**dict(zip(info.text, stored, strict=True)), **row})
+        if text is not None and text != old:
+            yield text
+    if not found:
+        text = embedded_text(info, row, _null_by_default(db, info.table))
+        if text is not None:
+            yield text
 
 
 def _embedding_indexes(db: Db, table: str) -> list[IndexInfo]:
@@ -227,26 +340,22 @@ def _embedding_indexes(db: Db, table: str) -> list[IndexInfo]:
     ]
 
 
-def _with_text(
-    info: IndexInfo, rows: list[dict[str, Any]]
-) -> Iterator[list[tuple[dict[str, Any], str]]]:
-    """Batches of the rows whose text is known here, with it; the rest is the triggers' work."""
-    found = []
-    for row in rows:
-        text = embedded_text(info, row)
-        if text is not None:
-            found.append((row, text))
-    for start in range(0, len(found), _BATCH):
-        yield found[start : start + _BATCH]
+def _null_by_default(db: Db, table: str) -> frozenset[str]:
+    """The columns that are NULL in a new row that does not name them."""
+    sql = (
+        "SELECT name FROM pragma_table_xinfo(?, 'main') "
+        "WHERE dflt_value IS NULL AND hidden = 0 AND pk = 0"
+    )
+    return frozenset(name for (name,) in db.rows(sql, (table,)))
 
 
-def embedded_text(info: IndexInfo, row: Record) -> str | None:
-    """The text of a row as `IndexInfo.text_sql` computes it.
+def embedded_text(info: IndexInfo, row: Record, absent: frozenset[str] = frozenset()) -> str | None:
+    """The text of a row as `IndexInfo.text_sql` computes it; ``absent`` columns count as NULL.
 
-    None if there is none to embed, and where only SQLite can tell: columns that are not named in
-    the row, and values other than str.
+    None if there is none to embed, and where only SQLite can tell: other columns that are not
+    named in the row, and values other than str.
     """
-    parts = [row.get(c, 0) for c in info.text]
+    parts = [row.get(c, None if c in absent else 0) for c in info.text]
     if any(part is not None and not isinstance(part, str) for part in parts):
         return None
     if len(parts) == 1:

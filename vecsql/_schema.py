@@ -24,7 +24,7 @@ from vecsql._catalog import (
     standby_of,
 )
 from vecsql._driver import Db, driver_of, quote
-from vecsql._embed import Embedder, as_embedder
+from vecsql._embed import Embedder, StaticEmbedder, as_embedder
 from vecsql._errors import SchemaError
 from vecsql._registry import default_embedder, enroll, register_embedder, registry_of
 
@@ -62,7 +62,8 @@ def create_index(
     FTS5 table over the text; a string is its tokenizer ("unicode61"). ``options`` go to the
     vector column ("m=32 ef_construction=400").
 
-    Returns the index. Raises `SchemaError`, and leaves the file as it was.
+    Returns the index. Raises `SchemaError`, and leaves the file as it was, but for the vectors that
+    a slow model made: they are in the cache for the next try.
 
     >>> import vecsql
     >>> db = vecsql.connect(":memory:")
@@ -75,27 +76,16 @@ def create_index(
     [(1,)]
     """
     db = driver_of(conn)
+
+    def described() -> tuple[IndexInfo, Embedder | None]:
+        return _described(db, table, column, text, embedder, dim, metric, mode, bool(fts))
+
+    if not db.in_transaction:
+        _embed_ahead(db, *described())  # so that a slow model does not hold the write lock
     with db.transaction():
-        table = _table_name(db, table)
-        texts = _text_columns(db, table, text)
-        model = _model(db, table, texts, embedder, dim)
-        info = IndexInfo(
-            table=table,
-            column=column,
-            index=f"{table}_{column}",
-            key=_key(db, table),
-            source=column,
-            text=texts,
-            fts=f"{table}_{column}_fts" if fts else None,
-            dim=model.dim if model is not None else dim or 0,
-            metric=metric,
-            model_id=model.model_id if model is not None else None,
-            checksum=enroll(db, model) if model is not None else None,
-            mode=mode if texts else "none",
-        )
-        _check_new(db, info, mode)
-        if column.lower() not in map(str.lower, columns(db, table)):
-            db.run(f"ALTER TABLE main.{quote(table)} ADD COLUMN {quote(column)} {VECTOR_TYPE}")
+        info, model = described()
+        if column.lower() not in map(str.lower, columns(db, info.table)):
+            db.run(f"ALTER TABLE main.{quote(info.table)} ADD COLUMN {quote(column)} {VECTOR_TYPE}")
         if info.mode == "trigger" and model is not None:
             fill(db, info, model)
         create_virtual_table(db, info, options)
@@ -131,6 +121,10 @@ def create_table(
     ('notes_embedding', 256, 'cosine')
     """
     db = driver_of(conn)
+    if not db.in_transaction and (text or index.get("embedder") is not None):
+        model = _model(db, table, (str(text),), index.get("embedder"), index.get("dim"))
+        if model is not None:
+            enroll(db, model)  # asks the model, so before the transaction
     with db.transaction():
         if has_table(db, table):
             raise SchemaError(f"table {table} exists already: vecsql.create_index adds an index")
@@ -230,6 +224,64 @@ def drop_standby(db: Db, info: IndexInfo, *, drop_column: bool = True) -> None:
             db.run(f"ALTER TABLE main.{quote(info.table)} DROP COLUMN {quote(standby.source)}")
 
 
+def _described(
+    db: Db,
+    table: str,
+    column: str,
+    text: str | Sequence[str] | None,
+    embedder: Embedder | Callable[[list[str]], Any] | None,
+    dim: int | None,
+    metric: str,
+    mode: Mode,
+    fts: bool,
+) -> tuple[IndexInfo, Embedder | None]:
+    """An index that can be made, and its model."""
+    table = _table_name(db, table)
+    texts = _text_columns(db, table, text)
+    model = _model(db, table, texts, embedder, dim)
+    info = IndexInfo(
+        table=table,
+        column=column,
+        index=f"{table}_{column}",
+        key=_key(db, table),
+        source=column,
+        text=texts,
+        fts=f"{table}_{column}_fts" if fts else None,
+        dim=model.dim if model is not None else dim or 0,
+        metric=metric,
+        model_id=model.model_id if model is not None else None,
+        checksum=enroll(db, model) if model is not None else None,
+        mode=mode if texts else "none",
+    )
+    _check_new(db, info, mode)
+    return info, model
+
+
+def _embed_ahead(db: Db, info: IndexInfo, model: Embedder | None) -> None:
+    """Embeds the rows that are there into the file's cache; the bundled model is faster."""
+    if model is None or info.mode != "trigger" or isinstance(model, StaticEmbedder):
+        return
+    key, text, last = quote(info.key), info.text_sql("t"), None
+    there = info.column.lower() in map(str.lower, columns(db, info.table))
+    missing = f"{quote(info.column)} IS NULL AND " if there else ""
+    while True:
+        after = "" if last is None else f" AND {key} > {last}"
+        batch = db.rows(
+            f"SELECT {key}, {text} FROM main.{quote(info.table)} t WHERE {missing}"
+            f"{text} IS NOT NULL{after} ORDER BY {key} LIMIT {_BATCH}"
+        )
+        if not batch:
+            return
+        encode_texts(
+            db,
+            model,
+            [body for _, body in batch],
+            store=True,
+            label=lambda i, batch=batch: f"{info.table}, row {batch[i][0]}",  # type: ignore[misc]
+        )
+        last = batch[-1][0]
+
+
 def fill(db: Db, info: IndexInfo, embedder: Embedder) -> int:
     """Embeds the rows without a vector, in the caller's transaction; returns how many."""
     table, key, vector = quote(info.table), quote(info.key), quote(info.source)
@@ -243,7 +295,12 @@ def fill(db: Db, info: IndexInfo, embedder: Embedder) -> int:
         )
         if not batch:
             return done
-        vectors = encode_texts(db, embedder, [body for _, body in batch])
+        vectors = encode_texts(
+            db,
+            embedder,
+            [body for _, body in batch],
+            label=lambda i, batch=batch: f"{info.table}, row {batch[i][0]}",  # type: ignore[misc]
+        )
         blobs = (v.astype("<f4", copy=False).tobytes() for v in vectors)
         db.run_many(
             f"UPDATE main.{table} SET {vector} = ? WHERE {key} = ?",

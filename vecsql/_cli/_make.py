@@ -178,6 +178,19 @@ def _counts(conn: apsw.Connection, info: IndexInfo) -> tuple[int, int]:
     help="Where chunks end.",
 )
 @click.option("--encoding", default="utf-8", show_default=True, help="Of the files.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Names to leave out, instead of hidden ones, node_modules and the like; may be repeated.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="Whether a text that the model refuses ends the run, or is listed.",
+)
 @click.option("--no-fts", is_flag=True, help="Make no full text.")
 @embedder_option
 def ingest(
@@ -191,6 +204,8 @@ def ingest(
     overlap: int,
     by: str,
     encoding: str,
+    exclude: tuple[str, ...],
+    on_error: str,
     no_fts: bool,
     embedder: str | None,
 ) -> None:
@@ -212,12 +227,15 @@ def ingest(
             "overlap": overlap,
             "by": by,
             "encoding": encoding,
+            "on_error": on_error,
             "fts": not no_fts,
             "embedder": model,
             "progress": True,
         }
         if suffixes:
             options["suffixes"] = list(suffixes)
+        if exclude:
+            options["exclude"] = list(exclude)
         files = [s for s in sources if not Path(s).is_dir()]
         parts: list[Any] = [s for s in sources if Path(s).is_dir()] + ([files] if files else [])
         with stopping(lambda: f"interrupted: {table} holds whole documents; run it again to go on"):
@@ -228,6 +246,9 @@ def ingest(
                     f"{done.deleted:,} deleted, {done.unchanged:,} unchanged; {done.chunks:,} "
                     f"chunks embedded, {done.kept:,} kept"
                 )
+                for source, position, reason in done.skipped:
+                    place = "" if position is None else f", from character {position:,}"
+                    click.echo(f"left out: {source}{place}: {reason}", err=True)
 
 
 @click.command()
