@@ -351,6 +351,8 @@ def _new_target(
 ) -> Target:
     """A target whose index, and perhaps table, are made with the first batch."""
     source, exists = found.source, has_table(db, table)
+    if table.lower().startswith(("vecsql_", "sqlite_")):
+        raise SchemaError(f"{table}: names that begin so belong to vecsql and SQLite")
     names = [n for n in found.names if n != vector and n not in left]
     column = vector or next(iter(left), None) or _free(("embedding", "vector"), found.names)
     metric = settings.metric or source.metric or "cosine"
@@ -389,6 +391,7 @@ def _new_target(
     )  # fmt: skip
     if exists:
         types = _fitting(db, info, found, names, ours=False)
+        _check_key(info, found, key)
     return Target(info, key, vector, left, types, create, embedder)
 
 
@@ -431,6 +434,7 @@ def _known_target(
             [names.get(t.lower(), t) for t in info.text],
             vector or "",
         )
+    _check_key(info, found, key)
     names_here = [n for n in found.names if n != vector and n not in left]
     types = _fitting(db, info, found, names_here, ours=ours)
     have = set(map(str.lower, columns(db, info.table)))
@@ -443,6 +447,17 @@ def _known_target(
         return info
 
     return Target(info, key, vector, left, types, create if late else None)
+
+
+def _check_key(info: IndexInfo, found: Survey, key: str | None) -> None:
+    """Refuses identifiers that the INTEGER PRIMARY KEY of a table cannot hold."""
+    if key is not None and info.table != info.index and key.lower() == info.key.lower():
+        column = found.columns[key]
+        if column.sql_type != "INTEGER":
+            raise SchemaError(
+                f"{info.table}.{info.key} holds integers, and {found.source.label} has others in "
+                f"{key}: --no-id makes every record a new row, once {key} has another name"
+            )
 
 
 def _fitting(

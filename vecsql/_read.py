@@ -155,16 +155,12 @@ def _as_file(path: Any) -> tuple[Path, str, str]:
     raise FormatError(f"cannot read {path}: no such file")
 
 
-class _Spool(tempfile.TemporaryDirectory[str]):
-    """Folders of copied streams; they live until the process ends or the object is collected."""
-
-
-_spools: list[_Spool] = []
+_spools: list[tempfile.TemporaryDirectory[str]] = []  # of streams; removed when the process ends
 
 
 def _spooled(stream: IO[bytes]) -> Path:
     """A copy of a stream in a temporary file, so that it can be read more than once."""
-    folder = _Spool(prefix="vecsql-")
+    folder = tempfile.TemporaryDirectory(prefix="vecsql-")
     _spools.append(folder)
     path = Path(folder.name, "stream")
     try:

@@ -139,7 +139,7 @@ def opened(path: str, *, new: bool = False) -> Iterator[apsw.Connection]:
 
     from vecsql._load import connect
 
-    with reported():
+    with reported(path):
         missing = new and not file_of(path).exists()
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         conn = connect(path, driver="apsw", vec0=True, flags=flags)  # tables of either module
@@ -159,8 +159,8 @@ def opened(path: str, *, new: bool = False) -> Iterator[apsw.Connection]:
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
-    """Turns the errors that a user can cause into one line."""
+def reported(path: str = "") -> Iterator[None]:
+    """Turns the errors that a user can cause into one line; ``path`` is the database."""
     import apsw
 
     from vecsql._errors import Error
@@ -169,6 +169,8 @@ def reported() -> Iterator[None]:
         yield
     except apsw.InterruptError as e:
         raise KeyboardInterrupt from e
+    except (apsw.CantOpenError, apsw.NotADBError, apsw.CorruptError) as e:
+        raise click.ClickException(as_commands(f"{path}: {e}".removeprefix(": "))) from e
     except (Error, apsw.Error, ValueError, OSError) as e:
         raise click.ClickException(as_commands(str(e))) from e
     except (MemoryError, RecursionError, OverflowError) as e:
