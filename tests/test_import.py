@@ -443,6 +443,46 @@ def test_what_cannot_be_imported_is_refused_before_anything_is_made(
     assert db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
 
 
+class Picky:
+    """A model that refuses one text, as servers refuse those that are too long."""
+
+    model_id, dim = "picky", 2
+
+    def encode(self, texts):
+        if any("refused" in t for t in texts):
+            raise vecsql.EmbedderError("the input is too long")
+        return [[len(t), 1.0] for t in texts]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_record_that_a_model_refuses_is_named_and_the_corrected_file_comes_in(
+    tmp_path, db, exists
+):
+    path = tmp_path / "a.csv"
+    path.write_text("body\n" + "".join(f"text {i}\n" for i in range(12)) + "refused\n")
+    if exists:
+        vecsql.create_table(db, "docs", {"body": str}, text="body", embedder=Picky())
+    with pytest.raises(vecsql.EmbedderError, match=r"a\.csv, record 13: .*too long"):
+        run(db, path, embedder=Picky(), batch=5)
+    path.write_text(path.read_text().replace("refused", "a text"))
+    assert run(db, path, embedder=Picky(), batch=5).resumed == 10
+    assert bodies(db) == [*(f"text {i}" for i in range(12)), "a text"]
+
+
+def test_an_identifier_that_the_key_cannot_hold_is_refused_by_name(tmp_path, db):
+    vecsql.create_table(db, "docs", {"body": str}, text="body")
+    (tmp_path / "a.csv").write_text("id,body\na7,x\n")
+    with pytest.raises(vecsql.SchemaError, match=r"docs\.id holds integers, and .* others in id"):
+        run(db, tmp_path / "a.csv")
+
+
+def test_a_table_cannot_take_a_name_of_ours(tmp_path, db):
+    path = write_csv(tmp_path / "a.csv", 3)
+    for name in ("vecsql_imports", "SQLITE_x"):
+        with pytest.raises(vecsql.SchemaError, match="belong to vecsql and SQLite"):
+            run(db, path, name)
+
+
 def test_records_that_do_not_fit_the_table_are_refused(tmp_path, db):
     run(db, write_csv(tmp_path / "a.csv", 3))
     with pytest.raises(vecsql.SchemaError, match=r"docs has no column year, which .* has"):

@@ -187,7 +187,7 @@ def _write(
             digest.add(record)
         ended = len(part) < batch
         # the model runs before the transaction, and does not hold the write lock
-        with writer.prepared(part), db.transaction():
+        with writer.prepared(part, done), db.transaction():
             added, updated = writer.write()
             done += len(part)
             mark = None if writer.by_id else digest.value()
@@ -456,7 +456,7 @@ def _check_key(info: IndexInfo, found: Survey, key: str | None) -> None:
         if column.sql_type != "INTEGER":
             raise SchemaError(
                 f"{info.table}.{info.key} holds integers, and {found.source.label} has others in "
-                f"{key}: --no-id makes every record a new row, once {key} has another name"
+                f"{key}: import into a new table, or call {key} otherwise in the file"
             )
 
 
@@ -590,16 +590,26 @@ class _Writer:
         return self._target.id is not None
 
     @contextlib.contextmanager
-    def prepared(self, records: list[Record]) -> Iterator[None]:
-        """Sorts a batch into rows to add and rows to change, and embeds the text of both."""
-        new, changed = self._sorted([self._row(r) for r in records])
+    def prepared(self, records: list[Record], before: int) -> Iterator[None]:
+        """Sorts a batch into rows to add and rows to change, and embeds the text of both.
+
+        ``before`` is how many records came before, which names a record that a model refuses.
+        """
+        rows = [self._row(r) for r in records]
+        numbers = {id(row): n for n, row in enumerate(rows, before + 1)}
+        new, changed = self._sorted(rows)
+
+        def label(row: dict[str, Any]) -> str:
+            return f"{self._source.label}, record {numbers[id(row)]:,}"
+
         key, store = self._info.key, not self._db.in_transaction
         self._new = new
         self._changed = [{**values, key: row[key]} for row, values in changed]
         if self._target.embedder is not None:
-            embed_rows(self._db, self._info, self._target.embedder, self._new, store=store)
+            model = self._target.embedder
+            embed_rows(self._db, self._info, model, self._new, store=store, label=label)
         else:
-            add_vectors(self._db, self._info.table, self._new, store=store)
+            add_vectors(self._db, self._info.table, self._new, store=store, label=label)
         with changing(self._db, self._info.table, self._changed, (key,)):
             yield
 
