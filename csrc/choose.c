@@ -1,11 +1,13 @@
 /* Ranking and pruning of candidates; contracts in choose.h. */
 #include "choose.h"
 
+#include <string.h>
+
 VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
                  size_t *n_out) {
     VsQuery q;
     size_t kept = 0;
-    VsStatus st = vs_query_of_node(g, node, 0, &q);
+    VsStatus st = vs_query_of_node(g, &g->apart, node, 0, &q);
     for (size_t i = 0; st == VS_OK && i < n; i++) {
         const VsNode *v = NULL;
         st = vs_node(g, nodes[i], &v);
@@ -30,13 +32,11 @@ VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsH
 
 /* The distance behind an order, up to a factor, so that it can be stretched. */
 static float stretch(const VsGraph *g, float order, float alpha) {
-    switch (g->params.code.metric) {
+    switch (g->apart.metric) {
     case VS_L2:
         return order * alpha * alpha;
     case VS_COSINE:
         return (1 + order) * alpha * alpha - 1;
-    case VS_DOT:
-        return order; /* an inner product is no distance */
     default:
         return order * alpha;
     }
@@ -45,7 +45,7 @@ static float stretch(const VsGraph *g, float order, float alpha) {
 VsStatus vs_is_diverse(VsGraph *g, const VsHit *candidate, const uint32_t *kept,
                        uint32_t n, float alpha, int *diverse) {
     VsQuery q;
-    VsStatus st = vs_query_of_node(g, candidate->node, 1, &q);
+    VsStatus st = vs_query_of_node(g, &g->apart, candidate->node, 1, &q);
     *diverse = 1;
     for (uint32_t i = 0; st == VS_OK && *diverse && i < n; i++) {
         float order;
@@ -63,10 +63,11 @@ typedef struct Left {
 } Left;
 
 /* Drops from left[from..] what is not nearer to its node than to the one just kept. */
-static VsStatus drop_covered(VsGraph *g, Left *left, size_t from, uint32_t kept) {
+static VsStatus drop_covered(VsGraph *g, const VsCodecParams *by, Left *left, size_t from,
+                             uint32_t kept) {
     float order[VS_PRUNED];
     VsQuery q;
-    VsStatus st = from < left->n ? vs_query_of_node(g, kept, 1, &q) : VS_OK;
+    VsStatus st = from < left->n ? vs_query_of_node(g, by, kept, 1, &q) : VS_OK;
     if (st != VS_OK || from >= left->n) {
         return st;
     }
@@ -84,7 +85,8 @@ static VsStatus drop_covered(VsGraph *g, Left *left, size_t from, uint32_t kept)
     return VS_OK;
 }
 
-VsStatus vs_prune(VsGraph *g, VsHit *hits, size_t *n, uint32_t cap) {
+VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, VsHit *hits, size_t *n,
+                  uint32_t cap) {
     Left left = {.hit = hits, .n = *n < VS_PRUNED ? *n : VS_PRUNED};
     VsStatus st = VS_OK;
     uint32_t kept = 0, needed = 0;
@@ -102,9 +104,50 @@ VsStatus vs_prune(VsGraph *g, VsHit *hits, size_t *n, uint32_t cap) {
         hit.node &= ~VS_NEEDED;
         hits[kept++] = hit; /* kept <= at */
         if (kept < cap) {
-            st = drop_covered(g, &left, at + 1, hit.node);
+            st = drop_covered(g, by, &left, at + 1, hit.node);
         }
     }
     *n = kept;
+    return st;
+}
+
+void vs_hits_without(VsHit *hits, size_t *n, const VsHit *others, size_t n_others) {
+    size_t kept = 0;
+    for (size_t i = 0; i < *n; i++) {
+        size_t j = 0;
+        while (j < n_others && others[j].node != hits[i].node) {
+            j++;
+        }
+        hits[kept] = hits[i];
+        kept += j == n_others;
+    }
+    *n = kept;
+}
+
+VsStatus vs_choose(VsGraph *g, uint32_t node, VsHit *hits, size_t *n, uint32_t cap) {
+    VsHit rest[VS_PRUNED];
+    size_t n_rest = *n < VS_PRUNED ? *n : VS_PRUNED;
+    VsQuery q;
+    for (size_t i = 0; i < n_rest; i++) {
+        rest[i] = (VsHit){hits[i].order, hits[i].node & ~VS_NEEDED};
+    }
+    VsStatus st = vs_prune(g, &g->params.code, hits, n, cap);
+    if (st != VS_OK || g->params.code.metric != VS_DOT || *n == cap) {
+        return st;
+    }
+    vs_hits_without(rest, &n_rest, hits, *n);
+    st = vs_query_of_node(g, &g->apart, node, 0, &q);
+    for (size_t i = 0; st == VS_OK && i < n_rest; i++) {
+        st = vs_order(g, &q, rest[i].node, &rest[i].order);
+    }
+    if (st != VS_OK) {
+        return st;
+    }
+    vs_hits_sort(rest, n_rest);
+    st = vs_prune(g, &g->apart, rest, &n_rest, cap - (uint32_t)*n);
+    if (st == VS_OK) {
+        memcpy(hits + *n, rest, n_rest * sizeof *rest);
+        *n += n_rest;
+    }
     return st;
 }

@@ -101,6 +101,8 @@ VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHoo
     }
     g->alloc = *alloc;
     g->params = *params;
+    g->apart = params->code;
+    g->apart.metric = g->apart.metric == VS_DOT ? VS_L2 : g->apart.metric;
     g->codec = codec;
     g->hooks = *hooks;
     g->period = 1;

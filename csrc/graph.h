@@ -128,6 +128,7 @@ typedef struct VsHooks {
 typedef struct VsGraph {
     VsAlloc alloc;
     VsParams params;
+    VsCodecParams apart; /* as params.code, but l2 under dot: how far rows are apart */
     const VsCodec *codec;
     VsHooks hooks;
     VsGeometry geo[VS_PAGE_KINDS];

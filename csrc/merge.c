@@ -61,7 +61,7 @@ static VsStatus choose_anew(VsGraph *g, VsGroup *to, const VsHit *back, uint32_t
     VsHit hits[4 * VS_MAX_M];
     VsPool pool = {hits, 0, 4 * VS_MAX_M};
     VsQuery q;
-    VsStatus st = vs_query_of_node(g, to->target, 0, &q);
+    VsStatus st = vs_query_of_node(g, &g->params.code, to->target, 0, &q);
     if (st == VS_OK) {
         vs_front_score(g, &q, list);
         st = rank_links(g, to->target, to->layer, list, &pool);
@@ -69,7 +69,7 @@ static VsStatus choose_anew(VsGraph *g, VsGroup *to, const VsHit *back, uint32_t
     for (uint32_t i = 0; i < to->n && i < cap; i++) {
         vs_pool_offer(&pool, back[i]);
     }
-    st = st == VS_OK ? vs_prune(g, hits, &pool.n, cap) : st;
+    st = st == VS_OK ? vs_choose(g, to->target, hits, &pool.n, cap) : st;
     for (size_t i = 0; st == VS_OK && i < pool.n; i++) {
         out[i] = hits[i].node;
     }

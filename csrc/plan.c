@@ -29,14 +29,41 @@ static VsStatus drop_unfit(VsGraph *g, VsHit *hits, size_t *n) {
 typedef struct Plan {
     VsBatch *batch;
     VsNewcomer *x;
+    const VsCodecParams *by; /* the metric (choose.h) */
     VsHit *candidates;
     uint32_t entry;
 } Plan;
 
+/* What the links back are sorted by is the metric of the graph. */
+static VsStatus order_links(VsGraph *g, const Plan *p, VsHit *links, size_t n) {
+    VsQuery q;
+    VsStatus st = n > 0 && p->by != &g->params.code
+                      ? vs_query_of_node(g, &g->params.code, p->x->node, 1, &q)
+                      : VS_OK;
+    for (size_t i = 0; st == VS_OK && i < n && p->by != &g->params.code; i++) {
+        st = vs_order(g, &q, links[i].node, &links[i].order);
+    }
+    return st;
+}
+
+/* Adds links to a list of the newcomer, as many as there is room for. */
+static VsStatus choose_links(VsGraph *g, const Plan *p, uint32_t layer, size_t n) {
+    uint32_t m = g->params.m, list = p->x->first + layer, *length;
+    VsHit *links = p->batch->links + (size_t)list * m;
+    length = &p->batch->length[list];
+    vs_hits_without(p->candidates, &n, links, *length);
+    VsStatus st = vs_prune(g, p->by, p->candidates, &n, m - *length);
+    st = st == VS_OK ? order_links(g, p, p->candidates, n) : st;
+    if (st == VS_OK) {
+        memcpy(links + *length, p->candidates, n * sizeof(VsHit));
+        *length += (uint32_t)n;
+    }
+    return st;
+}
+
 static VsStatus plan_layer(VsGraph *g, const VsQuery *q, uint32_t layer, Plan *p) {
     size_t ef = g->params.ef_construction, n = 0, n_seeds = 0;
     const uint32_t *seeds = NULL;
-    uint32_t m = g->params.m, list = p->x->first + layer;
     VsStatus st = vs_search_layer(g, q, layer, &p->entry, 1, ef, p->candidates, &n);
     if (st == VS_OK && n > 0) {
         p->entry = p->candidates[0].node;
@@ -54,31 +81,34 @@ static VsStatus plan_layer(VsGraph *g, const VsQuery *q, uint32_t layer, Plan *p
         p->x->n_near = n < VS_NEAR ? (uint32_t)n : VS_NEAR;
         memcpy(p->x->near, p->candidates, p->x->n_near * sizeof(VsHit));
     }
-    st = st == VS_OK ? vs_prune(g, p->candidates, &n, m) : st;
-    if (st == VS_OK) {
-        memcpy(p->batch->links + (size_t)list * m, p->candidates, n * sizeof(VsHit));
-        p->batch->length[list] = (uint32_t)n;
+    return st == VS_OK ? choose_links(g, p, layer, n) : st;
+}
+
+static VsStatus plan_by(VsGraph *g, const VsCodecParams *by, Plan *p) {
+    VsQuery q;
+    uint32_t top = g->state.max_level;
+    p->by = by;
+    VsStatus st = vs_query_of_node(g, by, p->x->node, 0, &q);
+    st = st == VS_OK ? vs_descend(g, &q, p->x->level, &p->entry) : st;
+    for (uint32_t layer = p->x->level < top ? p->x->level : top; st == VS_OK; layer--) {
+        st = plan_layer(g, &q, layer, p);
+        if (layer == 0) {
+            break;
+        }
     }
     return st;
 }
 
 static VsStatus plan_newcomer(void *ctx, VsGraph *g, unsigned worker, size_t item) {
     VsBatch *b = ctx;
-    Plan p = {b, &b->newcomer[b->order[item].item],
-              b->candidates + (size_t)worker * g->params.ef_construction, VS_NIL};
-    VsQuery q;
-    uint32_t top = g->state.max_level;
+    Plan p = {.batch = b,
+              .x = &b->newcomer[b->order[item].item],
+              .candidates = b->candidates + (size_t)worker * g->params.ef_construction};
     memset(b->length + p.x->first, 0, (p.x->level + 1) * sizeof *b->length);
     p.x->n_near = 0;
-    VsStatus st = vs_query_of_node(g, p.x->node, 0, &q);
-    st = st == VS_OK ? vs_descend(g, &q, p.x->level, &p.entry) : st;
-    for (uint32_t layer = p.x->level < top ? p.x->level : top; st == VS_OK; layer--) {
-        st = plan_layer(g, &q, layer, &p);
-        if (layer == 0) {
-            break;
-        }
-    }
-    return st;
+    VsStatus st = plan_by(g, &g->params.code, &p);
+    return st == VS_OK && g->params.code.metric == VS_DOT ? plan_by(g, &g->apart, &p)
+                                                          : st;
 }
 
 /* ---- the order ------------------------------------------------------------------- */
@@ -89,7 +119,7 @@ static VsStatus find_region(void *ctx, VsGraph *g, unsigned worker, size_t item)
     uint32_t upper = VS_NIL, lower = VS_NIL;
     VsQuery q;
     (void)worker;
-    VsStatus st = vs_query_of_node(g, b->newcomer[item].node, 0, &q);
+    VsStatus st = vs_query_of_node(g, &g->params.code, b->newcomer[item].node, 0, &q);
     st = st == VS_OK ? vs_descend(g, &q, 1, &upper) : st;
     st = st == VS_OK ? vs_descend(g, &q, 0, &lower) : st;
     b->keys[item].key = (uint64_t)upper << 32 | lower;

@@ -61,12 +61,13 @@ VsStatus vs_query_set(VsGraph *g, const void *v, VsQuery *out) {
     return st;
 }
 
-VsStatus vs_query_of_node(VsGraph *g, uint32_t node, int which, VsQuery *out) {
+VsStatus vs_query_of_node(VsGraph *g, const VsCodecParams *by, uint32_t node, int which,
+                          VsQuery *out) {
     const unsigned char *code = NULL;
     VsStatus st = vs_slot(g, VS_CODE, node, &code);
     st = st == VS_OK ? vs_model_ready(g) : st;
     if (st == VS_OK) {
-        *out = (VsQuery){.params = &g->params.code,
+        *out = (VsQuery){.params = by,
                          .model = g->model,
                          .kernels = vs_kernels(),
                          .data = g->scratch->query[1 + which]};

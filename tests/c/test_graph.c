@@ -1,5 +1,6 @@
 /* Risk: an operation on the graph, or taking it back, breaks an invariant or loses a row.
  */
+#include <math.h>
 #include <stdio.h>
 
 #include "check.h"
@@ -25,8 +26,9 @@ static uint32_t insert(VsGraph *g, int64_t rowid, const float *v) {
     return node;
 }
 
-/* Share of the exact 10 nearest that the walk finds, over 50 random queries. */
-static double recall(VsGraph *g, Random *r, size_t ef) {
+/* Share of the exact 10 nearest that the walk finds, over 50 random queries whose
+ * elements have any sign (0) or the given one. */
+static double recall_of(VsGraph *g, Random *r, size_t ef, int sign) {
     size_t found = 0, total = 0;
     for (int i = 0; i < 50; i++) {
         float v[DIMS];
@@ -34,6 +36,9 @@ static double recall(VsGraph *g, Random *r, size_t ef) {
         VsHit walk[10], exact[10];
         size_t n_walk = 0, n_exact = 0;
         random_vector(r, v, DIMS);
+        for (int d = 0; sign != 0 && d < DIMS; d++) {
+            v[d] = fabsf(v[d]) * (float)sign;
+        }
         CHECK(vs_query_set(g, v, &q) == VS_OK);
         CHECK(vs_search(g, &q, 10, ef, NULL, walk, &n_walk) == VS_OK);
         for (size_t b = 0; b < n_walk; b++) {
@@ -50,6 +55,10 @@ static double recall(VsGraph *g, Random *r, size_t ef) {
         total += n_exact;
     }
     return total == 0 ? 1 : (double)found / (double)total;
+}
+
+static double recall(VsGraph *g, Random *r, size_t ef) {
+    return recall_of(g, r, ef, 0);
 }
 
 static void test_inserting_keeps_every_invariant_and_recall(void) {
@@ -70,6 +79,39 @@ static void test_inserting_keeps_every_invariant_and_recall(void) {
     CHECK(recall(g, &r, 64) > 0.95);
     vs_graph_close(g);
     CHECK(heap.live == 0);
+}
+
+/* Lengths from 1 / 32 to 32. Queries against positive rows ask for the longest rows, those
+ * in the other direction for the shortest. */
+static void test_dot_finds_the_longest_rows_and_the_shortest(void) {
+    enum { ROWS = 4000 };
+    for (int positive = 0; positive <= 1; positive++) {
+        Heap heap;
+        VsAlloc a = heap_alloc(&heap);
+        VsGraph *g = NULL;
+        VsParams params = test_params(DIMS, 8, VS_HNSW);
+        VsHooks none = {0};
+        Random r = {2};
+        float v[DIMS];
+        params.code.metric = VS_DOT;
+        CHECK(vs_graph_open(&a, &params, &none, &g) == VS_OK);
+        for (int i = 0; i < ROWS; i++) {
+            random_vector(&r, v, DIMS);
+            float length = ldexpf(1, (int)(random_next(&r) % 11) - 5);
+            for (int d = 0; d < DIMS; d++) {
+                v[d] = (positive ? fabsf(v[d]) : v[d]) * length;
+            }
+            insert(g, i, v);
+        }
+        CHECK(sound(g));
+        CHECKF(g->state.n_seeds < 10, "%u seeds", g->state.n_seeds);
+        double any = recall_of(g, &r, 64, positive);
+        CHECKF(any > 0.95, "positive %d: %.3f", positive, any);
+        double against = recall_of(g, &r, 64, -positive);
+        CHECKF(against > 0.95, "positive %d, against: %.3f", positive, against);
+        vs_graph_close(g);
+        CHECK(heap.live == 0);
+    }
 }
 
 static void test_a_walk_looks_at_a_part_of_the_graph(void) {
@@ -356,6 +398,7 @@ static void test_levels_follow_from_the_rowid_with_the_right_frequency(void) {
 
 int main(void) {
     test_inserting_keeps_every_invariant_and_recall();
+    test_dot_finds_the_longest_rows_and_the_shortest();
     test_a_walk_looks_at_a_part_of_the_graph();
     test_tombstones_go_by_themselves();
     test_a_link_leads_where_no_other_does();

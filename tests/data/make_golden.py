@@ -1,11 +1,17 @@
-"""Writes the golden file of the current format: python tests/data/make_golden.py OUT.db.
+"""Writes the golden file of the current format: python make_golden.py OUT.db [ROWS.json].
 
 The statements below never change; a new format version gets a new file beside the old ones.
+ROWS.json (beside this file: rows.json) gets a hash of the rows of each table, as the present
+code writes them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sqlite3
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -48,5 +54,18 @@ def main(path: str) -> None:
     db.close()
 
 
+def hashes(path: str) -> dict[str, str]:
+    """A hash of all rows of each table."""
+    db = sqlite3.connect(path)
+    names = db.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 ORDER BY name"
+    )
+    rows = {name: db.execute(f"SELECT * FROM {name}").fetchall() for (name,) in names.fetchall()}
+    db.close()
+    return {name: hashlib.sha256(repr(r).encode()).hexdigest() for name, r in rows.items()}
+
+
 if __name__ == "__main__":
     main(sys.argv[1])
+    if len(sys.argv) > 2:
+        Path(sys.argv[2]).write_text(json.dumps(hashes(sys.argv[1]), indent=1) + "\n")

@@ -364,6 +364,13 @@ GRAPH = [
         "test_graph",
     ),
     Mutant(
+        "dot has links by inner product alone",
+        "csrc/plan.c",
+        "? plan_by(g, &g->apart, &p)",
+        "? VS_OK",
+        "test_graph",
+    ),
+    Mutant(
         "descent moves away",
         "csrc/search.c",
         "if (front.order[i] < order) {",
