@@ -469,6 +469,33 @@ def test_the_record_that_a_model_refuses_is_named_and_the_corrected_file_comes_i
     assert bodies(db) == [*(f"text {i}" for i in range(12)), "a text"]
 
 
+def test_another_connection_writes_whenever_the_model_works(tmp_path, driver):
+    """For new rows, for changed ones, and while table and index are made."""
+    path = tmp_path / "a.db"
+
+    class Model:
+        model_id, dim = "writes", 2
+        calls = 0
+
+        def encode(self, batch):
+            Model.calls += 1
+            other.execute("INSERT INTO log VALUES (?)", (len(batch),))
+            if driver != "apsw":
+                other.commit()
+            return [[len(t), 1.0] for t in batch]
+
+    db, other = (vecsql.connect(path, driver=driver) for _ in range(2))
+    other.execute("PRAGMA busy_timeout = 0")
+    other.execute("CREATE TABLE log(n)")
+    source = write_csv(tmp_path / "a.csv", 30, id=lambda i: i)
+    run(db, source, embedder=Model(), batch=10)
+    source.write_text(source.read_text().replace("train", "tram"))
+    done = run(db, source, batch=10)
+    assert done.updated > 0
+    assert db.execute("SELECT count(*) FROM log").fetchone() == (Model.calls,)
+    assert Model.calls > 6
+
+
 def test_an_identifier_that_the_key_cannot_hold_is_refused_by_name(tmp_path, db):
     vecsql.create_table(db, "docs", {"body": str}, text="body")
     (tmp_path / "a.csv").write_text("id,body\na7,x\n")

@@ -14,6 +14,7 @@ from typing import Any
 from vecsql._bind import bound
 from vecsql._catalog import has_table, vector_columns
 from vecsql._driver import Db, driver_of, quote
+from vecsql._elements import places
 from vecsql._progress import reporter
 from vecsql._rows import Record, Shape, add_vectors
 
@@ -122,9 +123,11 @@ def _fresh(db: Db, table: str, key: str | None, rows: list[dict[str, Any]]) -> l
 
 def insert_rows(db: Db, table: str, rows: list[dict[str, Any]]) -> None:
     """Rows with the same columns in a row go in one executemany."""
+    typed = places(db, table) if rows else {}
     for names, group in groupby(rows, _names):
         if names:
-            sql = f"({', '.join(map(quote, names))}) VALUES({', '.join('?' * len(names))})"
+            marks = ", ".join(typed.get(name, "?") for name in names)
+            sql = f"({', '.join(map(quote, names))}) VALUES({marks})"
         else:
             sql = " DEFAULT VALUES"
         db.run_many(f"INSERT INTO main.{quote(table)}{sql}", _values(group))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vecsql._catalog import IndexInfo
+from vecsql._catalog import IndexInfo, indexes
 from vecsql._convert import bit, f16, f32, int8
+from vecsql._driver import Db
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,18 @@ def as_query(info: IndexInfo, vector: NDArray[np.float32]) -> tuple[str, bytes]:
     """
     sql, encode = _TYPED.get(info.element, ("?", f32))
     return sql, encode(vector)
+
+
+def places(db: Db, table: str) -> dict[str, str]:
+    """The columns of a table whose blobs need a function that says what they are, with it.
+
+    A vec0 table takes a bare blob for float32, whatever its column is.
+    """
+    return {
+        i.source: _TYPED[i.element][0]
+        for i in indexes(db, table)
+        if i.table == i.index and i.element in _TYPED
+    }
 
 
 def encoded(info: IndexInfo, vector: NDArray[np.float32]) -> bytes:

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from vecsql._bulk import insert_rows
 from vecsql._catalog import IndexInfo, columns, has_table, indexes
 from vecsql._driver import Db, driver_of, quote
-from vecsql._elements import decoded, encoded
+from vecsql._elements import decoded, encoded, places
 from vecsql._embed import Embedder, as_embedder
 from vecsql._errors import ConversionError, FormatError, SchemaError
 from vecsql._read import Record, Source, plain, to_vector
-from vecsql._registry import default_embedder, embedder_for
+from vecsql._registry import default_embedder, embedder_for, enroll
 from vecsql._rows import add_vectors, change_row, changing, embed_rows, embedded_text
 from vecsql._schema import create_index, create_table
 from vecsql._survey import Digest, Survey, lists_of_numbers, shown, survey, vector_column
@@ -362,6 +362,8 @@ def _new_target(
             f"{', '.join(_METRICS)}"
         )
     embedder = _embedder(db, settings) if texts else None
+    if embedder is not None:
+        enroll(db, embedder)  # asks the model, so before a transaction
     if embedder is not None and dim is not None:
         _check_model(found, embedder, texts, vector or "")
     types = {name: found.columns[name].sql_type for name in names}
@@ -619,8 +621,9 @@ class _Writer:
             self._info = self._target.create()
             self._target = replace(self._target, info=self._info, create=None, embedder=None)
         insert_rows(self._db, self._info.table, self._new)
+        typed = places(self._db, self._info.table)
         for row in self._changed:
-            change_row(self._db, self._info.table, row, (self._info.key,))
+            change_row(self._db, self._info.table, row, (self._info.key,), typed)
         return len(self._new), len(self._changed)
 
     def _sorted(

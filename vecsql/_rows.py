@@ -13,8 +13,9 @@ from typing import Any
 
 from vecsql._bind import bound
 from vecsql._cache import encode_texts
-from vecsql._catalog import IndexInfo, has_table, no_table, registered, vector_columns
+from vecsql._catalog import IndexInfo, has_table, indexes, no_table, registered, vector_columns
 from vecsql._driver import Db, driver_of, quote
+from vecsql._elements import places
 from vecsql._embed import Embedder
 from vecsql._errors import SchemaError
 from vecsql._json import to_json
@@ -82,7 +83,8 @@ def update(
     shape = Shape(db, table)
     named = [shape.row(row) for row in many]
     with changing(db, table, named, keys), db.transaction():
-        return sum(change_row(db, table, row, keys) for row in named)
+        typed = places(db, table)
+        return sum(change_row(db, table, row, keys, typed) for row in named)
 
 
 def delete(conn: Any, table: str, keys: Any) -> int:
@@ -109,13 +111,18 @@ def delete(conn: Any, table: str, keys: Any) -> int:
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def change_row(db: Db, table: str, row: dict[str, Any], keys: tuple[str, ...]) -> int:
-    """Changes the rows that have a row's keys, in the caller's transaction; returns how many."""
+def change_row(
+    db: Db, table: str, row: dict[str, Any], keys: tuple[str, ...], typed: Mapping[str, str]
+) -> int:
+    """Changes the rows that have a row's keys, in the caller's transaction; returns how many.
+
+    ``typed`` is what `places` gives for the table.
+    """
     where = {k: _take(table, row, k) for k in keys}
     values = {c: v for c, v in row.items() if c not in where}
     if not values:
         raise SchemaError(f"{table}: nothing to update besides the key {', '.join(keys)}")
-    sets = ", ".join(f"{quote(c)} = ?" for c in values)
+    sets = ", ".join(f"{quote(c)} = {typed.get(c, '?')}" for c in values)
     matches = " AND ".join(f"{quote(k)} IS ?" for k in where)
     db.run(
         f"UPDATE main.{quote(table)} SET {sets} WHERE {matches}",
@@ -137,17 +144,21 @@ def _write(db: Db, table: str, rows: Sequence[Record], keys: tuple[str, ...] | N
     if keys is None:
         add_vectors(db, table, named, store=not db.in_transaction)
     returning = "" if _is_virtual(db, table) else " RETURNING rowid"
+    typed = places(db, table)
     rowids = []
     with changing(db, table, named, keys), db.transaction():
         for row in named:
-            sql = _insert_sql(table, tuple(row), keys) + returning
+            sql = _insert_sql(table, tuple(row), keys, typed) + returning
             found = db.rows(sql, [bound(v) for v in row.values()])
             rowids.append(found[0][0] if found else db.last_rowid)
     return rowids
 
 
-def _insert_sql(table: str, names: tuple[str, ...], keys: tuple[str, ...] | None) -> str:
-    columns = f"({', '.join(map(quote, names))}) VALUES({', '.join('?' * len(names))})"
+def _insert_sql(
+    table: str, names: tuple[str, ...], keys: tuple[str, ...] | None, typed: Mapping[str, str]
+) -> str:
+    marks = ", ".join(typed.get(name, "?") for name in names)
+    columns = f"({', '.join(map(quote, names))}) VALUES({marks})"
     conflict = ""
     if keys is not None and set(keys) <= set(names):
         sets = ", ".join(f"{quote(n)} = excluded.{quote(n)}" for n in names if n not in keys)
@@ -375,6 +386,8 @@ def _primary_key(db: Db, table: str) -> str:
         raise SchemaError(no_table(db, table))
     sql = "SELECT name FROM pragma_table_xinfo(?, 'main') WHERE pk > 0"
     keys = [name for (name,) in db.rows(sql, (table,))]
+    if not keys:  # SQLite does not know the key of a virtual table
+        keys = list(dict.fromkeys(i.key for i in indexes(db, table) if i.table == i.index))
     if len(keys) > 1:
         raise SchemaError(f"{table} has the primary key {', '.join(keys)}: name it with key=")
     return keys[0] if keys else "rowid"

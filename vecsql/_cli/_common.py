@@ -169,6 +169,8 @@ def reported(path: str = "") -> Iterator[None]:
         yield
     except apsw.InterruptError as e:
         raise KeyboardInterrupt from e
+    except BrokenPipeError:  # nobody reads what is printed
+        raise
     except (apsw.CantOpenError, apsw.NotADBError, apsw.CorruptError) as e:
         raise click.ClickException(as_commands(f"{path}: {e}".removeprefix(": "))) from e
     except (Error, apsw.Error, ValueError, OSError) as e:
