@@ -203,6 +203,37 @@ GOOD = {
         ROWS,
     ),
     "other-name.json": (json.dumps({"feeds": RECORDS}).encode(), [], TEXT, ROWS),
+    "reply.json": (
+        json.dumps({"status": "ok", "took": 3, "results": RECORDS}).encode(),
+        [],
+        TEXT,
+        ROWS,
+    ),
+    "record-with-a-list.json": (
+        json.dumps({**RECORDS[0], "items": [{"a": 1}]}).encode(),
+        [],
+        "SELECT id, text, items FROM t",
+        [(1, WORDS[0], '[{"a": 1}]')],
+    ),
+    "one-line.jsonl": (
+        json.dumps({"text": "a", "data": [{"a": 1}]}).encode(),
+        [],
+        "SELECT text, data FROM t",
+        [("a", '[{"a": 1}]')],
+    ),
+    "chroma.json": (
+        json.dumps(
+            {
+                "ids": ["x", "y"],
+                "documents": ["night train", "rye bread"],
+                "embeddings": [[1, 2], [3, 4]],
+                "data": None,
+            }
+        ).encode(),
+        [],
+        "SELECT ids, documents, embeddings FROM t ORDER BY 1",
+        [("x", "night train", vecsql.f32([1, 2])), ("y", "rye bread", vecsql.f32([3, 4]))],
+    ),
     "one-record.json": (json.dumps(RECORDS[0], indent=1).encode(), [], TEXT, ROWS[:1]),
     "jq.json": ("\n".join(json.dumps(r, indent=2) for r in RECORDS).encode(), [], TEXT, ROWS),
     "split.json": (
@@ -653,7 +684,9 @@ def test_a_folder_of_all_kinds_is_ingested_or_named(run, tmp_path):
     code, out, _ = run("ingest", "a.db", "docs", folder)
     assert (code, " 0 documents added, 0 updated, 0 deleted" in out) == (0, True)
     assert stored("SELECT id, body FROM docs ORDER BY id") == before
-    assert "night train" in run("search", "a.db", "docs", "railway", "-k", 1)[1]
+    assert (
+        "night train" in run("search", "a.db", "docs", "railway", "-k", 1, "--columns", "body")[1]
+    )
 
 
 def test_a_csv_reader_agrees_about_every_dialect(run, tmp_path):

@@ -299,6 +299,24 @@ def _identifier(found: Survey, settings: Settings) -> str | None:
 # --- where records go ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a survey and the caller decide: columns to embed, of vectors, to leave out, the id."""
+
+    found: Survey
+    settings: Settings
+    key: str | None
+    texts: list[str]
+    vector: str | None
+    dim: int | None
+    left: frozenset[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The ordinary columns."""
+        return [n for n in self.found.names if n != self.vector and n not in self.left]
+
+
 def _target(
     db: Db, table: str, found: Survey, settings: Settings, key: str | None, *, ours: bool
 ) -> Target:
@@ -317,13 +335,13 @@ def _target(
         raise FormatError(
             f"--dim {settings.dim}: {source.label} brings vectors of {dim} in {vector}"
         )
-    if info is not None:
-        return _known_target(db, info, found, settings, key, texts, vector, dim, left, ours)
-    if dim is None and not texts:
-        texts, _ = _obvious(found, key, left | {vector or ""})
-    if dim is not None and not texts:
-        texts = _embedded(db, found, settings, key, vector or "", dim)
-    return _new_target(db, table, found, settings, key, texts, vector, dim, left)
+    if info is None and not texts:
+        if dim is None:
+            texts, _ = _obvious(found, key, left | {vector or ""})
+        else:
+            texts = _embedded(db, found, settings, key, vector or "", dim)
+    plan = _Plan(found, settings, key, texts, vector, dim, left)
+    return _new_target(db, table, plan) if info is None else _known_target(db, info, plan, ours)
 
 
 def _index(db: Db, table: str, vector: str | None) -> IndexInfo | None:
@@ -338,23 +356,15 @@ def _index(db: Db, table: str, vector: str | None) -> IndexInfo | None:
     return known[0] if known else None
 
 
-def _new_target(
-    db: Db,
-    table: str,
-    found: Survey,
-    settings: Settings,
-    key: str | None,
-    texts: list[str],
-    vector: str | None,
-    dim: int | None,
-    left: frozenset[str],
-) -> Target:
+def _new_target(db: Db, table: str, plan: _Plan) -> Target:
     """A target whose index, and perhaps table, are made with the first batch."""
-    source, exists = found.source, has_table(db, table)
+    found, settings, key, texts, dim = plan.found, plan.settings, plan.key, plan.texts, plan.dim
+    source, exists, names = found.source, has_table(db, table), plan.names
     if table.lower().startswith(("vecsql_", "sqlite_")):
         raise SchemaError(f"{table}: names that begin so belong to vecsql and SQLite")
-    names = [n for n in found.names if n != vector and n not in left]
-    column = vector or next(iter(left), None) or _free(("embedding", "vector"), found.names)
+    column = (
+        plan.vector or next(iter(plan.left), None) or _free(("embedding", "vector"), found.names)
+    )
     metric = settings.metric or source.metric or "cosine"
     if metric not in _METRICS:
         raise SchemaError(
@@ -365,7 +375,7 @@ def _new_target(
     if embedder is not None:
         enroll(db, embedder)  # asks the model, so before a transaction
     if embedder is not None and dim is not None:
-        _check_model(found, embedder, texts, vector or "")
+        _check_model(found, embedder, texts, column)
     types = {name: found.columns[name].sql_type for name in names}
     declared = dict(types)
     if exists:
@@ -394,22 +404,12 @@ def _new_target(
     if exists:
         types = _fitting(db, info, found, names, ours=False)
         _check_key(info, found, key)
-    return Target(info, key, vector, left, types, create, embedder)
+    return Target(info, key, plan.vector, plan.left, types, create, embedder)
 
 
-def _known_target(
-    db: Db,
-    info: IndexInfo,
-    found: Survey,
-    settings: Settings,
-    key: str | None,
-    texts: list[str],
-    vector: str | None,
-    dim: int | None,
-    left: frozenset[str],
-    ours: bool,
-) -> Target:
+def _known_target(db: Db, info: IndexInfo, plan: _Plan, ours: bool) -> Target:
     """The index of a table that exists, if records like these fit into it."""
+    found, settings, key, texts, dim = plan.found, plan.settings, plan.key, plan.texts, plan.dim
     source = found.source
     if texts and list(map(str.lower, info.text)) != list(map(str.lower, texts)):
         raise SchemaError(
@@ -434,13 +434,12 @@ def _known_target(
             found,
             embedder_for(db, info),
             [names.get(t.lower(), t) for t in info.text],
-            vector or "",
+            plan.vector or "",
         )
     _check_key(info, found, key)
-    names_here = [n for n in found.names if n != vector and n not in left]
-    types = _fitting(db, info, found, names_here, ours=ours)
+    types = _fitting(db, info, found, plan.names, ours=ours)
     have = set(map(str.lower, columns(db, info.table)))
-    late = [n for n in names_here if n.lower() not in have]
+    late = [n for n in plan.names if n.lower() not in have]
 
     def create() -> IndexInfo:
         for name in late:
@@ -448,7 +447,7 @@ def _known_target(
             db.run(f"ALTER TABLE main.{quote(info.table)} ADD COLUMN {quote(name)} {kind}")
         return info
 
-    return Target(info, key, vector, left, types, create if late else None)
+    return Target(info, key, plan.vector, plan.left, types, create if late else None)
 
 
 def _check_key(info: IndexInfo, found: Survey, key: str | None) -> None:

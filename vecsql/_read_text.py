@@ -42,7 +42,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_HOLDERS = ("data", "records", "rows", "items", "documents", "docs", "results", "entries")
+_HOLDERS = ("data", "records", "rows")
+_RECORD = {"id", "_id", "text", "body", "title", "content"}  # an object with one of these is one
 _DECODER = json.JSONDecoder()
 _EXPECTED = 'expected an object a line, [{...}, ...] or {"data": [{...}, ...]}'
 
@@ -290,7 +291,8 @@ def _read_json(
         return
     second = _first_line(text, number)
     if second is None:
-        yield from _of_values(_document(value, label, options.format == "json"), label, place)
+        alone = _document(value, label) if options.format == "json" else iter([value])
+        yield from _of_values(alone, label, place)
         return
     place[0] = f"line {number}"
     yield _checked(value, label, place[0])
@@ -401,44 +403,44 @@ def _documents(text: _Text, label: str) -> Iterator[Any]:
     """Values one after another; one alone may hold the records."""
     value = text.value()
     if not text.next():
-        yield from _document(value, label, True)
+        yield from _document(value, label)
         return
     yield value
     while text.next():
         yield text.value()
 
 
-def _document(value: Any, label: str, columns_too: bool) -> Iterator[Any]:
-    """The records in a file of one value, which may be the columns of them."""
+def _document(value: Any, label: str) -> Iterator[Any]:
+    """The records in a file of one value, which may hold them or be their columns."""
     if isinstance(value, list):
         yield from value
         return
     if not isinstance(value, dict):
         raise FormatError(f"{label}, record 1: expected an object, got {type(value).__name__}")
-    columns = value.get("columns")
-    for name in (*_HOLDERS, *(value if len(value) == 1 else ())):
+    header = value.get("columns")
+    for name in (*_HOLDERS, *(() if _RECORD & set(value) else value)):
         held = value.get(name)
         if isinstance(held, list) and held and all(isinstance(r, dict) for r in held):
             yield from held
             return
-        if name == "data" and isinstance(held, list) and isinstance(columns, list):  # "split"
+        if name == "data" and isinstance(held, list) and isinstance(header, list):  # "split"
             for row in held:
-                yield dict(zip(map(str, columns), row, strict=False))
+                yield dict(zip(map(str, header), row, strict=False))
             return
-    parts = list(value.values())
+    columns = {name: part for name, part in value.items() if part is not None}
+    parts = list(columns.values())
     if (
-        columns_too
-        and len(parts) > 1
+        len(parts) > 1
         and all(isinstance(p, list) for p in parts)
         and len(set(map(len, parts))) == 1
         and len(parts[0]) > 1
     ):
         for row in zip(*parts, strict=True):  # columns as lists
-            yield dict(zip(value, row, strict=True))
+            yield dict(zip(columns, row, strict=True))
         return
     rows = [str(i) for i in range(len(parts[0]) if parts and isinstance(parts[0], dict) else 0)]
     if rows and all(isinstance(p, dict) and list(p) == rows for p in parts):  # pandas' "columns"
         for i in rows:
-            yield {name: p[i] for name, p in value.items()}
+            yield {name: p[i] for name, p in columns.items()}
         return
     yield value
