@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vecsql._cache import encode_texts
 from vecsql._catalog import IndexInfo, has_table, index_of, standby_of
 from vecsql._driver import Db, driver_of, quote
+from vecsql._embed import encode_checked
 from vecsql._errors import SchemaError
 from vecsql._registry import embedder_for
 
@@ -141,7 +141,7 @@ def _answers(db: Db, space: IndexInfo, queries: list[str], k: int) -> list[list[
     model = embedder_for(db, space)
     out = []
     for start in range(0, len(queries), _BATCH):
-        for vector in encode_texts(db, model, queries[start : start + _BATCH]):
+        for vector in encode_checked(model, queries[start : start + _BATCH], query=True):
             rows = db.rows(sql, (vector.astype("<f4", copy=False).tobytes(), k))
             out.append([(int(row), float(distance)) for row, distance in rows])
     return out

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vecsql._convert import whole
 from vecsql._driver import Parameters
-from vecsql._embed import Embedder, encode_checked
+from vecsql._embed import AnyEmbedder, as_embedder, encode_checked
 from vecsql._errors import SchemaError
 from vecsql._filters import Where
 from vecsql._fusion import fuse
@@ -97,7 +97,7 @@ def evaluate(
     column: str | None = None,
     where: Where | None = None,
     params: Parameters = (),
-    embedder: Embedder | None = None,
+    embedder: AnyEmbedder | None = None,
     recall: bool = True,
     **settings: Any,
 ) -> Evaluation:
@@ -147,7 +147,7 @@ def _judged(queries: Mapping[str, Any], qrels: Qrels) -> list[str]:
 
 
 def _with_vectors(
-    conn: Any, searcher: Searcher, queries: Mapping[str, Any], embedder: Embedder | None
+    conn: Any, searcher: Searcher, queries: Mapping[str, Any], embedder: AnyEmbedder | None
 ) -> Iterator[tuple[str, Any, NDArray[np.float32] | None]]:
     """Yields (id, query, vector); texts are embedded in batches."""
     names = list(queries)
@@ -158,13 +158,14 @@ def _with_vectors(
     model = None
     if texts:
         query_vector(conn, searcher.info, queries[texts[0]], embedder)  # refuses what does not fit
-        model = embedder if searcher.info.model_id is None else embedder_for(conn, searcher.info)
+        known = searcher.info.model_id is not None
+        model = embedder_for(conn, searcher.info) if known else as_embedder(embedder)
     for begin in range(0, len(names), _BATCH):
         part = names[begin : begin + _BATCH]
         to_embed = [q for q in part if isinstance(queries[q], str)]
         vectors: dict[str, Any] = {}
         if to_embed and model is not None:
-            rows = encode_checked(model, [queries[q] for q in to_embed])
+            rows = encode_checked(model, [queries[q] for q in to_embed], query=True)
             vectors = dict(zip(to_embed, rows, strict=True))
         for q in part:
             vector = vectors.get(q)
@@ -174,7 +175,7 @@ def _with_vectors(
 
 
 def _ann_recall(
-    conn: Any, searcher: Searcher, queries: Mapping[str, Any], embedder: Embedder | None, k: int
+    conn: Any, searcher: Searcher, queries: Mapping[str, Any], embedder: AnyEmbedder | None, k: int
 ) -> float:
     """Recall@k of the vector arm by distance: a row as near as the exact k-th is a right one."""
     step = -(-len(queries) // _RECALL_SAMPLE)
@@ -205,7 +206,7 @@ def tune(
     column: str | None = None,
     steps: int = 20,
     candidates: int = 100,
-    embedder: Embedder | None = None,
+    embedder: AnyEmbedder | None = None,
 ) -> Tuning:
     """Finds the weights of a hybrid search: the best on half of the queries, tried on the rest.
 

@@ -25,7 +25,7 @@ from vecsql._catalog import columns, has_table
 from vecsql._chunk import Chunk, chunk
 from vecsql._convert import whole
 from vecsql._driver import Db, driver_of, quote
-from vecsql._embed import Embedder, as_embedder
+from vecsql._embed import AnyEmbedder, as_embedder
 from vecsql._errors import FormatError, SchemaError
 from vecsql._progress import reporter
 from vecsql._registry import default_embedder, enroll
@@ -76,7 +76,7 @@ def ingest(
     by: Literal["sentences", "tokens"] = "sentences",
     suffixes: str | Sequence[str] = SUFFIXES,
     exclude: str | Sequence[str] | None = None,
-    embedder: Embedder | Callable[[list[str]], Any] | None = None,
+    embedder: AnyEmbedder | None = None,
     fts: bool = True,
     encoding: str = "utf-8",
     on_error: Literal["raise", "skip"] = "raise",

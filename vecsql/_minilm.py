@@ -75,6 +75,12 @@ class MiniLM:
                 out[batch] = model.forward(np.array([tokens[i] for i in batch]))
         return out
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_loaded": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def _model(self) -> _Bert:
         with self._lock:
             if self._loaded is None:

@@ -30,9 +30,9 @@ from vecsql._catalog import (
     standby_of,
 )
 from vecsql._driver import Db, driver_of, quote
-from vecsql._embed import Embedder, as_embedder
+from vecsql._embed import AnyEmbedder, Embedder, as_embedder, same_model
 from vecsql._errors import ModelMismatchError, SchemaError
-from vecsql._registry import enroll, same_model
+from vecsql._registry import enroll
 from vecsql._schema import VECTOR_TYPE, create_virtual_table, drop_standby
 from vecsql._sync import settle, work_off
 
@@ -43,7 +43,7 @@ _LAST_ROWS = 64  # that the switch then embeds itself, under the write lock
 def reembed(
     conn: Any,
     table: str,
-    embedder: Embedder | Callable[[list[str]], Any],
+    embedder: AnyEmbedder,
     column: str | None = None,
     *,
     switch: bool = True,

@@ -19,15 +19,22 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from vecsql._catalog import IndexInfo
+from vecsql._catalog import IndexInfo, registered, standby_of
 from vecsql._driver import Db, driver_of
-from vecsql._embed import Embedder, as_embedder, bundled_embedder, encode_checked
+from vecsql._embed import (
+    Adapted,
+    AnyEmbedder,
+    Embedder,
+    as_embedder,
+    bundled_embedder,
+    checksum_of,
+    encode_checked,
+    same_model,
+)
 from vecsql._errors import EmbedderError, ModelMismatchError, SchemaError
 
 _log = logging.getLogger("vecsql")
 _CACHED_TEXTS = 1024
-_PROBE = "vecsql checks that this is the same model"
-_PROBE_DIMS = 16
 
 _registries: weakref.WeakValueDictionary[int, Registry] = weakref.WeakValueDictionary()
 _numbers = itertools.count(1)
@@ -82,13 +89,22 @@ class Registry:
     def add(self, embedder: Embedder) -> Model:
         """Makes an embedder known; it replaces another one of the same model id."""
         known = self.by_id.get(embedder.model_id)
-        if known is None or known.embedder is not embedder:
+        if known is None or not _is_same(known.embedder, embedder):
             known = self.by_id[embedder.model_id] = Model(embedder)
         return known
+
+    def _by_answer(self, checksum: str) -> Model | None:
+        """The model that gives this answer, of those that are known by theirs."""
+        for model in self.by_id.values():
+            if isinstance(model.embedder, Adapted) and same_model(checksum, _checksum(model)):
+                return model
+        return None
 
     def find(self, model_id: str, checksum: str | None, what: str) -> Model:
         """Returns the embedder of a model; raises `ModelMismatchError` for any other."""
         model = self.by_id.get(model_id)
+        if model is None and checksum is not None:
+            model = self._by_answer(checksum)
         if model is None and bundled_embedder().model_id == model_id:
             model = self.add(bundled_embedder())
         if model is None:
@@ -107,6 +123,12 @@ class Registry:
                 )
             model.verified.add(checksum)
         return model
+
+
+def _is_same(a: Embedder, b: Embedder) -> bool:
+    if isinstance(a, Adapted) and isinstance(b, Adapted):
+        return bool(a.subject is b.subject)
+    return a is b
 
 
 def registry_of(conn: Any) -> Registry:
@@ -139,18 +161,22 @@ def registry_of(conn: Any) -> Registry:
 
 def register_embedder(
     conn: Any,
-    embedder: Embedder | Callable[[list[str]], Any] | None = None,
+    embedder: AnyEmbedder | None = None,
     name: str = "embed",
 ) -> None:
     """Adds the SQL function ``embed(text)``, which returns the text's vector as a float32 blob.
 
-    ``conn`` is a connection of apsw, sqlite3 or pysqlite3. ``embedder`` is an `Embedder` or a
-    function from a list of texts to an array of shape (n, dim); the default is the bundled
-    model. NULL gives NULL; anything else that is not text is an error. A connection can have
-    several, under several names; an index finds the one of its model by the model id.
+    ``conn`` is a connection of apsw, sqlite3 or pysqlite3. ``embedder`` is an `Embedder`, a
+    function from a list of texts to an array of shape (n, dim), or an object of
+    sentence-transformers or LangChain; the default is the bundled model. NULL gives NULL; anything
+    else that is not text is an error. A connection can have several, under several names; an index
+    finds the one of its model by the model id.
 
     sqlite3 and pysqlite3 hide the message of an error in a function; connections of
     `vecsql.connect` show it, and it is in the log "vecsql".
+
+    A model that embeds questions otherwise than documents (``encode_query``) gets a second
+    function, ``embed_query(text)``.
 
     The function is deterministic, and with apsw innocuous too, so that it may be used in
     triggers and views of a database under ``trusted_schema=OFF``.
@@ -161,16 +187,21 @@ def register_embedder(
     >>> db.execute("SELECT vec_length(embed('hello'))").fetchone()
     (256,)
     """
-    chosen = as_embedder(embedder)
     registry = registry_of(conn)
+    chosen = recognised(driver_of(conn), as_embedder(embedder))
     model = registry.by_name[name] = registry.add(chosen)
 
     def embed(value: Any) -> bytes | None:
         return _embedded(model, value, name)
 
+    def embed_query(value: Any) -> bytes | None:
+        return _embedded(model, value, f"{name}_query", query=True)
+
     db = driver_of(conn)
     if not _create_marking(db, name, chosen.model_id):
         _create(db.conn, name, 1, embed, registry)
+    if hasattr(chosen, "encode_query"):
+        _create(db.conn, f"{name}_query", 1, embed_query, registry)
 
 
 def embedder_for(conn: Any, info: IndexInfo) -> Embedder:
@@ -203,15 +234,9 @@ def default_embedder(conn: Any) -> Embedder:
 # --- checksums -----------------------------------------------------------------------------------
 
 
-def checksum_of(embedder: Embedder) -> str:
-    """A fingerprint of a model: the head of its answer to a fixed text, as float16 in hex."""
-    head = encode_checked(embedder, [_PROBE])[0][:_PROBE_DIMS]
-    return str(head.astype("<f2").tobytes().hex())
-
-
 def enroll(conn: Any, embedder: Embedder) -> str:
     """Makes an embedder known to a connection; returns its checksum, which counts as verified."""
-    model = registry_of(conn).add(embedder)
+    model = registry_of(conn).add(recognised(driver_of(conn), embedder))
     checksum = _checksum(model)
     model.verified.add(checksum)
     return checksum
@@ -224,24 +249,32 @@ def _checksum(model: Model) -> str:
     return model.checksum
 
 
-def same_model(a: str, b: str) -> bool:
-    """Whether two fingerprints agree up to what machines and services differ in."""
-    import numpy as np
+def recognised(db: Db, embedder: Embedder) -> Embedder:
+    """An embedder that is known by its answer gets the name that an index has for it."""
+    if isinstance(embedder, Adapted):
+        for info in [*registered(db), *_standbys(db)]:
+            if info.model_id is None or info.checksum is None or info.dim != embedder.dim:
+                continue
+            if same_model(info.checksum, checksum_of(embedder)):
+                embedder.rename(info.model_id)
+                break
+    return embedder
 
-    if len(a) != len(b):
-        return False
-    x, y = (np.frombuffer(bytes.fromhex(s), "<f2").astype(np.float32) for s in (a, b))
-    return float(np.abs(x - y).max()) <= 0.02 * float(np.abs(x).max()) + 1e-6
+
+def _standbys(db: Db) -> list[IndexInfo]:
+    return [s for info in registered(db) if (s := standby_of(db, info)) is not None]
 
 
 # --- SQL functions -------------------------------------------------------------------------------
 
 
-def _embedded(model: Model, value: Any, name: str) -> bytes | None:
+def _embedded(model: Model, value: Any, name: str, *, query: bool = False) -> bytes | None:
     if value is None:
         return None
     if not isinstance(value, str):
         raise EmbedderError(f"{name}() takes text, got {_sql_type(value)}: {name}(CAST(x AS TEXT))")
+    if query:
+        return bytes(encode_checked(model.embedder, [value], query=True)[0].astype("<f4"))
     return model.encode(value)
 
 

@@ -5,7 +5,7 @@ Everything that a call does is one transaction, or a savepoint in the one that i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecsql import _fts, _triggers
@@ -24,7 +24,7 @@ from vecsql._catalog import (
     standby_of,
 )
 from vecsql._driver import Db, driver_of, quote
-from vecsql._embed import Embedder, StaticEmbedder, as_embedder
+from vecsql._embed import AnyEmbedder, Embedder, StaticEmbedder, as_embedder
 from vecsql._errors import SchemaError
 from vecsql._registry import default_embedder, enroll, register_embedder, registry_of
 
@@ -40,7 +40,7 @@ def create_index(
     column: str = "embedding",
     *,
     text: str | Sequence[str] | None = None,
-    embedder: Embedder | Callable[[list[str]], Any] | None = None,
+    embedder: AnyEmbedder | None = None,
     dim: int | None = None,
     metric: str = "cosine",
     mode: Mode = "trigger",
@@ -76,6 +76,8 @@ def create_index(
     [(1,)]
     """
     db = driver_of(conn)
+    if embedder is not None:
+        embedder = as_embedder(embedder)
 
     def described() -> tuple[IndexInfo, Embedder | None]:
         return _described(db, table, column, text, embedder, dim, metric, mode, bool(fts))
@@ -121,6 +123,8 @@ def create_table(
     ('notes_embedding', 256, 'cosine')
     """
     db = driver_of(conn)
+    if index.get("embedder") is not None:
+        index["embedder"] = as_embedder(index["embedder"])
     if not db.in_transaction and (text or index.get("embedder") is not None):
         model = _model(db, table, (str(text),), index.get("embedder"), index.get("dim"))
         if model is not None:
@@ -229,7 +233,7 @@ def _described(
     table: str,
     column: str,
     text: str | Sequence[str] | None,
-    embedder: Embedder | Callable[[list[str]], Any] | None,
+    embedder: AnyEmbedder | None,
     dim: int | None,
     metric: str,
     mode: Mode,
@@ -350,7 +354,7 @@ def _model(
     db: Db,
     table: str,
     texts: tuple[str, ...],
-    embedder: Embedder | Callable[[list[str]], Any] | None,
+    embedder: AnyEmbedder | None,
     dim: int | None,
 ) -> Embedder | None:
     if embedder is None and not texts:

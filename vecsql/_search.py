@@ -17,12 +17,12 @@ from vecsql._catalog import IndexInfo, columns, index_of, vector_columns
 from vecsql._convert import as_float32, whole
 from vecsql._driver import Db, Parameters, driver_of, quote
 from vecsql._elements import as_query, decoded
-from vecsql._embed import Embedder, encode_checked
+from vecsql._embed import AnyEmbedder, as_embedder, encode_checked
 from vecsql._errors import ConversionError, ModelMismatchError, SchemaError
 from vecsql._filters import Where, condition
 from vecsql._fulltext import fts_query
 from vecsql._fusion import RRF_K, Arm, Fused, fuse, mmr
-from vecsql._registry import embedder_for
+from vecsql._registry import embedder_for, recognised
 
 if TYPE_CHECKING:
     import numpy as np
@@ -300,7 +300,7 @@ class Searcher:
 
 
 def query_vector(
-    conn: Any, info: IndexInfo, query: Any, embedder: Embedder | None = None
+    conn: Any, info: IndexInfo, query: Any, embedder: AnyEmbedder | None = None
 ) -> NDArray[np.float32]:
     """The vector of a query: a text by the model of the index, anything else as it is.
 
@@ -310,6 +310,8 @@ def query_vector(
         if str(getattr(query, "dtype", "")) == "bool":  # of a bit vector
             query = query.astype("u1")
         return as_float32(query)
+    if embedder is not None:
+        embedder = recognised(driver_of(conn), as_embedder(embedder))
     if embedder is not None and info.model_id not in (None, embedder.model_id):
         raise ModelMismatchError(
             f"{info.label} holds vectors of the model {info.model_id!r}, the query is to be "
@@ -322,7 +324,7 @@ def query_vector(
         raise SchemaError(
             f"{info.label} has {info.dim} dimensions, {embedder.model_id} makes {embedder.dim}"
         )
-    vector: NDArray[np.float32] = encode_checked(embedder, [query])[0]
+    vector: NDArray[np.float32] = encode_checked(embedder, [query], query=True)[0]
     return vector
 
 
@@ -338,7 +340,7 @@ def search(
     column: str | None = None,
     columns: Sequence[str] | None = None,
     text: str | None = None,
-    embedder: Embedder | None = None,
+    embedder: AnyEmbedder | None = None,
     weights: tuple[float, float] = (1.0, 1.0),
     fusion: Fusion = "rrf",
     rrf_k: float = RRF_K,
