@@ -48,6 +48,16 @@ static VsStatus seed_at(VsGraph *g, uint32_t i, uint32_t *node) {
     return st;
 }
 
+VsStatus vs_any_pending(VsGraph *g, int *out) {
+    uint32_t last = VS_NIL;
+    *out = 0;
+    if (g->params.kind != VS_HNSW || g->state.n_seeds == 0) {
+        return VS_OK;
+    }
+    VsStatus st = seed_at(g, g->state.n_seeds - 1, &last);
+    return st == VS_OK ? is_pending(g, last, out) : st;
+}
+
 static VsStatus put_seed(VsGraph *g, uint32_t i, uint32_t node) {
     uint32_t now = VS_NIL;
     VsStatus st = seed_at(g, i, &now);

@@ -29,6 +29,9 @@ typedef struct VsBuild {
  * graph has nothing to be linked to and is not; nor is a row of a flat index. */
 VsStatus vs_insert_pending(VsGraph *g, int64_t rowid, const void *v, uint32_t *node);
 
+/* Whether rows wait. */
+VsStatus vs_any_pending(VsGraph *g, int *out);
+
 /* 1 when so many rows wait that they should be linked now. */
 int vs_pending_due(const VsGraph *g);
 

@@ -194,8 +194,7 @@ static int resolve_terms(VsxKnn *knn, VsxNodes *nodes) {
 /* Whether at most `most` rows pass the terms; a b-tree alone may tell it. */
 static int are_few(VsxKnn *knn, size_t most, int *few) {
     sqlite3_stmt *stmt = knn->admission.shape->count;
-    sqlite3_bind_int64(stmt, 1, (sqlite3_int64)most + 1);
-    int rc = sqlite3_step(stmt);
+    int rc = vsx_step_with(stmt, (sqlite3_int64)most + 1);
     *few = rc == SQLITE_ROW && sqlite3_column_int64(stmt, 0) <= (sqlite3_int64)most;
     return vsx_reset(stmt, rc);
 }
@@ -351,8 +350,7 @@ void vsx_admit_forget(VsxVector *v) {
 static int probe(VsxKnn *knn, sqlite3_int64 rowid, int *passes, double *distance) {
     sqlite3_stmt *stmt = knn->admission.shape->probe;
     knn->admission.probes++;
-    sqlite3_bind_int64(stmt, 1, rowid);
-    int rc = sqlite3_step(stmt);
+    int rc = vsx_step_with(stmt, rowid);
     *passes = rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL;
     if (*passes) {
         rc = vsx_value_distance(knn, sqlite3_column_value(stmt, 0), distance);

@@ -3,7 +3,6 @@
  * 'train' | 'ef_search=n' | 'threads=n' | 'progress=function' | 'vector_cache=n'), and over
  * a content table 'attach' | 'detach' | 'detach=prefix'.
  */
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,17 +11,35 @@
 #include "ext.h"
 #include "vector_cache.h"
 
-static int clear_vector(VsxVector *v) {
+/* ---- rebuild --------------------------------------------------------------------- */
+
+/* Empties the log, and marks the edits to come. From then on only a rollback, or the
+ * rebuild's end, makes the index whole. */
+static int clear_log(VsxVector *v, const VsState *empty) {
+    const VsxIndex *i = v->index;
+    v->graph->state.ver = empty->ver;
+    int rc = vsx_exec(i->global->db, "DELETE FROM \"%w\".\"%w_log%d\"", i->schema,
+                      i->table, v->number);
+    int cleared = rc == SQLITE_OK && sqlite3_changes(i->global->db) > 0;
+    rc = rc == SQLITE_OK ? vsx_mark(v) : rc;
+    if (rc != SQLITE_OK && cleared) {
+        vsx_poison(v, rc, -1, 0);
+    }
+    return rc;
+}
+
+static int clear_others(const VsxVector *v) {
     const VsxIndex *i = v->index;
     return vsx_exec(i->global->db,
                     "DELETE FROM \"%w\".\"%w_map%d\"; DELETE FROM \"%w\".\"%w_pages%d\";"
-                    "DELETE FROM \"%w\".\"%w_log%d\"; DELETE FROM \"%w\".\"%w_model%d\"",
+                    "DELETE FROM \"%w\".\"%w_model%d\"",
                     i->schema, i->table, v->number, i->schema, i->table, v->number,
-                    i->schema, i->table, v->number, i->schema, i->table, v->number);
+                    i->schema, i->table, v->number);
 }
 
-/* Indexes one stored row of a rebuild. What is no vector of the column stays out: the
- * rows that can be saved are, and integrity-check names the others. */
+/* Indexes one stored row of a rebuild. What is no vector of the column stays out: only
+ * damage can bring it into a table of our own, the rows that can be saved are, and
+ * integrity-check names the others. */
 static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
     VsxVec vector = {0};
     int rc = vsx_stored_vector(v, value, &vector);
@@ -34,43 +51,56 @@ static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
     return rc;
 }
 
-static int rebuild_vector(VsxVector *v) {
+static int index_rows(VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     VsxFilter none = {0};
+    int rc = vsx_filter_rows(&none, v, &stmt);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
+    }
+    rc = rc == SQLITE_DONE ? vsx_link(v) : rc;
+    int final = sqlite3_finalize(stmt);
+    return rc == SQLITE_OK ? final : rc;
+}
+
+static int rebuild_vector(VsxVector *v) {
     VsState empty = vs_state_initial(&v->graph->params);
     if (vsx_refresh(v) == SQLITE_OK) { /* damage is no obstacle: that is what it is for */
         empty.ver = v->graph->state.ver; /* never the same ver with other contents */
         empty.ef_search = v->graph->state.ef_search;
     }
     vsx_unknown(v);
-    int rc = clear_vector(v);
+    int rc = clear_log(v, &empty);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    sqlite3_int64 ver = v->mark_ver, mark = v->mark;
+    v->poison = SQLITE_OK; /* what was half done is made anew */
+    rc = clear_others(v);
     rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
     v->stale = 0;
     v->graph->changed = 1; /* write a state row even if there are no rows */
-    rc = rc == SQLITE_OK ? vsx_filter_rows(&none, v, &stmt) : rc;
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
+    rc = rc == SQLITE_OK ? index_rows(v) : rc;
+    v->known = rc == SQLITE_OK; /* anything else: read the database anew */
+    if (rc != SQLITE_OK) {
+        vsx_poison(v, rc, ver, mark); /* half a rebuild must not commit */
     }
-    rc = rc == SQLITE_DONE ? vsx_link(v) : rc;
-    rc = rc == SQLITE_OK ? SQLITE_DONE : rc;
-    int final = sqlite3_finalize(stmt);
-    v->known = rc == SQLITE_DONE; /* anything else: read the database anew */
-    return rc == SQLITE_DONE ? final : rc;
+    return rc;
 }
 
 int vsx_rebuild(VsxTable *t) {
     VsxIndex *index = t->index;
-    unsigned before = index->rollbacks;
-    int rc = index->def->config_lost ? vsx_shadow_configure(index) : SQLITE_OK;
+    int rc = vsx_content_check(t);
+    rc = rc == SQLITE_OK && index->def->config_lost ? vsx_shadow_configure(index) : rc;
     rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
     rc = rc == SQLITE_OK && index->def->content != NULL ? vsx_content_restore(index) : rc;
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         rc = rebuild_vector(&index->vector[i]);
     }
-    rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
-    vsx_poison(index, rc, before, INT_MAX); /* half a rebuild must not commit */
-    return rc;
+    return rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
 }
+
+/* ---- the others ------------------------------------------------------------------ */
 
 /* Codes the rows anew when many have left the range of the model, takes all tombstones
  * out and writes the pages. */
@@ -81,6 +111,7 @@ static int optimize(VsxTable *t) {
         VsxVector *v = &index->vector[i];
         rc = vsx_refresh(v);
         rc = rc == SQLITE_OK ? vsx_link(v) : rc;
+        rc = rc == SQLITE_OK ? vsx_mark(v) : rc;
         if (rc == SQLITE_OK) {
             vs_begin(v->graph);
             VsStatus st =
@@ -95,7 +126,7 @@ static int optimize(VsxTable *t) {
             }
             rc = vsx_code(index, st);
         }
-        rc = rc == SQLITE_OK ? vsx_flush(index, 1, INT_MAX) : rc;
+        rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
         rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
         if (rc == SQLITE_OK) {
             vs_history_push(v->graph, &v->history);
@@ -112,7 +143,9 @@ static int train(VsxTable *t) {
         VsxVector *v = &index->vector[i];
         VsGraph *g = v->graph;
         rc = vsx_refresh(v);
-        if (rc == SQLITE_OK && g->codec->fit != NULL && g->state.n_live > 0) {
+        int fits = g->codec->fit != NULL && g->state.n_live > 0;
+        rc = rc == SQLITE_OK && fits ? vsx_mark(v) : rc;
+        if (rc == SQLITE_OK && fits) {
             vs_begin(g);
             VsStatus st = vs_model_refit(g, NULL);
             if (st == VS_OK) {
@@ -139,6 +172,7 @@ static int set_ef_search(VsxTable *t, const char *text) {
     for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         VsGraph *g = index->vector[i].graph;
         rc = vsx_refresh(&index->vector[i]);
+        rc = rc == SQLITE_OK ? vsx_mark(&index->vector[i]) : rc;
         if (rc == SQLITE_OK) {
             g->state.ef_search = (uint32_t)n;
             g->changed = 1; /* a flush without edits */

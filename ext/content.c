@@ -623,44 +623,119 @@ int vsx_content_restore(VsxIndex *index) {
 
 /* ---- syncing -------------------------------------------------------------------- */
 
-static int sync_vector(VsxTable *t, VsxVector *v, sqlite3_int64 rowid) {
-    VsxVec vector = {0};
+static const VsxColumn *column_of(const VsxVector *v) {
+    return &v->index->def->column[v->index->def->vector[v->number]];
+}
+
+/* What the content table holds under a rowid. NULL is a row without a vector, which is left
+ * out, as is one that is not there. *bad: anything else that is no vector of the column. */
+static int read_vector(VsxVector *v, sqlite3_int64 rowid, VsxVec *out, char **bad) {
     sqlite3_stmt *stmt = NULL;
-    char *err = NULL;
-    const VsxColumn *column = &t->index->def->column[t->index->def->vector[v->number]];
     int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
     if (rc != SQLITE_OK) {
         return rc;
     }
-    sqlite3_bind_int64(stmt, 1, rowid);
-    rc = sqlite3_step(stmt);
+    rc = vsx_step_with(stmt, rowid);
     if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-        rc = vsx_vector_stored(sqlite3_column_value(stmt, 0), &column->params.code,
+        rc = vsx_vector_stored(sqlite3_column_value(stmt, 0), &column_of(v)->params.code,
+                               out, bad);
+    }
+    return vsx_reset(stmt, rc);
+}
+
+/* Both columns or none. */
+static int sync_row(VsxIndex *i, sqlite3_int64 rowid, const VsxVector **at, char **bad) {
+    VsxVec vector[VSX_MAX_VECTORS] = {{0}};
+    int rc = SQLITE_OK, n = i->def->n_vectors;
+    for (int v = 0; rc == SQLITE_OK && v < n; v++) {
+        *at = &i->vector[v];
+        rc = read_vector(&i->vector[v], rowid, &vector[v], bad);
+    }
+    for (int v = 0; rc == SQLITE_OK && v < n; v++) {
+        rc = vsx_set_vector(&i->vector[v], rowid, &vector[v]);
+    }
+    for (int v = 0; v < n; v++) {
+        vsx_vector_free(&vector[v]);
+    }
+    return rc;
+}
+
+#define NAMED_ROWS 10 /* of those that are wrong */
+
+/* Adds a row to the message; the reason of the first only. */
+static int name_row(VsxTable *t, const VsxVector *v, sqlite3_int64 rowid, int n,
+                    const char *err) {
+    if (n == 1) {
+        vsx_fail(t, SQLITE_ERROR, "row %lld of %s.%s: %s", rowid, t->index->def->content,
+                 column_of(v)->name, err);
+    } else if (n <= NAMED_ROWS) {
+        char *more = sqlite3_mprintf(n == 2 ? "%s; also rows %lld" : "%s, %lld",
+                                     t->base.zErrMsg, rowid);
+        sqlite3_free(t->base.zErrMsg);
+        t->base.zErrMsg = more;
+    }
+    return t->base.zErrMsg == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+static int check_column(VsxTable *t, VsxVector *v) {
+    sqlite3_stmt *stmt = NULL;
+    VsxFilter none = {0};
+    int bad = 0, rc = vsx_filter_rows(&none, v, &stmt);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        VsxVec vector = {0};
+        char *err = NULL;
+        rc = vsx_vector_stored(sqlite3_column_value(stmt, 1), &column_of(v)->params.code,
                                &vector, &err);
+        vsx_vector_free(&vector);
         if (rc == SQLITE_ERROR) {
-            rc = vsx_fail(t, rc, "%s.%s: %s", t->index->def->content, column->name, err);
+            rc = name_row(t, v, sqlite3_column_int64(stmt, 0), ++bad, err);
         }
         sqlite3_free(err);
     }
-    rc = vsx_reset(stmt, rc);
-    rc = rc == SQLITE_OK ? vsx_set_vector(v, rowid, &vector) : rc;
-    vsx_vector_free(&vector);
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_DONE ? final : rc;
+    if (rc == SQLITE_OK && bad > NAMED_ROWS) {
+        char *more = sqlite3_mprintf("%s and %d more", t->base.zErrMsg, bad - NAMED_ROWS);
+        sqlite3_free(t->base.zErrMsg);
+        t->base.zErrMsg = more;
+    }
+    return rc == SQLITE_OK && bad > 0 ? SQLITE_ERROR : rc;
+}
+
+int vsx_content_check(VsxTable *t) {
+    const VsxSchema *def = t->index->def;
+    int rc = SQLITE_OK;
+    for (int i = 0; def->content != NULL && !def->content_lost && rc == SQLITE_OK &&
+                    i < def->n_vectors;
+         i++) {
+        rc = check_column(t, &t->index->vector[i]);
+    }
     return rc;
 }
 
 /* Rows that were about to be replaced when a trigger said so: which of them have gone?
  * They stay in the list until the transaction ends, for a rollback may bring their entries
  * back without the rows. */
-int vsx_content_settle(VsxTable *t) {
-    VsxIndex *i = t->index;
+int vsx_content_settle(VsxIndex *i) {
     int rc = SQLITE_OK;
     while (rc == SQLITE_OK && i->n_settled < i->n_doubtful) {
-        for (int v = 0; rc == SQLITE_OK && v < i->def->n_vectors; v++) {
-            rc = sync_vector(t, &i->vector[v], i->doubtful[i->n_settled]);
-        }
+        const VsxVector *at = NULL;
+        char *bad = NULL;
+        rc = sync_row(i, i->doubtful[i->n_settled], &at, &bad);
+        rc = bad != NULL ? SQLITE_OK : rc; /* it is there: a trigger's statement fails */
+        sqlite3_free(bad);
         i->n_settled += rc == SQLITE_OK;
     }
     return rc;
+}
+
+void vsx_content_inherit(VsxIndex *index, VsxIndex *former) {
+    sqlite3_free(index->doubtful);
+    index->doubtful = former->doubtful;
+    index->n_doubtful = former->n_doubtful;
+    index->doubtful_cap = former->doubtful_cap;
+    index->n_settled = former->n_doubtful = former->n_settled = former->doubtful_cap = 0;
+    former->doubtful = NULL;
 }
 
 void vsx_content_rolled_back(VsxIndex *index, int whole) {
@@ -685,13 +760,20 @@ int vsx_content_doubt(VsxTable *t, sqlite3_value *rowid) {
 
 int vsx_content_sync(VsxTable *t, sqlite3_value *rowid) {
     int rc = vsx_usable(t);
-    rc = rc == SQLITE_OK ? vsx_content_settle(t) : rc;
+    rc = rc == SQLITE_OK ? vsx_content_settle(t->index) : rc;
     if (rc == SQLITE_OK && sqlite3_value_type(rowid) != SQLITE_INTEGER) {
         rc = vsx_fail(t, SQLITE_MISMATCH, "%s: vecsql_sync needs an integer rowid",
                       t->index->table);
     }
-    for (int i = 0; rc == SQLITE_OK && i < t->index->def->n_vectors; i++) {
-        rc = sync_vector(t, &t->index->vector[i], sqlite3_value_int64(rowid));
+    if (rc == SQLITE_OK) {
+        const VsxVector *at = NULL;
+        char *bad = NULL;
+        rc = sync_row(t->index, sqlite3_value_int64(rowid), &at, &bad);
+        if (bad != NULL) {
+            rc = vsx_fail(t, rc, "row %lld of %s.%s: %s", sqlite3_value_int64(rowid),
+                          t->index->def->content, column_of(at)->name, bad);
+        }
+        sqlite3_free(bad);
     }
     return rc;
 }

@@ -165,11 +165,11 @@ static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *
     } else if (word_is(word, len, "exact=")) {
         c->knn.exact = n != 0;
     } else if (!is_null) {
-        if (n < 1 || n > INT_MAX) {
+        if (n < 1) {
             return vsx_fail(t, SQLITE_ERROR, "%s: ef_search must be at least 1, got %lld",
                             t->index->table, n);
         }
-        c->knn.ef = (size_t)n;
+        c->knn.ef = n < INT_MAX ? (size_t)n : INT_MAX; /* no table has more rows */
     }
     return SQLITE_OK;
 }
@@ -271,8 +271,7 @@ static int start_point(Cursor *c, sqlite3_value *rowid) {
     }
     int rc = vsx_row_stmt(table_of(c)->index, VSX_ROW_GET, &stmt);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(stmt, 1, c->rowid);
-        rc = sqlite3_step(stmt);
+        rc = vsx_step_with(stmt, c->rowid);
         c->eof = rc != SQLITE_ROW;
         rc = vsx_reset(stmt, rc);
     }
@@ -363,8 +362,7 @@ static int read_values(Cursor *c) {
         return rc;
     }
     c->have_values = 1;
-    sqlite3_bind_int64(stmt, 1, c->rowid);
-    rc = sqlite3_step(stmt);
+    rc = vsx_step_with(stmt, c->rowid);
     for (int i = 0; rc == SQLITE_ROW && i < def->n_columns; i++) {
         int stored = def->column[i].stored;
         if (stored > 0 && is_used(c, i)) {

@@ -10,7 +10,6 @@
 #include <sqlite3ext.h>
 SQLITE_EXTENSION_INIT1
 
-#include <limits.h>
 #include <string.h>
 
 #include "ext.h"
@@ -107,7 +106,6 @@ static int take_in_content(VsxTable *t, char **err) {
                                    ? t->base.zErrMsg
                                    : sqlite3_errmsg(t->index->global->db));
         sqlite3_free(t->base.zErrMsg);
-        vsx_discard(t->index, VSX_WHOLE);
         vsx_index_release(t->index);
     }
     return rc;
@@ -143,7 +141,8 @@ static int open_copied(const Call *call, VsxTable *t, char **err) {
     if (rc == SQLITE_OK) {
         rc = declare(call->db, def, name);
         if (rc == SQLITE_OK) {
-            rc = vsx_index_acquire(call->global, call->argv[1], name, def, &t->index);
+            rc = vsx_index_acquire(call->global, call->argv[1], name, call->create, def,
+                                   &t->index);
         } else {
             vsx_schema_free(def);
         }
@@ -229,7 +228,6 @@ static int vtab_destroy(sqlite3_vtab *base) {
     rc = rc != SQLITE_OK ? rc
                          : vsx_shadow_drop(i->global->db, i->schema, i->table, i->def);
     if (rc == SQLITE_OK) {
-        vsx_discard(i, VSX_WHOLE);
         vsx_index_drop(i);
         rc = vtab_disconnect(base);
     }
@@ -245,32 +243,23 @@ static int vtab_begin(sqlite3_vtab *base) {
 
 static int vtab_sync(sqlite3_vtab *base) {
     VsxTable *t = (VsxTable *)base;
-    t->index->writing++;
-    int rc = vsx_content_settle(t);
-    t->index->writing--;
-    rc = rc == SQLITE_OK ? vsx_link_all(t->index) : rc;
-    return vsx_explain(t, rc == SQLITE_OK ? vsx_flush(t->index, 1, INT_MAX) : rc);
+    return vsx_explain(t, vsx_commit(t->index));
 }
 
 static int vtab_commit(sqlite3_vtab *base) {
-    VsxIndex *index = ((VsxTable *)base)->index;
-    vsx_content_rolled_back(index, 1);
-    for (int i = 0; i < index->def->n_vectors; i++) {
-        vs_history_trim(index->vector[i].graph, &index->vector[i].history);
-    }
+    vsx_ended(((VsxTable *)base)->index, 1);
     return SQLITE_OK;
 }
 
 static int vtab_rollback(sqlite3_vtab *base) {
-    VsxIndex *index = ((VsxTable *)base)->index;
-    vsx_content_rolled_back(index, 1);
-    vsx_discard(index, VSX_WHOLE);
+    vsx_ended(((VsxTable *)base)->index, 0);
     return SQLITE_OK;
 }
 
 static int vtab_savepoint(sqlite3_vtab *base, int n) {
     VsxTable *t = (VsxTable *)base;
-    return t->index->writing ? SQLITE_OK : vsx_explain(t, vsx_flush(t->index, 0, n));
+    (void)n;
+    return t->index->writing ? SQLITE_OK : vsx_explain(t, vsx_flush(t->index, 0));
 }
 
 static int vtab_release(sqlite3_vtab *base, int n) {
@@ -281,9 +270,10 @@ static int vtab_release(sqlite3_vtab *base, int n) {
 
 static int vtab_rollback_to(sqlite3_vtab *base, int n) {
     VsxIndex *index = ((VsxTable *)base)->index;
+    (void)n;
     if (!index->writing) {
         vsx_content_rolled_back(index, 0);
-        vsx_discard(index, n);
+        vsx_discard(index, 0);
     }
     return SQLITE_OK;
 }
@@ -306,7 +296,7 @@ static int check_new_name(VsxTable *t, const char *name) {
 static int vtab_rename(sqlite3_vtab *base, const char *name) {
     VsxTable *t = (VsxTable *)base;
     int rc = check_new_name(t, name);
-    rc = rc == SQLITE_OK ? vsx_flush(t->index, 0, 0) : rc;
+    rc = rc == SQLITE_OK ? vsx_flush(t->index, 0) : rc;
     vsx_stmts_free(t->index);
     rc = rc == SQLITE_OK ? vsx_shadow_rename(t->index, name) : rc;
     rc = rc == SQLITE_OK ? vsx_index_rename(t->index, name) : rc;

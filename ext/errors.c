@@ -15,7 +15,7 @@ int vsx_code(const VsxIndex *index, VsStatus st) {
     case VS_CORRUPT:
         return SQLITE_CORRUPT_VTAB;
     case VS_RANGE:
-        return SQLITE_TOOBIG;
+        return VSX_USED_UP;
     case VS_INTERRUPT:
         return SQLITE_INTERRUPT;
     case VS_IO:
@@ -46,8 +46,9 @@ int vsx_explain(VsxTable *t, int rc) {
               "%s(%s) VALUES('rebuild') makes it anew"
             : "the index of %s.%s has used up its node numbers: INSERT INTO "
               "%s(%s) VALUES('rebuild') gives new ones";
-    if ((rc & 0xFF) == SQLITE_CORRUPT || rc == SQLITE_TOOBIG) {
-        return vsx_fail(t, rc, repair, i->schema, i->table, i->table, i->table);
+    if ((rc & 0xFF) == SQLITE_CORRUPT || rc == VSX_USED_UP) {
+        return vsx_fail(t, rc == VSX_USED_UP ? SQLITE_TOOBIG : rc, repair, i->schema,
+                        i->table, i->table, i->table);
     }
     if (i->def->content != NULL) {
         return vsx_fail(t, rc, "%s.%s, an index over %s: %s", i->schema, i->table,

@@ -103,13 +103,14 @@ const char *vsx_metric_name(VsMetric metric);
 typedef struct VsxRowmap VsxRowmap; /* rowmap.h */
 
 typedef enum VsxSql {
-    VSX_SQL_STATE,     /* newest log row: ver, stamp, state */
-    VSX_SQL_STAMP,     /* stamp of one ver */
-    VSX_SQL_LOG,       /* log rows above a ver */
-    VSX_SQL_LOG_PUT,   /* write a log row */
-    VSX_SQL_LOG_SIZES, /* ver and size of edits, newest first */
-    VSX_SQL_LOG_TRIM,  /* delete rows up to a ver */
-    VSX_SQL_PAGE,      /* one page: ver, data */
+    VSX_SQL_STATE,      /* newest log row: ver, stamp, state */
+    VSX_SQL_STAMP,      /* stamp of one ver */
+    VSX_SQL_LOG,        /* log rows above a ver */
+    VSX_SQL_LOG_PUT,    /* write a log row */
+    VSX_SQL_LOG_SIZES,  /* ver and size of edits, newest first */
+    VSX_SQL_LOG_TRIM,   /* delete rows up to a ver */
+    VSX_SQL_LOG_REMOVE, /* delete the row of a ver */
+    VSX_SQL_PAGE,       /* one page: ver, data */
     VSX_SQL_PAGE_PUT,
     VSX_SQL_MAP, /* node of a rowid */
     VSX_SQL_MAP_PUT,
@@ -156,8 +157,11 @@ typedef struct VsxVector {
     VsxRowmap *map; /* rowid -> node changes that are not in %_map yet */
     unsigned polls; /* for interrupts (link.c) */
     int polling;
-    int stale; /* the graph holds edits that were rolled back */
-    int known; /* the graph stands for some state of the database */
+    int stale;                    /* the graph holds edits that were rolled back */
+    int known;                    /* the graph stands for some state of the database */
+    sqlite3_int64 mark, mark_ver; /* the log row of edits that are not flushed; 0: none */
+    int poison; /* why a flush failed half way: nothing may commit before a rollback */
+    sqlite3_int64 poison_ver, poison_stamp; /* the newest log row then */
     sqlite3_stmt *stmt[VSX_SQL_PER_VECTOR];
     struct VsxShape *shape; /* of the last filter: prepared statements (admit.c) */
     struct VsxNodes *nodes; /* rows of the last filter (admit.c) */
@@ -171,6 +175,8 @@ typedef struct VsxGlobal {
     sqlite3 *db;
     int refs; /* modules and functions that hold it */
     VsxIndex *first;
+    VsxIndex *former;           /* those that others took the place of, still in use */
+    sqlite3_uint64 marks;       /* the last mark that was given */
     unsigned threads;           /* for linking, and for searching many at once */
     sqlite3_int64 vector_cache; /* bytes for vectors of rows, per vector column */
     char *progress;             /* the user's function to call meanwhile; NULL: none */
@@ -207,19 +213,20 @@ struct VsxIndex {
     size_t n_doubtful, n_settled, doubtful_cap;
     int linking; /* inside vs_link_pending: nobody else may change anything */
     int writing; /* inside our own SQL: its statement savepoints are not the user's */
-    unsigned rollbacks; /* how many xRollback and xRollbackTo there were */
-    int poison_level;   /* savepoint in which the flush failed */
-    int poison;  /* a flush failed half way: nothing may commit before a rollback */
     int load_rc; /* why the page loader failed */
 };
 
-/* The index of schema.table, made if it is not known yet; counts a reference. `def` is
- * taken over (and freed if an index is already there). */
+/* The index of schema.table, made if it is not known yet or if the table was just created;
+ * counts a reference. `def` is taken over (and freed if an index is already there). */
 int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
-                      VsxSchema *def, VsxIndex **out);
+                      int create, VsxSchema *def, VsxIndex **out);
 void vsx_index_release(VsxIndex *index);
-/* Takes it out of the registry: the table was dropped. */
+/* Takes it out of the registry: the table was dropped, or is another one. */
 void vsx_index_drop(VsxIndex *index);
+/* A number that no other mark of this connection has, nor likely one of another. */
+sqlite3_int64 vsx_new_mark(VsxGlobal *global);
+/* The index whose edits have that mark, in the registry or out of it; NULL if none has. */
+VsxIndex *vsx_index_marked(const VsxGlobal *global, sqlite3_int64 mark);
 int vsx_index_rename(VsxIndex *index, const char *name);
 void vsx_global_free(void *global);
 /* All globals of the process, so that a second load into one connection finds the first:
@@ -261,13 +268,19 @@ const char *vsx_rowid_name(const VsxSchema *def);
 /* A prepared statement, made on first use; reset it after use with vsx_reset. */
 int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out);
 int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out);
+/* Binds ?1 and steps: SQLITE_ROW, SQLITE_DONE, or an error. */
+int vsx_step_with(sqlite3_stmt *stmt, sqlite3_int64 value);
+/* Executes a statement that writes, with its parameters bound, and clears them. After an
+ * error `rc` it only resets and clears, and returns that. */
+int vsx_write(sqlite3_stmt *stmt);
+int vsx_write_after(sqlite3_stmt *stmt, int rc);
 /* Resets; returns rc if that is an error, else what the statement's last step failed
  * with. */
 int vsx_reset(sqlite3_stmt *stmt, int rc);
 void vsx_stmts_free(VsxIndex *index);
 int vsx_exec(sqlite3 *db, const char *format, ...);
 /* SQL text with the names of the index in place: every "%w" pair is schema, table. */
-sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql);
+sqlite3_stmt *vsx_prepare(const VsxIndex *index, int *rc, char *sql);
 
 /* ---- content.c: the rows are those of an ordinary table ------------------------- */
 
@@ -286,12 +299,17 @@ int vsx_content_restore(VsxIndex *index);
 int vsx_content_followed(VsxIndex *index, int *followed);
 /* A row that the running statement may replace. / Syncs all such rows. */
 int vsx_content_doubt(VsxTable *t, sqlite3_value *rowid);
-int vsx_content_settle(VsxTable *t);
+int vsx_content_settle(VsxIndex *index);
+/* The rows in doubt are those of the table, whatever definition of it is at work. */
+void vsx_content_inherit(VsxIndex *index, VsxIndex *former);
 /* After a rollback to a savepoint / the end of a transaction. */
 void vsx_content_rolled_back(VsxIndex *index, int whole);
 /* Index what the content table holds under a rowid now, or nothing if it holds nothing.
- */
+ * An error names the row if that is no vector of the column. */
 int vsx_content_sync(VsxTable *t, sqlite3_value *rowid);
+/* An error that names the rows of the content table whose value is neither NULL nor a
+ * vector of its column. SQLITE_OK for a table with rows of its own. */
+int vsx_content_check(VsxTable *t);
 /* An error that says so if the content table is gone, or the configuration. */
 int vsx_usable(VsxTable *t);
 /* The same, and an error if changes of the content table were missed. */
@@ -326,23 +344,26 @@ int vsx_check_embedder(const VsxIndex *index, const char *column, sqlite3_value 
 /* Makes the graph of a vector column what the database says at this moment. Called at the
  * start of every statement that reads or writes it. */
 int vsx_refresh(VsxVector *v);
-/* Writes everything that was not flushed. `commit`: the pages may be folded too. `level`:
- * the savepoint that begins, INT_MAX if none: when the flush fails, only a rollback to an
- * older one makes it good. */
-int vsx_flush(VsxIndex *index, int commit, int level);
-/* Drops everything that was not flushed. Cannot fail. `level`: the savepoint that is gone
- * back to; VSX_WHOLE: the transaction is gone. */
-#define VSX_WHOLE (-2)
-void vsx_discard(VsxIndex *index, int level);
+/* Before the first edit after vsx_refresh: writes the row by which the edits are known to
+ * stand. Does nothing if it is there. */
+int vsx_mark(VsxVector *v);
+/* Writes everything that was not flushed. `commit`: the pages may be folded too. */
+int vsx_flush(VsxIndex *index, int commit);
+/* xSync: links the rows that wait and writes everything. */
+int vsx_commit(VsxIndex *index);
+/* xCommit and xRollback: the transaction is over. */
+void vsx_ended(VsxIndex *index, int committed);
+/* Drops everything that was not flushed. Cannot fail. `whole`: the transaction is gone. */
+void vsx_discard(VsxIndex *index, int whole);
 /* Brings the pages on disk up to date with the log. */
 int vsx_fold(VsxVector *v);
 /* Forgets what is known of the database: the next refresh reads everything anew. */
 void vsx_unknown(VsxVector *v);
 /* A graph of its own, as the database holds it now, for checking what is on disk. */
 int vsx_open_fresh(VsxVector *v, VsGraph **out);
-/* Marks a failure half way at savepoint `level`, unless there was a rollback since
- * `before`. */
-void vsx_poison(VsxIndex *index, int rc, unsigned before, int level);
+/* Something is half done: nothing is read or committed while the newest log row is that
+ * one (ver -1: there is none). */
+void vsx_poison(VsxVector *v, int rc, sqlite3_int64 ver, sqlite3_int64 stamp);
 /* The node that a row of the map (NULL: there is none) and the changes that wait give for
  * a rowid, VS_NIL if none. SQLITE_CORRUPT_VTAB if that node is not the row's. */
 int vsx_map_entry(VsxVector *v, sqlite3_int64 rowid, sqlite3_stmt *row, int column,
@@ -354,13 +375,13 @@ VsHooks vsx_hooks(VsxVector *v);
 /* ---- link.c: linking rows that wait ---------------------------------------------- */
 
 /* Links the pending rows, all of them / if so many wait that it is due. The graph must be
- * what the database says (vsx_refresh). */
+ * what the database says (vsx_refresh); they mark it (vsx_mark). */
 int vsx_link(VsxVector *v);
 int vsx_link_due(VsxVector *v);
 /* Those of all columns, before a commit. Rows can wait though nothing is unflushed: a
  * savepoint flushed them, and a rollback to it may have taken others back. So the state
- * row is asked first. A rollback over ALTER TABLE RENAME leaves an index under a name that
- * is no more: its rows go on waiting, until the next commit that writes them. */
+ * row is asked first. Where it cannot be read and nothing is unflushed, they go on
+ * waiting: what others have written in the transaction commits. */
 int vsx_link_all(VsxIndex *index);
 /* Hook of the graph: 1 if the running work is to end. */
 int vsx_poll(void *vector);
@@ -461,7 +482,9 @@ int vsx_check(VsxIndex *index, int quick, char **report);
 
 /* ---- errors.c ------------------------------------------------------------------- */
 
-/* SQLite's code for a status of the core. */
+/* SQLite's code for a status of the core. VS_RANGE: no node number or age is left. SQLite
+ * says SQLITE_TOOBIG where a limit of the connection stops a statement. */
+#define VSX_USED_UP (SQLITE_TOOBIG | 1 << 8)
 int vsx_code(const VsxIndex *index, VsStatus st);
 /* Sets the message of the virtual table and returns rc. */
 int vsx_fail(VsxTable *t, int rc, const char *format, ...);

@@ -54,24 +54,23 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
     const VsNode *node = NULL;
     const unsigned char *stored = NULL;
     int has_vector = sqlite3_column_type(row, 2) != SQLITE_NULL;
-    if (!has_vector || id == (sqlite3_int64)VS_NIL) {
-        *what = has_vector                    ? "its vector is not in the index"
-                : id == (sqlite3_int64)VS_NIL ? NULL
-                                              : "it has no vector but is in the index";
+    VsxVec vector = {0};
+    if (!has_vector) {
+        *what =
+            id != (sqlite3_int64)VS_NIL ? "it has no vector but is in the index" : NULL;
         return SQLITE_OK;
+    }
+    int rc = vsx_stored_vector(v, sqlite3_column_value(row, 2), &vector);
+    if (rc != SQLITE_OK) {
+        *what = rc == SQLITE_CORRUPT_VTAB ? "what is stored is no vector of this column"
+                                          : NULL;
+        return rc == SQLITE_CORRUPT_VTAB ? SQLITE_OK : rc;
     }
     if (id < 0 || id >= (sqlite3_int64)g->state.n_nodes) {
-        *what = "the map names a node that does not exist";
+        *what = id == (sqlite3_int64)VS_NIL ? "its vector is not in the index"
+                                            : "the map names a node that does not exist";
+        vsx_vector_free(&vector);
         return SQLITE_OK;
-    }
-    VsxVec vector = {0};
-    int rc = vsx_stored_vector(v, sqlite3_column_value(row, 2), &vector);
-    if (rc == SQLITE_CORRUPT_VTAB) {
-        *what = "what is stored is no vector of this column";
-        return SQLITE_OK;
-    }
-    if (rc != SQLITE_OK) {
-        return rc;
     }
     VsStatus st = vs_node(g, (uint32_t)id, &node);
     st = st == VS_OK ? vs_slot(g, VS_CODE, (uint32_t)id, &stored) : st;

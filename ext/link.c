@@ -52,11 +52,10 @@ int vsx_poll(void *ctx) {
 static int report(void *ctx, uint64_t done, uint64_t total) {
     VsxIndex *index = ctx;
     sqlite3_stmt *stmt = index->progress;
-    int rc = SQLITE_OK;
-    sqlite3_bind_text(stmt, 1, index->table, -1, SQLITE_TRANSIENT);
-    sqlite3_bind_int64(stmt, 2, (sqlite3_int64)done);
-    sqlite3_bind_int64(stmt, 3, (sqlite3_int64)total);
-    rc = sqlite3_step(stmt);
+    int rc = sqlite3_bind_text(stmt, 1, index->table, -1, SQLITE_TRANSIENT);
+    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 2, (sqlite3_int64)done) : rc;
+    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 3, (sqlite3_int64)total) : rc;
+    rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
     rc = vsx_reset(stmt, rc);
     if (rc != SQLITE_OK) {
         index->load_rc = rc;
@@ -66,7 +65,11 @@ static int report(void *ctx, uint64_t done, uint64_t total) {
 
 int vsx_link(VsxVector *v) {
     VsxIndex *index = v->index;
-    int rc = SQLITE_OK;
+    int wait = 0, rc = vsx_code(index, vs_any_pending(v->graph, &wait));
+    rc = rc == SQLITE_OK && wait ? vsx_mark(v) : rc;
+    if (rc != SQLITE_OK || !wait) {
+        return rc;
+    }
     if (index->global->progress != NULL && index->progress == NULL) {
         index->progress = vsx_prepare(
             index, &rc,
@@ -87,13 +90,14 @@ int vsx_link(VsxVector *v) {
 }
 
 int vsx_link_all(VsxIndex *index) {
-    int rc = SQLITE_OK, n = index->dropped ? 0 : index->def->n_vectors;
+    int rc = SQLITE_OK;
     index->writing++;
-    for (int i = 0; rc == SQLITE_OK && i < n; i++) {
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];
         rc = vsx_refresh(v);
-        if (rc == SQLITE_ERROR && !v->graph->changed) {
-            rc = SQLITE_OK; /* a rollback has taken the table back, or its name */
+        if ((rc == SQLITE_ERROR || (rc & 0xFF) == SQLITE_CORRUPT) && v->mark == 0 &&
+            v->poison == SQLITE_OK) {
+            rc = SQLITE_OK; /* nothing of ours would be lost */
         } else if (rc == SQLITE_OK) {
             rc = vsx_link(v);
         }

@@ -59,8 +59,7 @@ static int copy_vector(Sample *s, const VsNode *node) {
     VsxVec vec = {0};
     int rc = vsx_stmt(s->v, VSX_SQL_VECTOR, &stmt);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(stmt, 1, node->rowid);
-        rc = sqlite3_step(stmt);
+        rc = vsx_step_with(stmt, node->rowid);
     }
     if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
         rc = vsx_stored_vector(s->v, sqlite3_column_value(stmt, 0), &vec);

@@ -88,6 +88,24 @@ static int index_new(VsxGlobal *global, const char *schema, const char *table,
     return SQLITE_OK;
 }
 
+static VsxIndex **list_of(VsxIndex *index) {
+    return index->dropped ? &index->global->former : &index->global->first;
+}
+
+static void list_add(VsxIndex *index) {
+    VsxIndex **list = list_of(index);
+    index->next = *list;
+    *list = index;
+}
+
+static void list_remove(VsxIndex *index) {
+    VsxIndex **at = list_of(index);
+    while (*at != index) {
+        at = &(*at)->next;
+    }
+    *at = index->next;
+}
+
 static VsxIndex **find_index(VsxGlobal *global, const char *schema, const char *table) {
     VsxIndex **at = &global->first;
     while (*at != NULL && (sqlite3_stricmp((*at)->schema, schema) != 0 ||
@@ -101,10 +119,36 @@ VsxIndex *vsx_index_find(VsxGlobal *global, const char *schema, const char *tabl
     return *find_index(global, schema, table);
 }
 
+static VsxIndex *marked(VsxIndex *list, sqlite3_int64 mark) {
+    for (; list != NULL; list = list->next) {
+        for (int i = 0; i < list->def->n_vectors; i++) {
+            if (list->vector[i].mark == mark) {
+                return list;
+            }
+        }
+    }
+    return NULL;
+}
+
+VsxIndex *vsx_index_marked(const VsxGlobal *global, sqlite3_int64 mark) {
+    VsxIndex *found = marked(global->former, mark);
+    return found != NULL ? found : marked(global->first, mark);
+}
+
+sqlite3_int64 vsx_new_mark(VsxGlobal *global) {
+    if (global->marks == 0) {
+        sqlite3_randomness(sizeof global->marks, &global->marks);
+    }
+    do {
+        global->marks++;
+    } while (global->marks == 0);
+    return (sqlite3_int64)global->marks;
+}
+
 int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
-                      VsxSchema *def, VsxIndex **out) {
+                      int create, VsxSchema *def, VsxIndex **out) {
     VsxIndex *known = *find_index(global, schema, table);
-    if (known != NULL && same_params(known->def, def)) {
+    if (known != NULL && !create && same_params(known->def, def)) {
         vsx_schema_free(def);
         for (int i = 0; i < known->def->n_vectors; i++) {
             vsx_cache_clear(&known->vector[i]); /* the table may be another one */
@@ -118,26 +162,25 @@ int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
     }
     int rc = index_new(global, schema, table, def, out);
     if (rc == SQLITE_OK) {
-        (*out)->next = global->first;
-        global->first = *out;
+        list_add(*out);
+        if (known != NULL && !create) {
+            vsx_content_inherit(*out, known);
+        }
     }
     return rc;
 }
 
 void vsx_index_drop(VsxIndex *index) {
     if (!index->dropped) {
-        VsxIndex **at = &index->global->first;
-        while (*at != index) {
-            at = &(*at)->next;
-        }
-        *at = index->next;
+        list_remove(index);
         index->dropped = 1;
+        list_add(index);
     }
 }
 
 void vsx_index_release(VsxIndex *index) {
     if (--index->refs == 0) {
-        vsx_index_drop(index);
+        list_remove(index);
         index_free(index);
     }
 }

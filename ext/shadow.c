@@ -305,7 +305,7 @@ int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSch
 
 /* ---- prepared statements -------------------------------------------------------- */
 
-sqlite3_stmt *vsx_prepare(VsxIndex *index, int *rc, char *sql) {
+sqlite3_stmt *vsx_prepare(const VsxIndex *index, int *rc, char *sql) {
     sqlite3_stmt *stmt = NULL;
     *rc = sql == NULL
               ? SQLITE_NOMEM
@@ -340,6 +340,7 @@ int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out) {
         [VSX_SQL_LOG_SIZES] =
             "SELECT ver, length(edits) FROM \"%w\".\"%w_log%d\" ORDER BY ver DESC",
         [VSX_SQL_LOG_TRIM] = "DELETE FROM \"%w\".\"%w_log%d\" WHERE ver <= ?1",
+        [VSX_SQL_LOG_REMOVE] = "DELETE FROM \"%w\".\"%w_log%d\" WHERE ver = ?1",
         [VSX_SQL_PAGE] = "SELECT ver, data FROM \"%w\".\"%w_pages%d\" WHERE page = ?1",
         [VSX_SQL_PAGE_PUT] = "REPLACE INTO \"%w\".\"%w_pages%d\" VALUES(?1, ?2, ?3)",
         [VSX_SQL_MAP] = "SELECT node FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
@@ -458,6 +459,24 @@ int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out) {
     }
     *out = index->row_stmt[which];
     return rc;
+}
+
+int vsx_step_with(sqlite3_stmt *stmt, sqlite3_int64 value) {
+    int rc = sqlite3_bind_int64(stmt, 1, value);
+    return rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
+}
+
+int vsx_write_after(sqlite3_stmt *stmt, int rc) {
+    rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
+    /* A program's authorizer that answers SQLITE_IGNORE makes a statement do nothing. */
+    rc = rc == SQLITE_DONE && sqlite3_stmt_readonly(stmt) ? SQLITE_AUTH : rc;
+    rc = vsx_reset(stmt, rc);
+    sqlite3_clear_bindings(stmt);
+    return rc;
+}
+
+int vsx_write(sqlite3_stmt *stmt) {
+    return vsx_write_after(stmt, SQLITE_OK);
 }
 
 int vsx_reset(sqlite3_stmt *stmt, int rc) {

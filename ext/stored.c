@@ -64,8 +64,7 @@ static int read_statement(VsxReader *r, VsxVector *v, sqlite3_int64 rowid, int *
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(stmt, 1, rowid);
-        rc = sqlite3_step(stmt);
+        rc = vsx_step_with(stmt, rowid);
         *found = rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL;
         rc = *found ? copy_value(r, v, sqlite3_column_value(stmt, 0)) : rc;
         rc = vsx_reset(stmt, rc);

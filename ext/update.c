@@ -100,8 +100,7 @@ static int row_exists(VsxIndex *index, sqlite3_int64 rowid, int *out) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_row_stmt(index, VSX_ROW_GET, &stmt);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(stmt, 1, rowid);
-        rc = sqlite3_step(stmt);
+        rc = vsx_step_with(stmt, rowid);
         *out = rc == SQLITE_ROW;
         rc = vsx_reset(stmt, rc);
     }
@@ -178,8 +177,8 @@ static int find_key(VsxIndex *index, sqlite3_value *key, int *found,
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_row_stmt(index, VSX_ROW_FIND, &stmt);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_value(stmt, 1, key);
-        rc = sqlite3_step(stmt);
+        rc = sqlite3_bind_value(stmt, 1, key);
+        rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
         *found = rc == SQLITE_ROW;
         *rowid = *found ? sqlite3_column_int64(stmt, 0) : 0;
         rc = vsx_reset(stmt, rc);
@@ -263,8 +262,7 @@ static int read_kept(Change *c, int i) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(stmt, 1, c->old_rowid);
-        rc = sqlite3_step(stmt);
+        rc = vsx_step_with(stmt, c->old_rowid);
         if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
             rc =
                 vsx_stored_vector(v, sqlite3_column_value(stmt, 0), &c->vector[i].vector);
@@ -280,8 +278,8 @@ static int find_nodes(Change *c, int i) {
     VectorChange *change = &c->vector[i];
     int moves = c->has_old && c->has_new && c->new_rowid != c->old_rowid;
     change->old_node = change->victim_node = change->new_node = VS_NIL;
-    int rc = vsx_refresh(v);
-    rc = rc == SQLITE_OK ? vsx_link_due(v) : rc;
+    int rc = vsx_refresh(v), edits = !change->keep || moves || c->replaces;
+    rc = rc == SQLITE_OK && edits ? vsx_link_due(v) : rc;
     if (rc == SQLITE_OK && change->keep && moves) {
         rc = read_kept(c, i);
     }
@@ -291,6 +289,9 @@ static int find_nodes(Change *c, int i) {
     if (rc == SQLITE_OK && c->replaces) {
         rc = vsx_node_of(v, c->victim, &change->victim_node);
     }
+    edits = change->old_node != VS_NIL || change->victim_node != VS_NIL ||
+            change->vector.n > 0;
+    rc = rc == SQLITE_OK && edits ? vsx_mark(v) : rc;
     return rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 3) : rc;
 }
 
@@ -360,16 +361,14 @@ static int write_row(const Change *c) {
     int rc = vsx_row_stmt(c->t->index, which, &stmt);
     if (rc == SQLITE_OK) {
         rc = c->has_new ? bind_row(c, stmt) : sqlite3_bind_int64(stmt, 1, c->old_rowid);
-        rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
-        rc = vsx_reset(stmt, rc);
-        sqlite3_clear_bindings(stmt);
+        rc = vsx_write_after(stmt, rc);
     }
     return rc;
 }
 
 static int make_change(Change *c) {
     VsxIndex *index = c->t->index;
-    int rc = index->poison, n = index->def->n_vectors, begun = 0;
+    int rc = SQLITE_OK, n = index->def->n_vectors, begun = 0;
     for (int i = 0; rc == SQLITE_OK && i < n; i++) {
         rc = find_nodes(c, i);
     }

@@ -19,6 +19,9 @@ int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
     uint32_t node = VS_NIL;
     int rc = vsx_link_due(v);
     rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
+    if (rc == SQLITE_OK && (old != VS_NIL || vector->n > 0)) {
+        rc = vsx_mark(v);
+    }
     if (rc != SQLITE_OK || (old == VS_NIL && vector->n == 0)) {
         return rc;
     }

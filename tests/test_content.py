@@ -589,4 +589,87 @@ def test_random_changes_of_a_table_are_followed(run):
         assert [r[0] for r in sorted(got, key=lambda r: (r[1], r[0]))] == want
     if db.in_transaction:
         db.execute("COMMIT")
+
+
+# --- values that are no vector --------------------------------------------------------------------
+
+BAD = ["x'00'", "vec_f32('[1,2,3]')", "'[1]'", "'no vector'", "7", "1.5", "x''", "'[1,null]'"]
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+def test_creating_names_the_row_that_holds_no_vector_and_makes_nothing(db, value, begin):
+    db.execute("DROP TABLE i; CREATE TABLE other(a)")
+    db.execute(f"INSERT INTO docs(id, e) VALUES(7717, {value})")
+    db.execute(f"{begin}; INSERT INTO other VALUES(1)")
+    sql = "CREATE VIRTUAL TABLE i USING vecsql(content=docs, content_rowid=id, e FLOAT[2])"
+    with pytest.raises(apsw.SQLError, match=r"cannot index docs: row 7717 of docs\.e: .*"):
+        db.execute(sql)
+    if begin:
+        db.execute("COMMIT")
+    assert db.execute("SELECT count(*) FROM other").get == 1
+    assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name GLOB 'i*'").get == 0
+    db.execute("UPDATE docs SET e = NULL WHERE id = 7717")
+    db.execute(sql)
+    assert nearest(db) == [1, 2]
+    assert intact(db)
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+@pytest.mark.parametrize(
+    ("sql", "row"),
+    [
+        ("INSERT INTO docs(id, e) VALUES(88, {})", 88),
+        ("INSERT INTO docs(id, e) VALUES(87, '[1,1]'), (88, {})", 88),
+        ("REPLACE INTO docs(id, e) VALUES(2, {})", 2),
+        ("UPDATE docs SET e = {} WHERE id = 1", 1),
+        ("UPDATE docs SET id = 99, e = {} WHERE id = 1", 99),
+        ("INSERT INTO docs(id, e) VALUES(1, '[1,1]') ON CONFLICT DO UPDATE SET e = {}", 1),
+    ],
+)
+def test_a_statement_that_brings_no_vector_names_the_row_and_does_nothing(
+    db, value, begin, sql, row
+):
+    db.execute(begin)
+    before = db.execute("SELECT * FROM docs").fetchall()
+    with pytest.raises(apsw.SQLError, match=rf"row {row} of docs\.e: "):
+        db.execute(sql.format(value))
+    assert db.execute("SELECT * FROM docs").fetchall() == before
+    assert nearest(db) == [1, 2]
+    db.execute("INSERT INTO docs(id, e) VALUES(4, '[0.9,0]')")
+    if begin:
+        db.execute("COMMIT")
+    assert nearest(db) == [1, 4, 2]
+    assert intact(db)
+
+
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+def test_a_rebuild_names_the_rows_and_leaves_the_index_as_it_is(db, begin):
+    db.execute("INSERT INTO i(i) VALUES('detach')")
+    db.executemany("INSERT INTO docs(id, e) VALUES(?, x'00')", [(i,) for i in range(101, 115)])
+    db.execute(begin)
+    expected = (
+        r"row 101 of docs\.e: .*; also rows 102, 103, 104, 105, 106, 107, 108, 109, 110 and 4 more"
+    )
+    with pytest.raises(apsw.SQLError, match=expected):
+        db.execute("INSERT INTO i(i) VALUES('rebuild')")
+    assert nearest(db) == [1, 2]
+    if begin:
+        db.execute("COMMIT")
+    with pytest.raises(apsw.CorruptError, match="row 101: what is stored is no vector"):
+        db.execute("INSERT INTO i(i) VALUES('integrity-check')")
+    db.execute("UPDATE docs SET e = NULL WHERE id > 100; INSERT INTO i(i) VALUES('rebuild')")
+    assert nearest(db) == [1, 2]
+    assert intact(db)
+
+
+def test_a_row_with_one_bad_vector_of_two_changes_neither(db):
+    db.execute("CREATE TABLE two(id INTEGER PRIMARY KEY, a BLOB, b BLOB)")
+    db.execute("INSERT INTO two VALUES(1, '[1,0]', '[0,1]')")
+    db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=two, a FLOAT[2], b FLOAT[2])")
+    db.execute("INSERT INTO j(j) VALUES('detach'); BEGIN; UPDATE two SET a = '[5,5]', b = x'00'")
+    with pytest.raises(apsw.SQLError, match=r"row 1 of two\.b"):
+        db.execute("INSERT INTO j(vecsql_sync) VALUES(1)")
+    db.execute("UPDATE two SET a = '[1,0]', b = '[0,1]'; COMMIT")
     assert intact(db)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 
+import apsw
 import numpy as np
 import pytest
 
@@ -102,3 +103,93 @@ def test_a_deep_offset(db):
         sql = "SELECT rowid FROM t WHERE e MATCH '[0]' ORDER BY distance LIMIT 5 OFFSET ?"
         got = [i for (i,) in db.execute(sql, (offset,))]
         assert got == list(range(2000))[offset : offset + 5]
+
+
+# --- SQLite's own limits --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [700, 5000, 20_000])
+@pytest.mark.parametrize("kind", ["", "codec=none", "codec=pq", "index=flat"])
+@pytest.mark.parametrize("inner", [False, True], ids=["one flush", "a savepoint"])
+def test_a_limit_on_lengths_fits_or_fails(tmp_path, kind, limit, inner):
+    """A log row of more than the limit becomes pages; what still does not fit fails whole."""
+    setup = connect(tmp_path / "t.db")
+    setup.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[64] {kind})")
+    setup.execute("CREATE TABLE other(a)")
+    rng = np.random.default_rng(limit)
+    db, committed, outcomes = connect(tmp_path / "t.db"), 0, []
+    db.limit(apsw.SQLITE_LIMIT_LENGTH, limit)
+    for n in (1, 10, 100, 3, 300):
+        rows = [(v.tobytes(),) for v in rng.normal(size=(n, 64)).astype("<f4")]
+        db.execute("BEGIN; INSERT INTO other VALUES(1)")
+        try:
+            db.executemany("INSERT INTO t(e) VALUES(?)", rows[: n // 2])
+            if inner:
+                db.execute("SAVEPOINT s")
+            db.executemany("INSERT INTO t(e) VALUES(?)", rows[n // 2 :])
+            db.execute("COMMIT")
+            committed += n
+        except apsw.TooBigError:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        outcomes.append(committed)
+        fresh = connect(tmp_path / "t.db")
+        fresh.execute("INSERT INTO t(t) VALUES('integrity-check')")
+        found = fresh.execute("SELECT rowid FROM t WHERE e MATCH ? AND k = 1000", rows[0])
+        assert len(found.fetchall()) == committed
+        fresh.close()
+    print(outcomes)
+    assert limit < 5000 or kind == "codec=pq" or committed > 0, (
+        "nothing fits: the test shows nothing"
+    )
+
+
+def test_a_row_that_is_too_long_is_no_table_that_is_used_up(db):
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[245], tag TEXT)")
+    db.limit(apsw.SQLITE_LIMIT_LENGTH, 1000)
+    sql = "INSERT INTO t(e, tag) VALUES(vec_f32(zeroblob(980)), ?)"
+    for begin in ("", "BEGIN"):
+        db.execute(begin)
+        with pytest.raises(apsw.TooBigError, match=r"main\.t: string or blob too big"):
+            db.execute(sql, ("x" * 100,))
+    db.execute("COMMIT")
+    db.limit(apsw.SQLITE_LIMIT_LENGTH, 3000)
+    db.execute(sql, ("x" * 100,))
+    db.execute("INSERT INTO t(t) VALUES('integrity-check')")
+
+
+@pytest.mark.parametrize("ef", [100_000, 100_001, 10**9, 2**31, 2**63 - 1, 1e9])
+def test_a_beam_wider_than_the_table_is_an_exact_search(db, ef):
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
+    db.execute("INSERT INTO t(e) VALUES('[1,2]'), ('[3,4]'), ('[0,1]')")
+    sql = "SELECT rowid FROM t WHERE e MATCH '[0,0]' AND k = 2 AND ef_search = ?"
+    assert db.execute(sql, (ef,)).fetchall() == [(3,), (1,)]
+
+
+@pytest.mark.parametrize("ef", ["0", "-1", "100001", "1000000000", "9223372036854775807", "1e9"])
+def test_an_absurd_ef_search_of_a_table_is_an_error(db, ef):
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
+    for sql in (
+        f"INSERT INTO t(t) VALUES('ef_search={ef}')",
+        f"CREATE VIRTUAL TABLE u USING vecsql(e FLOAT[2] ef_search={ef})",
+    ):
+        with pytest.raises(apsw.SQLError, match=r"ef_search.*1 to 100000|expected option"):
+            db.execute(sql)
+    with pytest.raises(apsw.SQLError, match="ef_search must be at least 1, got 0"):
+        db.execute(
+            "SELECT rowid FROM t WHERE e MATCH '[0,0]' AND k = 1 AND ef_search = 0"
+        ).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        (option, value)
+        for option in ("m", "ef_construction", "ef_search", "pq_m")
+        for value in ("0", "-1", "4294967312", "1000000000", "99999999999999999999", "x", "2.5")
+    ],
+)
+def test_an_absurd_option_is_an_error_that_says_what_fits(db, option, value):
+    with pytest.raises(apsw.SQLError, match=rf"column e: ({option} must be|expected option)"):
+        db.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[8] {option}={value})")
+    assert db.execute("SELECT count(*) FROM sqlite_schema").get == 0

@@ -1,19 +1,25 @@
 # Risk: DDL, VACUUM, RENAME or DROP in or between transactions loses the index or its edits.
 from __future__ import annotations
 
+import itertools
+import random
+
 import apsw
 import numpy as np
 import pytest
 
+from tests.ddl_model import Program, random_step
 from tests.oracle import (
     CREATE,
     START,
+    blob,
     change,
     check,
     command,
     connect,
     drop,
     new_file,
+    point,
     points,
     put,
     without,
@@ -270,3 +276,171 @@ def test_drop_with_an_open_cursor_is_refused(conn):
     cursor.close()
     check(conn, START)
     conn.execute("DROP TABLE t")
+
+
+# --- every order of DDL and savepoints ------------------------------------------------------------
+
+STEPS = {
+    "put": lambda p: p.put("t", 1),
+    "put 3": lambda p: p.put("t", 2, 3),
+    "delete": lambda p: p.delete("t", 1),
+    "put docs": lambda p: p.put("docs", 1),
+    "create": lambda p: p.create("t", "hnsw"),
+    "drop": lambda p: p.drop("t"),
+    "rename": lambda p: p.rename("t", "u"),
+    "rename back": lambda p: p.rename("u", "t"),
+    "add column": lambda p: p.alter_docs(False),
+    "drop index": lambda p: p.drop("i"),
+    "savepoint": lambda p: p.savepoint(),
+    "rollback to": lambda p: p.rollback_to(),
+    "rollback to first": lambda p: p.rollback_to(0),
+    "release": lambda p: p.release(),
+}
+
+
+def run_orders(length, start):
+    """All programs of that many steps after a savepoint, in one database: each is committed."""
+    for steps in itertools.product(STEPS, repeat=length):
+        p = Program(connect(":memory:"))
+        try:
+            if start:
+                p.create("t", "hnsw")
+                p.put("t", 1, 3)
+            p.create_docs()
+            p.index_docs("i")
+            p.put("docs", 1, 2)
+            p.begin()
+            p.put_other()
+            p.put("t", 4)
+            p.put("docs", 4)
+            p.savepoint()
+            for step in steps:
+                STEPS[step](p)
+            p.commit()
+            p.check()
+        except Exception as e:
+            raise AssertionError(f"{e}: {steps}: {'; '.join(p.log)}") from e
+        finally:
+            p.conn.close()
+
+
+@pytest.mark.parametrize("start", [True, False], ids=["t there", "no t"])
+def test_every_short_order_of_ddl_and_savepoints_commits_what_it_says(start):
+    run_orders(2, start)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [True, False], ids=["t there", "no t"])
+def test_every_order_of_ddl_and_savepoints_commits_what_it_says(start):
+    run_orders(3, start)
+
+
+def run_random(path, seeds):
+    for seed in seeds:
+        rng = random.Random(seed)
+        p = Program(*[connect(path) for _ in range(2 if path != ":memory:" else 1)])
+        try:
+            often = rng.choice([0, 0.1, 0.5])
+            for _ in range(rng.choice([8, 20, 40])):
+                random_step(p, rng)
+                if rng.random() < often:
+                    p.check()
+            p.commit()
+            p.check()
+            for table in (*p.tables, *p.over, "other"):
+                p.conn.execute(f"DROP TABLE {table}")
+            p.conn.execute("DROP TABLE IF EXISTS docs")
+        except Exception as e:
+            raise AssertionError(f"seed {seed}: {e}: {'; '.join(p.log)}") from e
+        finally:
+            for conn in p.conns:
+                conn.close()
+
+
+@pytest.mark.parametrize("journal", ["memory", "wal", "delete"])
+def test_random_programs_of_ddl_and_savepoints(tmp_path, journal):
+    print("seeds 0 to 99")
+    path = ":memory:" if journal == "memory" else tmp_path / "a.db"
+    if journal != "memory":
+        connect(path).execute(f"PRAGMA journal_mode = {journal}").close()
+    run_random(path, range(100))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("journal", ["memory", "wal"])
+def test_thousands_of_random_programs_of_ddl_and_savepoints(tmp_path, journal):
+    print("seeds 100 to 3099")
+    path = ":memory:" if journal == "memory" else tmp_path / "a.db"
+    if journal != "memory":
+        connect(path).execute(f"PRAGMA journal_mode = {journal}").close()
+    run_random(path, range(100, 3100))
+
+
+def test_edits_of_another_definition_of_the_table_are_not_lost(conn):
+    """The content table gets a column while edits wait: its index is defined anew meanwhile."""
+    conn.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, embedding BLOB)")
+    conn.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, embedding FLOAT[3])")
+    conn.execute("BEGIN")
+    rows = {}
+    for rowid in range(1, 5):
+        conn.execute("INSERT INTO docs(id, embedding) VALUES(?, ?)", (rowid, blob(point(rowid))))
+        rows |= points([rowid])
+        conn.execute(f"ALTER TABLE docs ADD COLUMN x{rowid}")
+        conn.execute("DELETE FROM docs WHERE id = ?", (rowid - 2,))
+        rows.pop(rowid - 2, None)
+        found = conn.execute("SELECT id, x1 FROM i WHERE embedding MATCH '[0,0,0]' AND k = 9")
+        assert sorted(found) == [(r, None) for r in sorted(rows)]
+    conn.execute("COMMIT")
+    conn.execute("INSERT INTO i(i) VALUES('integrity-check')")
+
+
+@pytest.mark.parametrize("again", ["BEGIN", "SAVEPOINT s; RELEASE s", "SELECT * FROM t"])
+def test_a_flush_that_fails_in_a_table_that_is_taken_back_costs_no_other_row(conn, again):
+    """Nobody tells the new table that its savepoint is rolled back."""
+    conn.execute("BEGIN; INSERT INTO other(a) VALUES(5); SAVEPOINT s; DROP TABLE t")
+    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(embedding FLOAT[300] codec=none)")
+    conn.execute("INSERT INTO t(embedding) VALUES(vec_f32(zeroblob(1200)))")
+    conn.limit(apsw.SQLITE_LIMIT_LENGTH, 1000)
+    with pytest.raises(apsw.Error):
+        conn.execute("SAVEPOINT inner")
+    conn.limit(apsw.SQLITE_LIMIT_LENGTH, 1_000_000)
+    with pytest.raises(apsw.Error):
+        conn.execute(
+            "SELECT rowid FROM t WHERE embedding MATCH zeroblob(1200) AND k = 1"
+        ).fetchall()
+    conn.execute("ROLLBACK TO s")
+    if again != "BEGIN":
+        conn.execute(again)
+    put(conn, [100])
+    conn.execute("COMMIT")
+    check(conn, START | points([100]))
+    assert conn.execute("SELECT count(*) FROM other").get == 1
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK TO s; COMMIT", "ROLLBACK"])
+def test_a_content_table_that_is_renamed_while_edits_wait_is_followed(conn, end):
+    conn.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, u UNIQUE, embedding BLOB)")
+    conn.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, embedding FLOAT[3])")
+    conn.execute("INSERT INTO docs VALUES(1, 'a', ?)", (blob(point(1)),))
+    conn.execute("BEGIN; INSERT INTO other(a) VALUES(5); SAVEPOINT s")
+    conn.execute("REPLACE INTO docs VALUES(2, 'a', ?)", (blob(point(2)),))  # removes row 1
+    conn.execute("ALTER TABLE docs RENAME TO papers")
+    conn.execute(end)
+    rows, others = {"COMMIT": ([2], 1), "ROLLBACK": ([1], 0)}.get(end, ([1], 1))
+    assert conn.execute("SELECT count(*) FROM other").get == others
+    found = conn.execute("SELECT id FROM i WHERE embedding MATCH '[0,0,0]' AND k = 9").fetchall()
+    assert [r for (r,) in found] == rows
+    conn.execute("INSERT INTO i(i) VALUES('integrity-check')")
+
+
+def test_a_content_table_that_is_dropped_while_edits_wait_costs_no_other_row(conn):
+    conn.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, u UNIQUE, embedding BLOB)")
+    conn.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, embedding FLOAT[3])")
+    conn.execute("INSERT INTO docs VALUES(1, 'a', ?)", (blob(point(1)),))
+    conn.execute("BEGIN; INSERT INTO other(a) VALUES(5)")
+    conn.execute("REPLACE INTO docs VALUES(2, 'a', ?)", (blob(point(2)),))
+    conn.execute("DROP TABLE docs; COMMIT")
+    assert conn.execute("SELECT count(*) FROM other").get == 1
+    with pytest.raises(apsw.SQLError, match="docs"):
+        conn.execute("SELECT id FROM i WHERE embedding MATCH '[0,0,0]' AND k = 1").fetchall()
+    conn.execute("DROP TABLE i")

@@ -31,6 +31,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.ddl_model import KINDS, NAMES, Program
 from tests.oracle import connect, distances, new_file, same_answer
 
 Row = tuple[Any, Any]  # vector, tag
@@ -514,6 +515,132 @@ class LargeMachine(Machine):
         )  # fmt: skip
 
 
+NAME = st.sampled_from(NAMES)
+DEPTH = st.integers(0, 9)
+
+
+class SchemaMachine(RuleBasedStateMachine):
+    """DDL and savepoints in any order: two connections write in turn, and one of them may read an
+    older snapshot meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="vecsql-test-"))
+        conns = [connect(self.directory / "a.db") for _ in range(2)]
+        conns[0].execute("PRAGMA journal_mode = wal")
+        self.p = Program(*conns)
+        self.reader: tuple[apsw.Connection, Any] | None = None
+
+    def teardown(self) -> None:
+        try:
+            self.end_of_the_snapshot()
+            self.p.commit()
+            self.p.check()
+        finally:
+            for conn in self.p.conns:
+                conn.close()
+            shutil.rmtree(self.directory)
+
+    @rule(c=CLIENT)
+    def other_connection(self, c: int) -> None:
+        conn = self.p.conns[c]
+        if self.reader is None or self.reader[0] is not conn:
+            self.p.turn_to(conn)
+
+    @precondition(lambda self: self.reader is None)
+    @rule()
+    def snapshot(self) -> None:
+        reader = self.p.conns[self.p.conn is self.p.conns[0]]
+        reader.execute("BEGIN; SELECT count(*) FROM other").fetchall()
+        state = self.p.state() if self.p.begun is None else copy.deepcopy(self.p.begun)
+        self.reader = reader, state
+
+    @precondition(lambda self: self.reader is not None)
+    @rule()
+    def end_of_the_snapshot(self) -> None:
+        if self.reader is not None:
+            self.p.check_on(*self.reader)
+            self.reader[0].execute("COMMIT")
+            self.reader = None
+
+    @rule()
+    def check(self) -> None:
+        if self.reader is None:
+            self.p.check()
+        else:
+            self.p.check_on(self.p.conn, self.p.state())
+            self.p.check_on(*self.reader)
+
+    @rule(name=NAME, rowid=st.integers(0, 5), n=st.integers(1, 3))
+    def put(self, name: str, rowid: int, n: int) -> None:
+        self.p.put(name, rowid, n)
+
+    @rule(rowid=st.integers(0, 5), n=st.integers(1, 3))
+    def put_docs(self, rowid: int, n: int) -> None:
+        self.p.put("docs", rowid, n)
+
+    @rule(name=st.sampled_from([*NAMES, "docs"]), rowid=st.integers(0, 5))
+    def delete(self, name: str, rowid: int) -> None:
+        self.p.delete(name, rowid)
+
+    @rule(name=NAME, kind=st.sampled_from(sorted(KINDS)))
+    def create(self, name: str, kind: str) -> None:
+        self.p.create(name, kind)
+
+    @rule(name=NAME)
+    def drop(self, name: str) -> None:
+        self.p.drop(name)
+
+    @rule(old=NAME, new=NAME)
+    def rename(self, old: str, new: str) -> None:
+        self.p.rename(old, new)
+
+    @rule(name=NAME)
+    def index_docs(self, name: str) -> None:
+        self.p.create_docs()
+        self.p.index_docs(name)
+
+    @rule(back=st.booleans())
+    def alter_docs(self, back: bool) -> None:
+        self.p.alter_docs(back)
+
+    @rule()
+    def drop_docs(self) -> None:
+        self.p.drop_docs()
+
+    @rule()
+    def alter_other(self) -> None:
+        self.p.alter_other()
+
+    @rule()
+    def put_other(self) -> None:
+        self.p.put_other()
+
+    @rule()
+    def begin(self) -> None:
+        self.p.begin()
+
+    @rule()
+    def savepoint(self) -> None:
+        self.p.savepoint()
+
+    @rule(n=DEPTH)
+    def rollback_to(self, n: int) -> None:
+        self.p.rollback_to(n)
+
+    @rule(n=DEPTH)
+    def release(self, n: int) -> None:
+        self.p.release(n)
+
+    @rule()
+    def rollback(self) -> None:
+        self.p.rollback()
+
+    @rule()
+    def commit(self) -> None:
+        self.p.commit()
+
+
 def run(machine: type[Machine], directory: Path, examples: int, steps: int) -> None:
     machine.template = directory / "template.db"
     conn = new_file(machine.template, "wal", ())
@@ -530,7 +657,12 @@ def run(machine: type[Machine], directory: Path, examples: int, steps: int) -> N
         machine.preloaded[i + 20] = (v, None)
     conn.execute("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
     conn.close()
-    print(f"{examples} examples of {machine.__name__}, derandomised; preload seed 5")
+    print("preload seed 5")
+    examine(machine, examples, steps)
+
+
+def examine(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
+    print(f"{examples} examples of {machine.__name__}, derandomised")
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -570,3 +702,12 @@ def test_a_thousand_random_programs_match_the_model(tmp_path):
 @pytest.mark.slow
 def test_many_random_programs_on_a_poor_graph_match_the_model(tmp_path):
     run_large(tmp_path, 200, 40)
+
+
+def test_random_schema_changes_match_the_model():
+    examine(SchemaMachine, 60, 40)
+
+
+@pytest.mark.slow
+def test_a_thousand_random_schema_changes_match_the_model():
+    examine(SchemaMachine, 1000, 60)

@@ -181,7 +181,7 @@ UNDO = [
     Mutant(
         "rolled back edits stay in memory",
         "ext/txn.c",
-        "            v->stale = 1;\n            vs_forget(v->graph);\n",
+        "        v->stale = 1;\n        vs_forget(v->graph);\n",
         "",
         "pytest:tests/test_transactions.py",
     ),
@@ -195,9 +195,65 @@ UNDO = [
     Mutant(
         "a failed flush does not poison",
         "ext/txn.c",
-        "        index->poison = rc;\n        index->poison_level = level;\n",
-        "        (void)level;\n",
+        "    v->poison = rc;\n",
+        "    (void)rc;\n",
         "pytest:tests/test_review.py::test_a_flush_that_failed_at_a_savepoint_cannot_commit",
+    ),
+    Mutant(
+        "edits are flushed though a rollback took their mark",
+        "ext/txn.c",
+        "    if (rc == SQLITE_OK && !stand) {\n",
+        "    if (rc == SQLITE_OK && !stand && 0) {\n",
+        "pytest:tests/test_schema_changes.py::test_every_short_order_of_ddl_and_savepoints_commits_what_it_says",
+    ),
+    Mutant(
+        "edits are believed though a rollback took their mark",
+        "ext/txn.c",
+        "    drop_edits(v);\n    VsGraph *g",
+        "    VsGraph *g",
+        "pytest:tests/test_schema_changes.py::test_every_short_order_of_ddl_and_savepoints_commits_what_it_says",
+    ),
+    Mutant(
+        "a table that a rollback took back fails the commit",
+        "ext/txn.c",
+        "is_gone(index, &gone) == SQLITE_OK && gone) {",
+        "is_gone(index, &gone) == SQLITE_OK && gone > 1) {",
+        "pytest:tests/test_schema_changes.py::test_every_short_order_of_ddl_and_savepoints_commits_what_it_says",
+    ),
+    Mutant(
+        "the mark of another definition of the table is damage",
+        "ext/txn.c",
+        "other == NULL ? SQLITE_CORRUPT_VTAB : vsx_flush(other, 0);",
+        "SQLITE_CORRUPT_VTAB; (void)other;",
+        "pytest:tests/test_schema_changes.py::test_edits_of_another_definition_of_the_table_are_not_lost",
+    ),
+    Mutant(
+        "poison outlives the rollback",
+        "ext/txn.c",
+        "if (ver == v->poison_ver && stamp == v->poison_stamp) {",
+        "if (ver >= -1) {",
+        "pytest:tests/test_schema_changes.py::test_a_flush_that_fails_in_a_table_that_is_taken_back_costs_no_other_row",
+    ),
+    Mutant(
+        "a rebuild inherits the poison",
+        "ext/command.c",
+        "    v->poison = SQLITE_OK; /* what was half done is made anew */\n",
+        "",
+        "fault_limits:full:commands in a transaction",
+    ),
+    Mutant(
+        "a log row may be as long as it likes",
+        "ext/txn.c",
+        "    return limit >= 200 && edits <= (size_t)limit - 200;\n",
+        "    return limit > 0 || edits > 0;\n",
+        "pytest:tests/test_limits.py::test_a_limit_on_lengths_fits_or_fails",
+    ),
+    Mutant(
+        "a write that an authorizer ignores counts as done",
+        "ext/shadow.c",
+        "rc == SQLITE_DONE && sqlite3_stmt_readonly(stmt) ? SQLITE_AUTH : rc;",
+        "rc;",
+        "pytest:tests/test_security.py",
     ),
     Mutant(
         "a model that was rolled back is used on",
@@ -892,8 +948,8 @@ RECENT = [
 CONTROL = Mutant(
     "last_insert_rowid is lost, and nothing else: must survive",
     "ext/txn.c",
-    "    sqlite3_set_last_insert_rowid(db, last);\n",
-    "    (void)last;\n",
+    "    sqlite3_set_last_insert_rowid(db, last);\n    return excuse",
+    "    (void)last;\n    return excuse",
     "fault_kill",
 )
 
