@@ -82,9 +82,15 @@ def test_the_shell_commands_of_the_readme_find_the_right_row(tmp_path):
     (tmp_path / "notes.csv").write_text(
         "body,author\nthe night train to Hamburg,ann\nbread with rye,ann\na railway map,bob\n"
     )
+    shop = vecsql.connect(tmp_path / "shop.db")
+    shop.execute("CREATE TABLE products(id INTEGER PRIMARY KEY, description TEXT)")
+    shop.close()
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "ferries.md").write_text("The last ferry leaves at noon.")
     (script,) = blocks(README, "sh")
     out, _ = run_shell(script, tmp_path)
     assert "notes: 3 added" in out[0]
+    assert any("1 documents added" in line for line in out)
     found = [line for line in out[1:] if "ann" in line or "bob" in line]
     assert len(found) == 2
     assert "night train" in found[0]
