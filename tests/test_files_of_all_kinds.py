@@ -661,32 +661,77 @@ def test_an_export_of_any_element_type_is_imported(run, tmp_path, element, forma
 # --- ingest --------------------------------------------------------------------------------------
 
 
+DOCUMENTS = {
+    "plain.txt": (b"The night train leaves at ten.", "The night train"),
+    "marked.md": (b"\xef\xbb\xbf# Bread\n\nRye and caraway.", "# Bread"),
+    "crlf.rst": (b"Plums\r\n=====\r\n\r\nIn season.\r\n", "Plums"),
+    "old-mac.txt": (b"one\rtwo\r", "one"),
+    "utf16.txt": ("Zoë bakes.".encode("utf-16"), "Zoë bakes."),
+    "utf32.txt": ("Zoë bakes.".encode("utf-32"), "Zoë bakes."),
+    "one.txt": (b"x", "x"),
+    "page.html": (b"<title>T</title><script>var x</script><p>Hello <b>world</b>.", "Hello world."),
+    "UPPER.MD": (b"Upper case.", "Upper case."),
+    "front.md": (b"---\ntitle: A\nyear: 2020\n---\nBody text.", "Body text."),
+    "no-front.md": (b"---\ntitle: [A\n---\nBody text.", "---"),
+    "long.txt": (b"word " * 5000, "word word"),
+    "no-space.txt": (b"QUJD" * 5000, "QUJDQUJD"),
+    "hindi.txt": ("यह है। वह है।".encode(), "यह है।"),
+    "chinese.txt": ("今天天气很好。我们去公园。".encode(), "今天天气很好。"),
+    "family.txt": ("👨‍👩‍👧‍👦 together".encode(), "👨‍👩‍👧‍👦 together"),
+    "page-feed.txt": (b"page one\x0cpage two", "page one"),
+    "outline.org": (b"* Title\ntext", "* Title"),
+    "paper.tex": (b"\\section{A} text", "\\section{A} text"),
+    "sub/deep/name.txt": (b"deep", "deep"),
+    "sp ace/ü.txt": (b"name", "name"),
+    "quote'.md": (b"quoted name", "quoted name"),
+}
+UNREADABLE = {
+    "latin1.txt": "Zoë bakes.".encode("latin-1"),
+    "binary.txt": bytes(range(256)) * 4,
+    "nul.txt": b"a\0b",
+    "utf16-unmarked.txt": "Zoe bakes.".encode("utf-16-le"),
+    "half-a-pair.txt": b"\xed\xa0\x80 lone",
+}
+NO_DOCUMENTS = {
+    "empty.txt": b"",
+    "blank.md": b" \n\n",
+    "image.png": bytes(range(256)),
+    "paper.pdf": b"%PDF-1.4",
+    "table.csv": b"a,b\n1,2\n",
+    "packed.txt.gz": gzip.compress(b"x"),
+    "no-suffix": b"text",
+    ".hidden.md": b"hidden",
+    ".git/c.txt": b"git",
+    "node_modules/m.md": b"module",
+    "env/pyvenv.cfg": b"home",
+    "env/lib.txt": b"of an environment",
+}
+
+
 def test_a_folder_of_all_kinds_is_ingested_or_named(run, tmp_path):
+    pytest.importorskip("selectolax")
     folder = tmp_path / "docs"
-    folder.mkdir()
-    good = {
-        "plain.txt": b"The night train leaves at ten.",
-        "marked.md": b"\xef\xbb\xbf# Bread\n\nRye and caraway.",
-        "crlf.rst": b"Plums\r\n=====\r\n\r\nIn season.\r\n",
-        "sub/deep.txt": "Zoë bakes.".encode(),
-    }
-    for name, data in good.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+    contents = {name: data for name, (data, _) in DOCUMENTS.items()} | UNREADABLE | NO_DOCUMENTS
+    for name, data in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    (folder / "empty.txt").write_bytes(b"")
-    (folder / "image.png").write_bytes(bytes(range(256)))
     code, out, err = run("ingest", "a.db", "docs", folder)
     assert code == 0, err
-    found = {source.replace("\\", "/") for (source,) in stored("SELECT DISTINCT source FROM docs")}
-    assert {name for name in good if any(s.endswith(name) for s in found)} == set(good)
-    assert not any(s.endswith("image.png") for s in found)
+    sql = "SELECT source, body, id FROM docs WHERE seq = (SELECT min(seq) FROM docs) ORDER BY id"
+    found = {source.replace("\\", "/"): body for source, body, _ in stored(sql)}
+    assert {name for name in found if found[name].strip()} == set(DOCUMENTS)
+    for name, (_, beginning) in DOCUMENTS.items():
+        assert found[name].startswith(beginning), name
+    for name in UNREADABLE:
+        (line,) = [line for line in err.splitlines() if line.startswith(f"left out: {name}")]
+        assert re.search("is not utf-8 text|is no text", line)
+    assert len([line for line in err.splitlines() if "left out" in line]) == len(UNREADABLE)
     before = stored("SELECT id, body FROM docs ORDER BY id")
-    code, out, _ = run("ingest", "a.db", "docs", folder)
+    code, out, _ = run("ingest", "a.db", "docs", folder)  # nothing comes twice
     assert (code, " 0 documents added, 0 updated, 0 deleted" in out) == (0, True)
     assert stored("SELECT id, body FROM docs ORDER BY id") == before
-    assert (
-        "night train" in run("search", "a.db", "docs", "railway", "-k", 1, "--columns", "body")[1]
-    )
+    hit = run("search", "a.db", "docs", "railway", "-k", 1, "--columns", "body")[1]
+    assert "night train" in hit
 
 
 def test_a_csv_reader_agrees_about_every_dialect(run, tmp_path):
