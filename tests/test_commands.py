@@ -592,6 +592,15 @@ def test_progress_after_a_resume_counts_all_rows_and_the_rate_of_this_run(monkey
     assert bar.figures() == "600 rows  10/s  ETA 0:40"
 
 
+def test_a_file_that_is_examined_counts_no_rows():
+    bar = _render.Meter("Importing", 1000)
+    bar.examine(500)
+    assert bar._line().split() == ["Examining", "the", "file", "50", "%"]
+    bar.start(0)
+    bar.update(10, 20)
+    assert bar._line().startswith("Importing    2 %  10 rows")
+
+
 def test_an_import_that_goes_on_shows_its_records_of_all_runs(tmp_path):
     source = write_csv(tmp_path / "a.csv", 300)
     conn = vecsql.connect(tmp_path / "a.db")

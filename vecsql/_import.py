@@ -475,7 +475,7 @@ def _fitting(
     if missing and (not ours or info.table == info.index):
         raise SchemaError(
             f"{info.table} has no column {missing[0]}, which {found.source.label} has; its "
-            f"columns: {', '.join(columns(db, info.table))}"
+            f"columns: {', '.join(columns(db, info.table))}; ALTER TABLE adds one"
         )
     return have | {n: found.columns[n].sql_type for n in missing}
 

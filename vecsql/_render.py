@@ -114,7 +114,8 @@ def meter(label: str, total: int | None) -> Iterator[Meter]:
         task = bar.add_task(label, total=total, figures="")
 
         def show() -> None:
-            bar.update(task, completed=m.position, figures=m.figures())
+            figures = "" if m.examining else m.figures()
+            bar.update(task, description=m.label, completed=m.position, figures=figures)
 
         m.show = show
         yield m
@@ -131,24 +132,32 @@ class Meter:
         self.rows = 0
         self.position = 0
         self.show: Callable[[], None] = self._show_line
+        self.examining = False
         self._label, self._total = label, total
         self._began = self._shown = time.perf_counter()
         self._before = 0  # rows of an earlier run
         self._first: tuple[float, int] | None = None  # when and where the first rows were done
 
+    @property
+    def label(self) -> str:
+        """What is going on."""
+        return "Examining the file" if self.examining else self._label
+
     def start(self, rows: int) -> None:
         """Takes the rows that an earlier run did; the rate begins here."""
+        self.examining = False
         self.rows = self._before = rows
         self.position = 0
         self._began = time.perf_counter()
 
     def examine(self, position: int) -> None:
         """Takes the position of a pass before the first row is written."""
-        self.position = position
+        self.examining, self.position = True, position
         self.show()
 
     def update(self, rows: int, position: int) -> None:
         """Takes how many more rows are done, and the position."""
+        self.examining = False
         self.rows += rows
         self.position = position
         if self._first is None:
@@ -169,7 +178,7 @@ class Meter:
 
     def _line(self) -> str:
         share = f"{100 * self.position // self._total:3d} %  " if self._total else ""
-        return f"{self._label}  {share}{self.figures()}"
+        return f"{self.label}  {share}{'' if self.examining else self.figures()}"
 
     def _show_line(self) -> None:
         now = time.perf_counter()
