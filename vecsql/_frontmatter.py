@@ -31,7 +31,7 @@ def front_matter(text: str) -> tuple[dict[str, Any], int]:
     """Returns the metadata at the head of a text and where the text behind it begins.
 
     >>> front_matter("---\\ntitle: Trains\\ntags: [rail, night]\\n---\\nThe night train.")
-    ({'title': 'Trains', 'tags': ['rail', 'night']}, 43)
+    ({'title': 'Trains', 'tags': ['rail', 'night']}, 42)
     >>> front_matter("--- no, a dash")
     ({}, 0)
     """
