@@ -284,6 +284,17 @@ def test_tables_of_the_first_version_go_on(db, tmp_path):
     db.execute("INSERT INTO d_embedding_fts(d_embedding_fts, rank) VALUES ('integrity-check', 1)")
 
 
+def test_documents_of_the_first_version_are_not_cut_anew(db):
+    """Their chunks may end elsewhere than today's; they stay until the document changes."""
+    first_version(db, [("", "a", "One. Two. Three."), ("", "b", "Four.")])
+    db.execute("UPDATE d SET body = 'One.', stop = 4 WHERE source = 'a'")
+    db.execute("DELETE FROM d WHERE source = 'b'")
+    docs = [{"source": "a", "text": "One. Two. Three."}, {"source": "b", "text": "Four."}]
+    done = vecsql.ingest(db, "d", docs)
+    assert (done.unchanged, done.updated, done.chunks) == (1, 1, 1)
+    assert [b for (b,) in db.execute("SELECT body FROM d ORDER BY source")] == ["One.", "Four."]
+
+
 def test_forgetting_works_on_tables_of_the_first_version(db):
     first_version(db, [("c", "a", "alpha"), ("", "b", "beta")])
     assert vecsql.forget(db, "d", "a") == 1

@@ -172,6 +172,48 @@ def test_sync_in_trigger_mode_fills_what_has_no_vector(db, model):
     assert nearest(db, 1) == [1, 2]
 
 
+class Picky(Lengths):
+    """Refuses some texts, as servers do."""
+
+    def encode(self, texts):
+        if any("bad" in t for t in texts):
+            raise RuntimeError("too long")
+        return super().encode(texts)
+
+
+@pytest.mark.parametrize("mode", ["sync", "trigger"])
+def test_a_text_that_the_model_refuses_is_named_and_stops_no_other(db, mode):
+    model = Picky()
+    vecsql.create_table(db, "t", {"body": str}, text="body", mode="sync", embedder=model)
+    bodies = [f"text {i}" if i % 7 else f"bad {i}" for i in range(1, 41)]
+    vecsql.insert(db, "t", [{"body": b} for b in bodies])
+    if mode == "trigger":
+        db.execute("UPDATE vecsql_indexes SET mode = 'trigger'")
+        commit(db)
+    for _ in range(2):
+        with pytest.raises(vecsql.EmbedderError, match=r"row 7: too long; .*and 2 more"):
+            vecsql.sync(db, "t", batch=6)
+        due = rows(db, "SELECT id FROM t WHERE embedding IS NULL")
+        assert due == [(7,), (14,), (21,), (28,), (35,)]
+        assert not driver_of(db).in_transaction
+    vecsql.update(db, "t", [{"id": i, "body": "good"} for (i,) in due])
+    assert vecsql.sync(db, "t") == 5
+    assert rows(db, "SELECT id FROM t WHERE embedding IS NULL") == []
+
+
+def test_a_move_to_a_model_that_refuses_a_text_names_it_and_goes_on_later(db):
+    vecsql.create_table(db, "t", {"body": str}, text="body", embedder=Lengths())
+    vecsql.insert(db, "t", [{"body": f"text {i}"} for i in range(20)] + [{"body": "bad"}])
+    new = Picky("new", 3)
+    with pytest.raises(vecsql.EmbedderError, match="row 21: too long"):
+        vecsql.reembed(db, "t", new)
+    assert vecsql.indexes(db)[0].model_id == "lengths"
+    vecsql.update(db, "t", {"id": 21, "body": "good"})
+    del new.seen[:]
+    assert vecsql.reembed(db, "t", new).model_id == "new"
+    assert [t for t in new.seen if "checks" not in t] == ["good"]
+
+
 def test_several_indexes_have_queues_of_their_own(db):
     db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b TEXT)")
     for column in "ab":

@@ -302,6 +302,9 @@ def test_max_distance_leaves_out_what_is_farther(db, metric, exact):
         limit = (everything[n - 1].distance + everything[n].distance) / 2
         hits = vecsql.search(db, "t", x[0], k=500, max_distance=np.float64(limit), exact=exact)
         assert [h.distance for h in hits] == [h.distance for h in everything[:n]]
+        for limit_, found in ((float("inf"), 500), (float("-inf"), 0), (10**400, 500)):
+            hits = vecsql.search(db, "t", x[0], k=500, max_distance=limit_, exact=exact)
+            assert len(hits) == found
         odd = vecsql.search(db, "t", x[0], k=9, max_distance=limit, where="n % 2", exact=exact)
         assert [h.id for h in odd] == [h.id for h in everything[:n] if h["n"] % 2][:9]
 

@@ -524,12 +524,14 @@ class Picky(Lengths):
         (lambda db, many: vecsql.upsert(db, "t", [{"id": 1, **m} for m in many]), "t, row 3: too"),
         (lambda db, many: vecsql.update(db, "t", [{"id": 1, **m} for m in many]), "t, row 3: too"),
         (lambda db, many: vecsql.bulk_insert(db, "t", many), "t, row 3: too long"),
+        (lambda db, many: vecsql.bulk_insert(db, "t", iter(many), batch=3), "t, row 3: too long"),
+        (lambda db, many: vecsql.insert(db, "t", {3: "x"}), "t has no column 3; it has id, body"),
     ],
 )
 def test_a_text_that_a_model_refuses_is_named_by_its_row(db, write, message):
     vecsql.create_table(db, "t", {"body": str}, text="body", embedder=Picky())
     vecsql.insert(db, "t", {"body": "first"})
-    with pytest.raises(vecsql.EmbedderError, match=message):
+    with pytest.raises(vecsql.Error, match=message):
         write(db, [{"body": "x"}, {"body": "y"}, {"body": "bad"}, {"body": "z"}])
     assert rows(db, "SELECT body FROM t") == [("first",)]
 
@@ -581,5 +583,7 @@ def test_lists_and_dicts_in_ordinary_columns_are_json(db, verb, virtual):
     assert vectors == [[i, 1.0] for i in range(1, len(values) + 1)]
     if not virtual:
         vecsql.insert(db, "t", {"id": 50, "raw": [1.0, 2.0], "free": [1, 2], "E": np.ones(2)})
+        vecsql.update(db, "t", {"id": 1, "raw": {"a": 1}})
+        assert rows(db, "SELECT raw FROM t WHERE id = 1") == [('{"a": 1}',)]
         raw, free, e = rows(db, "SELECT raw, free, e FROM t WHERE id = 50")[0]
         assert (raw, free, e) == (vecsql.f32([1.0, 2.0]), "[1, 2]", vecsql.f32([1, 1]))

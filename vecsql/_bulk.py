@@ -61,8 +61,16 @@ def bulk_insert(
         while not ended:
             taken = list(islice(source, batch))
             ended = len(taken) < batch
-            fresh = _fresh(db, table, key, [shape.row(row) for row in taken])
-            add_vectors(db, table, fresh, store=not db.in_transaction)
+            named = [shape.row(row) for row in taken]
+            numbers = {id(row): n for n, row in enumerate(named, done + 1)}
+            fresh = _fresh(db, table, key, named)
+            add_vectors(
+                db,
+                table,
+                fresh,
+                store=not db.in_transaction,
+                label=lambda row, numbers=numbers: f"{table}, row {numbers[id(row)]}",  # type: ignore[misc]
+            )
             done += len(taken)
             with db.transaction():
                 insert_rows(db, table, fresh)

@@ -227,11 +227,15 @@ def _adopt(db: Db, table: str) -> None:
     db.run(f"DROP INDEX IF EXISTS main.{quote(f'{table}_by_source')}")
     db.run(f"DROP TABLE {books}")
     _create_books(db, table)
-    # How many chunks a document has is counted when it is next ingested.
     db.run_many(f"INSERT INTO {books}(collection, source, hash) VALUES(?, ?, ?)", documents)
     db.run(
         f"UPDATE {name} SET collection = coalesce("
         f"(SELECT b.collection FROM {books} b WHERE b.source = {quote(table)}.source), '')"
+    )
+    # What is there counts as complete; a document without any row is cut anew.
+    db.run(
+        f"UPDATE {books} AS b SET chunks = nullif((SELECT count(*) FROM {name} t "
+        "WHERE t.collection = b.collection AND t.source = b.source), 0)"
     )
 
 

@@ -187,7 +187,8 @@ class Shape:
         for info in registered(db):
             if info.table.lower() == table.lower():  # reembed moves the vectors to another column
                 self._names[info.column.lower()] = info.source
-        self._vectors = vector_columns(db, table) | {
+        self._vectors = vector_columns(db, table)
+        self._blobs = {
             name.lower()
             for name, kind in declared
             if "BLOB" in kind.upper() or kind.upper().startswith("VECTOR")
@@ -196,7 +197,8 @@ class Shape:
     def row(self, row: Record) -> dict[str, Any]:
         """A row under the columns' own names; refuses names that the table does not have.
 
-        Lists, dicts and arrays become JSON, but in columns of vectors and of BLOBs.
+        Lists, dicts and arrays become JSON, but for vectors: those of an index, and lists in a
+        column of BLOBs.
         """
         if not isinstance(row, Mapping):
             raise SchemaError(
@@ -204,15 +206,19 @@ class Shape:
             )
         named = {}
         for name, value in row.items():
-            known = self._names.get(name.lower(), name if name.lower() == "rowid" else None)
+            known = self._names.get(str(name).lower())
+            if known is None and str(name).lower() == "rowid":
+                known = "rowid"
             if known is None:
-                unknown = [n for n in row if n.lower() not in (*self._names, "rowid")]
+                unknown = [n for n in map(str, row) if n.lower() not in (*self._names, "rowid")]
                 raise SchemaError(
-                    f"{self._table} has no column {', '.join(map(str, unknown))}; it has "
+                    f"{self._table} has no column {', '.join(unknown)}; it has "
                     f"{', '.join(self._names.values())}"
                 )
             if known.lower() not in self._vectors and _is_nested(value):
-                value = to_json(value)
+                is_list = not isinstance(value, (dict, set, frozenset))
+                if not (is_list and known.lower() in self._blobs):
+                    value = to_json(value)
             named[known] = value
         return named
 

@@ -154,7 +154,8 @@ class Searcher:
         query, limit = self._marks()
         beside = f" AND v.ef_search = {s.ef_search}" if s.ef_search else ""
         beside += " AND v.exact = 1" if s.exact else ""
-        beside += f" AND v.distance <= {s.max_distance!r}" if s.max_distance is not None else ""
+        if s.max_distance is not None:
+            beside += f" AND v.distance <= {str(s.max_distance).replace('inf', '9e999')}"
         sql = (
             f"SELECT v.{quote(self._id)}, v.distance FROM {quote(i.index)} v WHERE "
             f"{self._condition('v.rowid')}v.{quote(i.column)} MATCH "

@@ -2,7 +2,8 @@
 
 The model runs outside the transaction. Inside it, a row is taken only if it still is what was
 embedded; one that changed meanwhile stays in the queue for the next round. The new vectors, the
-index and the shorter queue commit together.
+index and the shorter queue commit together. A row whose text the model refuses stays due and stops
+no other: the error comes when all the others are done.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 from vecsql._cache import encode_texts
 from vecsql._catalog import IndexInfo, registered
 from vecsql._driver import Db, driver_of, quote
-from vecsql._errors import SchemaError
+from vecsql._errors import EmbedderError, SchemaError
 from vecsql._progress import reporter
 from vecsql._registry import embedder_for
+
+_NAMED = 3  # rows in a message
 
 
 def sync(
@@ -30,7 +33,8 @@ def sync(
 
     Of one index, of the indexes of a table, or of all. One transaction a batch; it can be killed
     and run again, and other connections can write meanwhile. Returns how many rows it brought up
-    to date.
+    to date. Raises `EmbedderError` that names the rows whose text the model refuses, when all the
+    others are done.
 
     >>> import vecsql
     >>> db = vecsql.connect(":memory:")
@@ -71,24 +75,56 @@ def _chosen(db: Db, table: str | None, column: str | None) -> list[IndexInfo]:
 def work_off(db: Db, info: IndexInfo, batch: int, progress: bool | Callable[[int], None]) -> int:
     queue = "FROM main.vecsql_queue WHERE idx = ?"
     total = db.value(f"SELECT count(*) {queue}", (info.index,))
-    done = 0
+    done, refused = 0, _Refused(info)
     with reporter(progress, f"Syncing {info.label}", total) as advance:
         last = -(2**63)
         while True:
             sql = f"SELECT row, embed {queue} AND row >= ? ORDER BY row LIMIT ?"
             due = db.rows(sql, (info.index, last, batch))
             if not due:
+                refused.check()
                 return done
             # A row that changed while it was embedded stays queued for the next call.
-            settled = settle(db, info, due)
+            settled = settle(db, info, due, refused)
             done += settled
             advance(settled)
             last = due[-1][0] + 1
 
 
-def settle(db: Db, info: IndexInfo, due: list[tuple[Any, ...]]) -> int:
-    """Brings rows of the queue up to date; returns how many."""
-    embedded = _embed(db, info, [row for row, embed in due if embed])
+class _Refused:
+    """The rows whose text the model refuses."""
+
+    def __init__(self, info: IndexInfo):
+        self._info = info
+        self._errors: dict[int, Exception] = {}
+
+    def add(self, row: int, error: Exception) -> None:
+        self._errors[row] = error
+
+    def check(self) -> None:
+        """Raises `EmbedderError` that names the rows, if there are any."""
+        if self._errors:
+            named = "; ".join(f"row {row}: {e}" for row, e in list(self._errors.items())[:_NAMED])
+            more = (
+                f"; and {len(self._errors) - _NAMED:,} more" if len(self._errors) > _NAMED else ""
+            )
+            raise EmbedderError(
+                f"{self._info.label}: the model refuses the text of these rows, which stay due: "
+                f"{named}{more}"
+            )
+
+
+def settle(
+    db: Db, info: IndexInfo, due: list[tuple[Any, ...]], refused: _Refused | None = None
+) -> int:
+    """Brings rows of the queue up to date; returns how many.
+
+    ``refused`` takes the rows that the model refuses; without, they are an error.
+    """
+    taken = refused or _Refused(info)
+    embedded = _embed(db, info, [row for row, embed in due if embed], taken)
+    if refused is None:
+        taken.check()
     settled = 0
     with db.transaction():
         for row, _ in due:
@@ -127,20 +163,30 @@ def _text(db: Db, info: IndexInfo, row: int) -> list[tuple[Any, ...]]:
     )
 
 
-def _embed(db: Db, info: IndexInfo, rows: list[int]) -> dict[int, tuple[str | None, bytes | None]]:
-    """The text and the vector of each row that exists."""
+def _embed(
+    db: Db, info: IndexInfo, rows: list[int], refused: _Refused
+) -> dict[int, tuple[str | None, bytes | None]]:
+    """The text and the vector of each row that exists, without those that the model refuses."""
     texts = {row: found[0][0] for row in rows if (found := _text(db, info, row))}
     some = [(row, text) for row, text in texts.items() if text is not None]
     out: dict[int, tuple[str | None, bytes | None]] = dict.fromkeys(texts, (None, None))
     if some:
+
+        def leave_out(i: int, error: Exception) -> None:
+            row = some[i][0]
+            refused.add(row, error)
+            del out[row]
+
         vectors = encode_texts(
             db,
             embedder_for(db, info),
             [text for _, text in some],
             store=not db.in_transaction,
+            refused=leave_out,
         )
         for (row, text), vector in zip(some, vectors, strict=True):
-            out[row] = (text, vector.astype("<f4", copy=False).tobytes())
+            if row in out:
+                out[row] = (text, vector.astype("<f4", copy=False).tobytes())
     return out
 
 
@@ -151,15 +197,16 @@ def _fill(db: Db, info: IndexInfo, batch: int, progress: bool | Callable[[int], 
     table, key, vector = quote(info.table), quote(info.key), quote(info.source)
     text = info.text_sql("t")
     due = f"FROM main.{table} t WHERE {vector} IS NULL AND {text} IS NOT NULL"
-    done, last = 0, -(2**63)
+    done, last, refused = 0, -(2**63), _Refused(info)
     with reporter(progress, f"Syncing {info.label}", None) as advance:
         while True:
             rows = db.rows(
                 f"SELECT {key} {due} AND {key} >= ? ORDER BY {key} LIMIT ?", (last, batch)
             )
             if not rows:
+                refused.check()
                 return done
-            embedded = _embed(db, info, [row for (row,) in rows])
+            embedded = _embed(db, info, [row for (row,) in rows], refused)
             with db.transaction():
                 for row, (body, blob) in embedded.items():
                     db.run(
