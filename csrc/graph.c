@@ -6,7 +6,6 @@
 
 #include "model.h"
 #include "shelf.h"
-#include "stream.h"
 
 uint64_t vs_mix64(uint64_t x) {
     x += 0x9E3779B97F4A7C15u;
@@ -134,7 +133,6 @@ void vs_graph_close(VsGraph *g) {
     if (g == NULL) {
         return;
     }
-    vs_streams_forget(g);
     VsAlloc a = g->alloc;
     for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
         vs_table_clear(&a, &g->table[kind]);
@@ -151,7 +149,7 @@ void vs_graph_close(VsGraph *g) {
 }
 
 void vs_forget(VsGraph *g) {
-    vs_streams_pin(g);
+    g->changes++;
     g->redo.len = g->undo.len = 0;
     g->redo_overflow = g->changed = 0;
     g->n_dirty = 0;
@@ -281,18 +279,6 @@ static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
     return st;
 }
 
-/* A page of a snapshot. While snapshot and graph share the leaf no edit has touched its
- * pages, and one that the graph loads is there for both. */
-static VsStatus touch_shared(VsGraph *g, VsPageKind kind, uint32_t page) {
-    uint32_t leaf = page >> VS_LEAF_BITS;
-    const VsTable *mine = &g->table[kind], *theirs = &g->base->table[kind];
-    if (leaf >= mine->n_leaves || leaf >= theirs->n_leaves || mine->leaf[leaf] == NULL ||
-        mine->leaf[leaf] != theirs->leaf[leaf]) {
-        return VS_MOVED;
-    }
-    return vs_page_touch(g->base, kind, page);
-}
-
 /* Reads a page into `data` and judges it; *key is the one for a shelf. */
 static VsStatus read_page(VsGraph *g, VsPageKind kind, uint32_t page, unsigned char *data,
                           uint64_t *key) {
@@ -331,10 +317,8 @@ static VsStatus load_page(VsGraph *g, VsPageKind kind, uint32_t page, int share)
 }
 
 VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
-    if (vs_table_get(&g->table[kind], page) != NULL) {
-        return VS_OK;
-    }
-    return g->base != NULL ? touch_shared(g, kind, page) : load_page(g, kind, page, 1);
+    return vs_table_get(&g->table[kind], page) != NULL ? VS_OK
+                                                       : load_page(g, kind, page, 1);
 }
 
 VsStatus vs_slot_load(VsGraph *g, VsPageKind kind, uint32_t slot,
@@ -468,7 +452,7 @@ VsStatus vs_edit(VsGraph *g, VsPageKind kind, uint32_t slot, uint32_t offset,
 }
 
 void vs_begin(VsGraph *g) {
-    vs_streams_pin(g);
+    g->changes++;
     g->undo.len = 0;
     g->undo_state = g->state;
     g->undo_redo_len = g->redo.len;

@@ -157,9 +157,8 @@ typedef struct VsGraph {
     int undo_changed;
 
     VsScratch *scratch;
-
-    struct VsStream *streams; /* that read it: pinned before it changes (stream.h) */
-    struct VsGraph *base;     /* of the snapshot of a stream: the graph that goes on */
+    uint64_t
+        changes; /* begun since it was opened: what is equal to this has not changed */
 } VsGraph;
 
 /* A new empty graph. hooks may be all NULL: then it lives in memory only. */

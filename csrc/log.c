@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "crc32c.h"
-#include "stream.h"
 
 /* ---- the stored state ----------------------------------------------------------- */
 
@@ -314,7 +313,7 @@ static void share_replayed(VsGraph *g, uint64_t ver, const unsigned char *edits,
 
 VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
                    size_t len) {
-    vs_streams_pin(g);
+    g->changes++;
     VsStatus st = vs_overlay_add(g->overlay, state->ver, edits, len);
     for (size_t at = 0; st == VS_OK && at < len;) {
         VsEdit e;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "search.h"
-#include "stream.h"
 
 uint16_t vs_error_pack(float error) {
     union {
@@ -43,7 +42,6 @@ static VsStatus model_new(const VsGraph *g, const unsigned char *blob, size_t le
 /* The newest first; the oldest goes. A statement makes one at most, and undoing it needs
  * the one before. */
 static void remember(VsGraph *g, VsModel *m) {
-    vs_streams_lose(g, g->models[VS_MODELS - 1]);
     vs_free(&g->alloc, g->models[VS_MODELS - 1]);
     memmove(g->models + 1, g->models, (VS_MODELS - 1) * sizeof *g->models);
     g->models[0] = m;

@@ -1,5 +1,5 @@
-/* Scans of all codes: who may be among the nearest by bounds (scan.h), or by the codes alone
- * (search.h). */
+/* Scans of all codes: which rows may be among the nearest by bounds (scan.h), or by the codes
+ * alone (search.h). */
 #include "scan.h"
 
 #include <math.h>
@@ -11,14 +11,52 @@
 #include "sieve.h"
 #include "walk.h"
 
+/* ---- admitted nodes ---------------------------------------------------------------- */
+
+/* The next one at or after `node`, skipping whole words of zeros; n_nodes if there is none.
+ */
+static uint32_t next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes) {
+    if (admit == NULL) {
+        return node;
+    }
+    uint32_t end = admit->n_nodes < n_nodes ? admit->n_nodes : n_nodes;
+    while (node < end) {
+        uint64_t word = admit->words[node >> 6] >> (node & 63);
+        if ((word & 1) != 0) {
+            return node;
+        }
+        node = word == 0 ? (node | 63) + 1 : node + 1;
+    }
+    return n_nodes;
+}
+
+/* Which of 1 <= n <= 64 nodes from `node` on are admitted: bit i for node + i. */
+static uint64_t admitted_bits(const VsAdmit *admit, uint32_t node, uint32_t n) {
+    if (node >= admit->n_nodes) {
+        return 0;
+    }
+    uint32_t at = node >> 6, shift = node & 63, known = admit->n_nodes - node;
+    uint64_t bits = admit->words[at] >> shift;
+    n = known < n ? known : n;
+    if (n > 64 - shift) {
+        bits |= admit->words[at + 1] << (64 - shift);
+    }
+    return bits & UINT64_MAX >> (64 - n);
+}
+
+/* ---- the scan ---------------------------------------------------------------------- */
+
 /* The k smallest upper bounds as a heap with the largest on top. */
 typedef struct Nearest {
-    float *high;
+    float *high; /* NULL: of all rows none is left out for being too many */
     size_t n, k;
+    float within; /* what is farther does not count */
 } Nearest;
 
 static float limit_of(const Nearest *near) {
-    return near->n < near->k ? INFINITY : near->high[0];
+    return near->high == NULL || near->n < near->k || near->within < near->high[0]
+               ? near->within
+               : near->high[0];
 }
 
 static void sift_down(Nearest *near, float high) {
@@ -36,6 +74,9 @@ static void sift_down(Nearest *near, float high) {
 }
 
 static void offer_high(Nearest *near, float high) {
+    if (near->high == NULL) {
+        return;
+    }
     if (near->n < near->k) {
         size_t i = near->n++;
         for (; i > 0 && near->high[(i - 1) / 2] < high; i = (i - 1) / 2) {
@@ -204,7 +245,7 @@ static VsStatus add_run(Scan *s) {
     const VsGeometry *geo = &g->geo[VS_CODE];
     uint32_t n_nodes = g->state.n_nodes;
     uint32_t node =
-        s->admit == NULL ? s->next : vs_next_admitted(s->admit, s->next, n_nodes);
+        s->admit == NULL ? s->next : next_admitted(s->admit, s->next, n_nodes);
     s->next = node;
     if (node >= n_nodes) {
         return VS_OK;
@@ -221,7 +262,7 @@ static VsStatus add_run(Scan *s) {
     int sieved = g->params.code.codec == VS_CODEC_SQ8;
     *r = (Run){.codes = {first + (size_t)at * geo->slot_size,
                          s->admit == NULL ? UINT64_MAX >> (64 - n)
-                                          : vs_admitted_bits(s->admit, node, n)},
+                                          : admitted_bits(s->admit, node, n)},
                .node = node,
                .n = n,
                .rest = sieved ? rest_of_page(g, page, first) : 0};
@@ -462,7 +503,13 @@ static int compare_candidates(const void *a, const void *b) {
     return x->node < y->node ? -1 : x->node > y->node;
 }
 
-/* Scans; the candidates are at p->found, sorted. */
+void vs_candidates_sort(VsCandidate *at, size_t n) {
+    if (n > 1) {
+        qsort(at, n, sizeof *at, compare_candidates);
+    }
+}
+
+/* Scans; the candidates are at p->found. */
 static VsStatus prove(VsGraph *g, const VsQuery *q, const VsAdmit *admit, Proven *p) {
     Scan s = scan_of(g, q, p->near.k, admit);
     s.beyond = beyond_proven;
@@ -472,9 +519,6 @@ static VsStatus prove(VsGraph *g, const VsQuery *q, const VsAdmit *admit, Proven
     VsStatus st = p->near.k > 0 ? scan_all(&s) : VS_OK;
     if (st == VS_OK) {
         tidy(p);
-        if (p->n > 0) {
-            qsort(p->found, p->n, sizeof *p->found, compare_candidates);
-        }
     }
     return st;
 }
@@ -483,14 +527,19 @@ static size_t at_most(const VsGraph *g, size_t k) {
     return k < g->state.n_live ? k : g->state.n_live;
 }
 
-VsStatus vs_scan_candidates(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
-                            VsCandidate **out, size_t *n) {
-    Proven p = {.near = {.k = at_most(g, k)}};
-    p.near.high = vs_alloc(&g->alloc, p.near.k, sizeof *p.near.high);
-    VsStatus st = p.near.high == NULL ? VS_NOMEM : prove(g, q, admit, &p);
+VsStatus vs_scan_candidates(VsGraph *g, const VsQuery *q, const VsWanted *wanted,
+                            VsCandidates *out) {
+    const VsAdmit *admit = wanted->admit;
+    size_t most = admit == NULL ? g->state.n_live : admit->count;
+    Proven p = {.near = {.k = wanted->k, .within = wanted->within}};
+    VsStatus st = VS_OK;
+    if (wanted->k < most) {
+        p.near.high = vs_alloc(&g->alloc, wanted->k, sizeof *p.near.high);
+        st = p.near.high == NULL ? VS_NOMEM : VS_OK;
+    }
+    st = st == VS_OK ? prove(g, q, admit, &p) : st;
     if (st == VS_OK) {
-        *out = p.found;
-        *n = p.n;
+        *out = (VsCandidates){p.found, p.n, limit_of(&p.near)};
     } else {
         vs_free(&g->alloc, p.found);
     }
@@ -511,12 +560,13 @@ VsStatus vs_scan_ready(VsGraph *g) {
 
 VsStatus vs_scan_within(VsGraph *g, const VsQuery *q, size_t k, const VsScanRoom *room,
                         size_t *n) {
-    Proven p = {.near = {.high = room->high, .k = at_most(g, k)},
+    Proven p = {.near = {.high = room->high, .k = at_most(g, k), .within = INFINITY},
                 .found = room->found,
                 .cap = room->cap,
                 .fixed = 1};
     VsStatus st = prove(g, q, NULL, &p);
     if (st == VS_OK) {
+        vs_candidates_sort(p.found, p.n);
         *n = p.n;
     }
     return st;
@@ -552,9 +602,8 @@ static VsStatus take_hit(Scan *s, uint32_t node, float order) {
     return st;
 }
 
-VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
-                 VsHit *hits, size_t *n) {
-    Scan s = scan_of(g, q, k, admit);
+VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, VsHit *hits, size_t *n) {
+    Scan s = scan_of(g, q, k, NULL);
     Hits to = {.pool = {hits, 0, k}};
     s.beyond = beyond_pool;
     s.take = take_hit;

@@ -344,34 +344,6 @@ VsStatus vs_is_live(VsGraph *g, uint32_t node, int *live) {
     return st;
 }
 
-uint32_t vs_next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes) {
-    if (admit == NULL) {
-        return node;
-    }
-    uint32_t end = admit->n_nodes < n_nodes ? admit->n_nodes : n_nodes;
-    while (node < end) {
-        uint64_t word = admit->words[node >> 6] >> (node & 63);
-        if ((word & 1) != 0) {
-            return node;
-        }
-        node = word == 0 ? (node | 63) + 1 : node + 1;
-    }
-    return n_nodes;
-}
-
-uint64_t vs_admitted_bits(const VsAdmit *admit, uint32_t node, uint32_t n) {
-    if (node >= admit->n_nodes) {
-        return 0;
-    }
-    uint32_t at = node >> 6, shift = node & 63, known = admit->n_nodes - node;
-    uint64_t bits = admit->words[at] >> shift;
-    n = known < n ? known : n;
-    if (n > 64 - shift) {
-        bits |= admit->words[at + 1] << (64 - shift);
-    }
-    return bits & UINT64_MAX >> (64 - n);
-}
-
 /* ---- top k ---------------------------------------------------------------------- */
 
 /* Orders what the walk found by all that the codes know. */
@@ -399,9 +371,9 @@ static VsStatus refine(VsGraph *g, const VsQuery *q, VsPool *pool) {
     return VS_OK;
 }
 
-/* Keeps what may be returned: live and admitted, the first k. */
+/* Keeps what may be returned: the first k live ones. */
 static VsStatus keep_results(VsGraph *g, const VsQuery *q, VsPool *pool, size_t k,
-                             const VsAdmit *admit, VsHit *hits, size_t *n) {
+                             VsHit *hits, size_t *n) {
     size_t kept = 0;
     take_pool(pool);
     if (q->full != q->score) {
@@ -412,9 +384,7 @@ static VsStatus keep_results(VsGraph *g, const VsQuery *q, VsPool *pool, size_t 
     }
     for (size_t i = 0; i < pool->n && kept < k; i++) {
         int live = 0;
-        VsStatus st = vs_admitted(admit, pool->at[i].node)
-                          ? vs_is_live(g, pool->at[i].node, &live)
-                          : VS_OK;
+        VsStatus st = vs_is_live(g, pool->at[i].node, &live);
         if (st != VS_OK) {
             return st;
         }
@@ -428,8 +398,7 @@ static VsStatus keep_results(VsGraph *g, const VsQuery *q, VsPool *pool, size_t 
 
 /* One beam search of layer 0 with a pool of `beam`. */
 static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
-                            uint64_t budget, const VsAdmit *admit, VsHit *hits, size_t *n,
-                            int *finished) {
+                            uint64_t budget, VsHit *hits, size_t *n, int *finished) {
     const uint32_t *seeds = NULL;
     size_t n_seeds = 0;
     uint32_t entry = VS_NIL;
@@ -451,45 +420,43 @@ static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
         st = walk(g, q, 0, &pool, budget, finished);
     }
     vs_forget_visits(g->scratch);
-    return st == VS_OK ? keep_results(g, q, &pool, k, admit, hits, n) : st;
+    return st == VS_OK ? keep_results(g, q, &pool, k, hits, n) : st;
 }
 
-/* Tombstones and rows that are not admitted take places in the pool: make it that much
- * longer. */
-static double beam_of(const VsGraph *g, size_t k, size_t ef, uint32_t most) {
-    double inflate = (double)(g->state.n_live + g->state.n_dead) / (double)most;
+/* Tombstones take places in the pool: make it that much longer. */
+static double beam_of(const VsGraph *g, size_t k, size_t ef) {
+    double live = g->state.n_live, inflate = (live + (double)g->state.n_dead) / live;
     return (double)(ef > k ? ef : k) * inflate;
 }
 
 size_t vs_search_room(const VsGraph *g, size_t k, size_t ef) {
-    return g->state.n_live == 0 ? 1 : (size_t)beam_of(g, k, ef, g->state.n_live) + 1;
+    return g->state.n_live == 0 ? 1 : (size_t)beam_of(g, k, ef) + 1;
 }
 
-int vs_search_scans(const VsGraph *g, size_t k, size_t ef, const VsAdmit *admit) {
-    uint32_t live = g->state.n_live, most = admit == NULL ? live : admit->count;
-    size_t want = k < most ? k : most;
-    return g->params.kind == VS_FLAT || most == 0 ||
-           beam_of(g, want, ef, most) * VS_SCAN_FACTOR >= most;
+int vs_search_scans(const VsGraph *g, size_t k, size_t ef, size_t codes) {
+    uint32_t live = g->state.n_live;
+    return g->params.kind == VS_FLAT || live == 0 ||
+           beam_of(g, k < live ? k : live, ef) * VS_SCAN_FACTOR >= (double)codes;
 }
 
-VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef,
-                   const VsAdmit *admit, VsHit *hits, size_t *n) {
-    uint32_t live = g->state.n_live, most = admit == NULL ? live : admit->count;
-    size_t want = k < most ? k : most;
+VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef, VsHit *hits,
+                   size_t *n) {
+    uint32_t live = g->state.n_live;
+    size_t want = k < live ? k : live;
     if (want == 0) {
         *n = 0;
         return VS_OK;
     }
     /* When the pool would hold a good part of the table, or the walk would look at as
-     * many codes as there are admitted rows, the scan is as fast and exact. */
-    double beam = beam_of(g, k, ef, most);
+     * many codes as there are rows, the scan is as fast and exact. */
+    double beam = beam_of(g, k, ef);
     int finished = 0;
     *n = 0;
-    if (g->params.kind == VS_HNSW && beam * 8 < most) {
-        VsStatus st = beam_search(g, q, k, (size_t)beam, most, admit, hits, n, &finished);
+    if (g->params.kind == VS_HNSW && beam * 8 < live) {
+        VsStatus st = beam_search(g, q, k, (size_t)beam, live, hits, n, &finished);
         if (st != VS_OK) {
             return st;
         }
     }
-    return finished && *n >= want ? VS_OK : vs_scan(g, q, k, admit, hits, n);
+    return finished && *n >= want ? VS_OK : vs_scan(g, q, k, hits, n);
 }

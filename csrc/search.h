@@ -13,26 +13,6 @@
 
 #include "graph.h"
 
-/* Which nodes may be returned: bit n of words[n / 64]. NULL words: all. `count` is the
- * number of bits set that are live nodes. */
-typedef struct VsAdmit {
-    const uint64_t *words;
-    uint32_t n_nodes; /* bits beyond are taken as 0 */
-    uint32_t count;
-} VsAdmit;
-
-static inline int vs_admitted(const VsAdmit *admit, uint32_t node) {
-    return admit == NULL ||
-           (node < admit->n_nodes && (admit->words[node >> 6] >> (node & 63) & 1) != 0);
-}
-
-/* Next admitted node at or after `node`, skipping whole words of zeros; n_nodes if there
- * is none. NULL admits all. */
-uint32_t vs_next_admitted(const VsAdmit *admit, uint32_t node, uint32_t n_nodes);
-
-/* Which of 1 <= n <= 64 nodes from `node` on are admitted: bit i for node + i. */
-uint64_t vs_admitted_bits(const VsAdmit *admit, uint32_t node, uint32_t n);
-
 /* Sorts hits nearest first, equal ones newer node first. */
 void vs_hits_sort(VsHit *hits, size_t n);
 
@@ -46,29 +26,28 @@ VsStatus vs_query_of_node(VsGraph *g, const VsCodecParams *by, uint32_t node, in
 /* Order of a node relative to a query. */
 VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out);
 
-/* The up to k nearest admitted live nodes, nearest first (equal: newer node first), at
- * hits[0..]. Walks the graph with a beam of max(ef, k); returns min(k, admitted) rows
+/* The up to k nearest live nodes by their codes, nearest first (equal: newer node first),
+ * at hits[0..]. Walks the graph with a beam of max(ef, k); returns min(k, live) rows
  * always: what the walk does not find, or would find at more cost than a scan, comes from
  * the scan. */
-VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef,
-                   const VsAdmit *admit, VsHit *hits, size_t *n);
+VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef, VsHit *hits,
+                   size_t *n);
 
-/* Room in the pool (vs_walk_reserve) of such a search without a filter: with it, and k up
- * to VS_SCAN_SORTED, a search allocates nothing. */
+/* Room in the pool (vs_walk_reserve) of such a search: with it, and k up to
+ * VS_SCAN_SORTED, a search allocates nothing. */
 size_t vs_search_room(const VsGraph *g, size_t k, size_t ef);
 
-/* 1 if scanning the codes costs no more than a walk: the table is flat or small, few rows
- * are admitted, or the beam would hold a good part of them. A walk computes some 14
- * distances for each place of its beam, at random; in a scan, where codes come one after
- * another, one costs a third. An exact answer (scan.h) costs little more. */
+/* 1 if scanning `codes` codes costs no more than a walk: the table is flat, or the beam
+ * would hold a good part of as many. A walk computes some 14 distances for each place of
+ * its beam, at random; in a scan, where codes come one after another, one costs a third.
+ * An exact answer (scan.h) costs little more. */
 #define VS_SCAN_FACTOR 32
-int vs_search_scans(const VsGraph *g, size_t k, size_t ef, const VsAdmit *admit);
+int vs_search_scans(const VsGraph *g, size_t k, size_t ef, size_t codes);
 
-/* The same by looking at every admitted code. From VS_SCAN_SORTED on it is cheaper to sort
+/* The same by looking at every code. From VS_SCAN_SORTED on it is cheaper to sort
  * everything once than to keep the nearest sorted. */
 #define VS_SCAN_SORTED 512
-VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit,
-                 VsHit *hits, size_t *n);
+VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, VsHit *hits, size_t *n);
 
 /* Candidates for the links of a new node: from `entry` down to `layer`. hits must hold
  * ef. The pool is left in hits, DEAD nodes included. */

@@ -15,8 +15,7 @@ typedef enum VsStatus {
     VS_RANGE,     /* an argument or a count is outside what the format can hold */
     VS_INTERRUPT, /* the caller's interrupt hook asked to stop */
     VS_IO,        /* the caller's page loader failed; the loader knows why */
-    VS_SYNTAX,    /* text that is not a vector */
-    VS_MOVED      /* the graph has changed and what was asked for is no more (stream.h) */
+    VS_SYNTAX     /* text that is not a vector */
 } VsStatus;
 
 #endif

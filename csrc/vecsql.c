@@ -229,7 +229,7 @@ static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) 
     VsQuery q;
     size_t n = 0, kept = 0;
     VsStatus st = vs_query_set(g, query, &q);
-    st = st == VS_OK ? vs_search(g, &q, s->room, s->ef, NULL, hits, &n) : st;
+    st = st == VS_OK ? vs_search(g, &q, s->room, s->ef, hits, &n) : st;
     if (st == VS_OK && s->vectors != NULL) {
         Candidate *c = s->candidates + worker * s->room;
         st = likely(g, &q, hits, n, c);

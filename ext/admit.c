@@ -27,8 +27,8 @@
 #define FEWEST_PROBES 128
 
 uint64_t vsx_admit_patience(const VsxKnn *knn) {
-    uint64_t rows = knn->vector->graph->state.n_live / ROWS_PER_PROBE,
-             least = knn->k > 0 ? 4 * (uint64_t)knn->k : FEWEST_PROBES;
+    uint64_t live = knn->vector->graph->state.n_live, rows = live / ROWS_PER_PROBE,
+             least = knn->want < live ? 4 * (uint64_t)knn->want : FEWEST_PROBES;
     least = least < FEWEST_PROBES ? FEWEST_PROBES : least;
     return rows < least ? least : rows;
 }

@@ -28,6 +28,7 @@ typedef struct Cursor {
     int n_batch, at, batch_size, down;
     VsxFilter filter; /* of a scan */
     VsxKnn knn;
+    sqlite3_int64 limit;   /* of limit=; < 0: none */
     int recheck;           /* SQLite calls match() (plan.c) */
     sqlite3_value **value; /* stored columns of the current row; NULL: not used */
     int have_values;
@@ -144,13 +145,23 @@ static int take_query(Cursor *c, sqlite3_value *value) {
     return rc;
 }
 
+/* No more than n rows are asked for. */
+static void take_count(Cursor *c, sqlite3_int64 n) {
+    sqlite3_uint64 want = (sqlite3_uint64)n;
+    if (n >= 0 && want < c->knn.want) {
+        c->knn.want = (size_t)want;
+    }
+}
+
 /* The values of k, ef_search and exact. */
 static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
     VsxTable *t = table_of(c);
     sqlite3_int64 n = 0;
     int is_null = sqlite3_value_type(value) == SQLITE_NULL;
     if (t->index->def->vec0 && word_is(word, len, "k=")) {
-        return vsx_vec0_k(t, value, &c->knn.k);
+        int rc = vsx_vec0_k(t, value, &c->knn.k);
+        take_count(c, rc == SQLITE_OK ? c->knn.k : -1);
+        return rc;
     }
     if (!is_null && !vsx_rowid_value(value, &n)) {
         return vsx_fail(t, SQLITE_ERROR, "%s: %.*s must be a whole number, not '%s'",
@@ -162,6 +173,7 @@ static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *
                             t->index->table, n);
         }
         c->knn.k = is_null ? 0 : n;
+        take_count(c, c->knn.k);
     } else if (word_is(word, len, "exact=")) {
         c->knn.exact = n != 0;
     } else if (!is_null) {
@@ -174,11 +186,10 @@ static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *
     return SQLITE_OK;
 }
 
-/* The first batch of a stream: what LIMIT and OFFSET say, if they say anything useful. */
-static void take_hint(Cursor *c, sqlite3_value *value) {
-    sqlite3_int64 n = sqlite3_value_int64(value);
+/* LIMIT or OFFSET of a search that may not end at LIMIT: how far it will be read. */
+static void take_hint(Cursor *c, sqlite3_int64 n) {
     if (n > 0 && n < 1 << 20) {
-        c->knn.batch += (size_t)n;
+        c->knn.hint += (size_t)n;
     }
 }
 
@@ -213,15 +224,20 @@ static int take_word(Cursor *c, const char *word, size_t len, sqlite3_value *val
         word_is(word, len, "exact=")) {
         return take_setting(c, word, len, value);
     }
+    if (word_is(word, len, "limit=")) {
+        c->limit = sqlite3_value_int64(value);
+        return SQLITE_OK;
+    }
     if (word_is(word, len, "limit") || word_is(word, len, "offset")) {
-        take_hint(c, value);
+        take_hint(c, sqlite3_value_int64(value));
         return SQLITE_OK;
     }
     if (*word == 'd') {
         take_bound(c, word, len, value);
         return SQLITE_OK;
     }
-    c->knn.exact |= word_is(word, len, "rowid=");
+    c->knn.single |= word_is(word, len, "rowid=");
+    c->knn.exact |= c->knn.single;
     return vsx_filter_add(&c->knn.filter, word, len, value);
 }
 
@@ -247,8 +263,13 @@ static int start_knn(Cursor *c, const char *plan, int argc, sqlite3_value **argv
         number = number * 10 + *word++ - '0';
     }
     c->knn.vector = &t->index->vector[number];
-    c->knn.k = -1;
+    c->limit = -1;
     int rc = each_word(c, word, argc, argv, take_word);
+    if (c->limit >= 0 && vsx_filter_is_ambiguous(&c->knn.filter, t->index->def)) {
+        take_hint(c, c->limit); /* SQLite drops some of the rows */
+    } else {
+        take_count(c, c->limit);
+    }
     return rc == SQLITE_OK ? vsx_knn_more(&c->knn) : rc;
 }
 
@@ -286,9 +307,9 @@ static int knn_next(Cursor *c) {
     while (rc == SQLITE_OK && gone) {
         double distance;
         gone = 0;
-        rc = knn->at == knn->n ? vsx_knn_more(knn) : SQLITE_OK;
-        c->eof = rc != SQLITE_OK || knn->at == knn->n;
-        c->rowid = c->eof ? 0 : knn->result[knn->at++].rowid;
+        rc = knn->at == knn->result.n ? vsx_knn_more(knn) : SQLITE_OK;
+        c->eof = rc != SQLITE_OK || knn->at == knn->result.n;
+        c->rowid = c->eof ? 0 : knn->result.at[knn->at++].rowid;
         if (!c->eof && vsx_knn_moved(knn)) {
             rc = vsx_stored_distance(knn, c->rowid, &distance, &gone);
             vsx_reader_rest(&knn->reader);
@@ -375,7 +396,7 @@ static int read_values(Cursor *c) {
 
 static void hidden_column(const Cursor *c, sqlite3_context *ctx, int hidden) {
     if (c->kind == CURSOR_KNN && hidden == VSX_DISTANCE && !c->eof) {
-        sqlite3_result_double(ctx, c->knn.result[c->knn.at - 1].distance);
+        sqlite3_result_double(ctx, c->knn.result.at[c->knn.at - 1].distance);
     } else if (c->kind == CURSOR_KNN && hidden == VSX_K && c->knn.k >= 0 &&
                !table_of(c)->index->def->vec0) {
         sqlite3_result_int64(ctx, c->knn.k);

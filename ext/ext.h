@@ -416,6 +416,8 @@ int vsx_register_list(sqlite3 *db);
 int vsx_filter_is_long(const VsxFilter *f);
 /* 1 if `column = value` depends on the affinity of what the value came from. */
 int vsx_affinity_matters(const VsxColumn *column);
+/* 1 if a comparison can be read in several ways: the filter admits what any of them does. */
+int vsx_filter_is_ambiguous(const VsxFilter *f, const VsxSchema *def);
 /* Adds the predicate of a plan word; SQLITE_OK also for values that admit nothing. */
 int vsx_filter_add(VsxFilter *f, const char *word, size_t len, sqlite3_value *arg);
 void vsx_filter_clear(VsxFilter *f);

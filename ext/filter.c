@@ -271,6 +271,17 @@ static int is_ambiguous(const VsxColumn *column, const VsxTerm *t, sqlite3_value
            (type == SQLITE_INTEGER || type == SQLITE_FLOAT);
 }
 
+int vsx_filter_is_ambiguous(const VsxFilter *f, const VsxSchema *def) {
+    int ambiguous = 0;
+    for (int i = 0; i < f->n_terms; i++) {
+        const VsxTerm *t = &f->term[i];
+        for (int j = 0; j < t->n_values; j++) {
+            ambiguous |= is_ambiguous(term_column(def, t), t, t->value[j]);
+        }
+    }
+    return ambiguous;
+}
+
 typedef struct TermSql {
     sqlite3_str *sql;
     const VsxTerm *term;

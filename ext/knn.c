@@ -1,19 +1,9 @@
-/*
- * The search behind a cursor: which one it is, and the simple ones.
- *
- *     rows    an exact scan of the stored vectors: exact = 1, and a single row
- *     scan    one shot for k without a filter: bounds of all codes, then rows (rerank.c)
- *     walk    the same through the graph
- *             LIMIT says how many rows a stream is likely to give: these come in one shot
- *             too, and a stream follows only if more are asked for
- *     the others are in nearest.c
- */
+/* One search: its results, the distances of stored rows, and a scan of them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../csrc/codec.h"
-#include "../csrc/scan.h"
 #include "knn.h"
 #include "rowmap.h"
 
@@ -51,18 +41,18 @@ int vsx_results_add(VsxResults *list, VsxResult r) {
 void vsx_knn_clear(VsxKnn *knn) {
     if (knn->vector != NULL) {
         vsx_admit_close(knn);
+        vs_free(&knn->vector->graph->alloc, knn->round.found.at);
     }
-    vs_stream_close(knn->stream);
     vsx_reader_free(&knn->reader);
     sqlite3_free(knn->query);
-    sqlite3_free(knn->result);
+    sqlite3_free(knn->result.at);
     sqlite3_free(knn->held.at);
-    sqlite3_free(knn->late.at);
-    sqlite3_free(knn->taken.at);
-    vsx_rowmap_free(knn->skip);
+    vsx_rowmap_free(knn->taken);
     vsx_filter_clear(&knn->filter);
     memset(knn, 0, sizeof *knn);
     knn->bounds = (VsxBounds){.low = -HUGE_VAL, .high = HUGE_VAL};
+    knn->k = -1;
+    knn->want = VSX_ALL;
 }
 
 int vsx_within(const VsxBounds *b, double distance) {
@@ -74,8 +64,12 @@ static const VsCodecParams *code_params(const VsxKnn *knn) {
     return &knn->vector->graph->params.code;
 }
 
+int vsx_knn_changed(const VsxKnn *knn) {
+    return knn->vector->graph->changes != knn->changes;
+}
+
 int vsx_knn_moved(const VsxKnn *knn) {
-    return knn->stream != NULL && vs_stream_moved(knn->stream);
+    return knn->moved || vsx_knn_changed(knn);
 }
 
 /* Distance to a stored vector: our own blob, or whatever a content table holds. */
@@ -100,7 +94,7 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
 }
 
 /* *gone: the row is not there, or has no vector. In a table of our own that is damage,
- * unless the stream has begun before a change; a content table can lose a row or its
+ * unless the search began before a change; a content table can lose a row or its
  * vector without telling (content.c). */
 int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone) {
     const void *stored = NULL;
@@ -116,21 +110,8 @@ int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone
     return rc;
 }
 
-/* Where the code is the stored vector, the order tells the distance. */
-int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out) {
-    return knn->vector->index->def->content == NULL &&
-           vsx_order_distance(knn->vector, hit->order, out);
-}
-
 VsxResult vsx_result(const VsxKnn *knn, sqlite3_int64 rowid) {
     return (VsxResult){.tie = vsx_tie(&knn->ties, rowid), .rowid = rowid};
-}
-
-int vsx_hit_distance(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
-                     int *gone) {
-    *gone = 0;
-    return vsx_order_tells(knn, hit, out) ? SQLITE_OK
-                                          : vsx_stored_distance(knn, rowid, out, gone);
 }
 
 int vsx_scan_rows(VsxKnn *knn, VsxResults *out) {
@@ -153,138 +134,43 @@ int vsx_scan_rows(VsxKnn *knn, VsxResults *out) {
     return rc;
 }
 
-/* The first k of a scan of the rows. */
-static int scan_rows(VsxKnn *knn, const char *plan) {
-    VsxResults all = {0};
-    int rc = vsx_scan_rows(knn, &all);
-    sqlite3_free(knn->result);
-    knn->result = all.at;
-    knn->n = knn->k >= 0 && (sqlite3_uint64)knn->k < all.n ? (size_t)knn->k : all.n;
-    knn->complete = 1;
-    knn->vector->last_query =
-        (VsxFigures){.plan = plan, .admitted = (sqlite3_int64)all.n};
-    return rc;
-}
-
 int vsx_leaves_float32(float order) {
     return order < -1e37f || order > 1e37f;
 }
 
-/* What the graph knows of the nearest: after a scan every row that can be among `want`,
- * proven; after a walk likely ones. */
-static int find_candidates(VsxKnn *knn, size_t want, VsCandidate **found, size_t *n) {
-    VsGraph *g = knn->vector->graph;
-    VsQuery q;
-    VsStatus st = vs_query_set(g, knn->query, &q);
-    int bounded = g->params.code.codec != VS_CODEC_PQ; /* its bounds admit too many */
-    if (st == VS_OK && bounded &&
-        (knn->exact || vs_search_scans(g, want, knn->ef, NULL))) {
-        knn->vector->last_query.plan = "scan";
-        st = vs_scan_candidates(g, &q, want, NULL, found, n);
-        return vsx_code(knn->vector->index, st);
-    }
-    size_t room = g->codec->candidates(want);
-    room = room < g->state.n_live ? room : g->state.n_live;
-    VsHit *hits = sqlite3_malloc64((room + 1) * sizeof *hits);
-    VsCandidate *likely = sqlite3_malloc64((room + 1) * sizeof *likely);
-    st = st == VS_OK && (hits == NULL || likely == NULL) ? VS_NOMEM : st;
-    st = st == VS_OK ? vs_search(g, &q, room, knn->ef, NULL, hits, n) : st;
-    st = st == VS_OK ? vsx_likely(g, &q, hits, *n, likely) : st;
-    sqlite3_free(hits);
-    if (st != VS_OK) {
-        sqlite3_free(likely);
-        return vsx_code(knn->vector->index, st);
-    }
-    *found = likely;
-    return SQLITE_OK;
-}
-
-/* The up to `want` nearest rows through the index. */
-static int search_once(VsxKnn *knn, size_t want, size_t *gone) {
-    VsxVector *v = knn->vector;
-    VsCandidate *found = NULL;
-    size_t n = 0, live = v->graph->state.n_live, room = want < live ? want : live;
-    VsxResult *result = sqlite3_realloc64(knn->result, (room + 1) * sizeof *result);
-    knn->result = result == NULL ? knn->result : result;
-    uint64_t before = vs_evaluations(v->graph);
-    v->last_query = (VsxFigures){.plan = "walk", .admitted = -1};
-    int rc = result == NULL ? SQLITE_NOMEM : find_candidates(knn, room, &found, &n);
-    v->last_query.evaluations = vs_evaluations(v->graph) - before;
-    rc = rc == SQLITE_OK ? vsx_rerank(knn, found, n, room, gone) : rc;
-    v->last_query.reads = knn->figures.reads;
-    sqlite3_free(found);
-    return rc;
-}
-
-/* The same, asking for more until `want` rows are there that a content table still has.
- */
-static int search(VsxKnn *knn, size_t want) {
-    size_t ask = want, gone = 0;
-    int rc = search_once(knn, ask, &gone);
-    while (rc == SQLITE_OK && gone > 0 && knn->n < want &&
-           ask < knn->vector->graph->state.n_live) {
-        ask = want + 2 * gone;
-        rc = search_once(knn, ask, &gone);
-    }
-    knn->n = knn->n < want ? knn->n : want;
-    return rc;
-}
-
-static int search_k(VsxKnn *knn) {
-    knn->complete = 1;
-    int rc = search(knn, (sqlite3_uint64)knn->k < SIZE_MAX ? (size_t)knn->k : SIZE_MAX);
-    while (knn->n > 0 && !vsx_within(&knn->bounds, knn->result[knn->n - 1].distance)) {
-        knn->n--;
-    }
-    return rc;
-}
-
-/* The batch that LIMIT hints at. Fewer rows are all that there are. */
-static int search_hinted(VsxKnn *knn) {
-    int rc = search(knn, knn->batch);
-    knn->complete = knn->n < knn->batch;
-    knn->begun = 1;
-    return rc;
+/* One row needs no index; and a content table can change without telling it. */
+static int only_rows(const VsxKnn *knn) {
+    return knn->single || (knn->exact && knn->vector->index->def->content != NULL);
 }
 
 static int more(VsxKnn *knn) {
     VsxVector *v = knn->vector;
-    size_t given = knn->n;
-    knn->at = 0;
-    knn->n = 0;
-    if (knn->complete || knn->k == 0 || knn->nothing) {
-        return SQLITE_OK;
-    }
-    if (knn->stream != NULL) {
-        return vsx_nearest_more(knn); /* it keeps the snapshot that it began with */
-    }
     int rc = vsx_refresh(v);
     rc = rc == SQLITE_OK ? vsx_ties_open(v->index, &knn->ties) : rc;
     if (rc != SQLITE_OK) {
         return rc;
     }
+    if (knn->figures.plan == NULL) { /* the first time */
+        knn->changes = v->graph->changes;
+    }
     knn->ef = knn->ef > 0 ? knn->ef : v->graph->state.ef_search;
-    int all = vsx_filter_is_empty(&knn->filter) && knn->bounds.low == -HUGE_VAL;
-    int open = all && knn->k > 0;
-    /* Codes prune a search for the k nearest of all rows. Few pass a filter; a content
-     * table can change without telling; bounds of pq admit too many. */
-    if (knn->exact &&
-        (!open || knn->bounds.high != HUGE_VAL || v->index->def->content != NULL ||
-         v->graph->params.code.codec == VS_CODEC_PQ)) {
-        return scan_rows(knn, "rows");
+    if (only_rows(knn)) {
+        knn->figures.plan = "rows";
+        rc = vsx_nearest_rows(knn);
+        knn->figures.admitted = (sqlite3_int64)knn->result.n;
+    } else {
+        rc = vsx_nearest(knn);
     }
-    if (open) {
-        return search_k(knn);
-    }
-    if (all && knn->batch > 0 && knn->bounds.high == HUGE_VAL && !knn->begun) {
-        return search_hinted(knn);
-    }
-    rc = knn->begun ? vsx_nearest_after(knn, given) : SQLITE_OK;
-    return rc == SQLITE_OK ? vsx_nearest_more(knn) : rc;
+    v->last_query = knn->figures;
+    return rc;
 }
 
 int vsx_knn_more(VsxKnn *knn) {
-    int rc = more(knn);
+    knn->complete |= knn->want == 0 || knn->nothing;
+    int rc = knn->complete ? SQLITE_OK : more(knn);
     vsx_reader_rest(&knn->reader);
+    if (knn->complete) {
+        vsx_admit_close(knn);
+    }
     return rc;
 }

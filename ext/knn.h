@@ -2,15 +2,15 @@
  * The search behind a cursor.
  *
  *     cursor.c    the arguments of the plan
- *     knn.c       which search it is; exact scan, one-shot walk, distances of stored rows
- *     nearest.c   the others: rows in order of distance from a stream of candidates
+ *     knn.c       one search; the distances of stored rows; a scan of them
+ *     nearest.c   the n nearest, and all rows in order of distance
+ *     rerank.c    from candidates of the index to rows with distances
  *     admit.c     which rows a filter admits, asked in the cheapest way that will do
  */
 #ifndef VSX_KNN_H
 #define VSX_KNN_H
 
 #include "../csrc/scan.h"
-#include "../csrc/stream.h"
 #include "ext.h"
 #include "stored.h"
 
@@ -77,37 +77,51 @@ typedef struct VsxAdmission {
 
 /* ---- knn.c ----------------------------------------------------------------------- */
 
-/* One search, and what it has given. k < 0: a stream of all rows in order of distance. */
+#define VSX_ALL SIZE_MAX
+
+/* What the index was asked for, and what it has found (nearest.c). */
+typedef struct VsxRound {
+    int there;
+    VsCandidates found; /* sorted */
+    size_t read;        /* of these, from the first */
+    int proven;         /* every row up to found.reach is among them */
+    int whole;          /* and there are no others */
+    int rows;           /* the row table is to be read instead */
+} VsxRound;
+
+/* One search, and what it has given. */
 typedef struct VsxKnn {
     VsxVector *vector;
-    void *query; /* of the column's element type */
-    sqlite3_int64 k;
+    void *query;     /* of the column's element type */
+    sqlite3_int64 k; /* as the statement gives it; < 0: it does not */
+    size_t want;     /* rows at the most; VSX_ALL: any number, in order */
     size_t ef;
-    size_t batch; /* how many rows the reader is expected to take next; 0: unknown */
-    int exact, nothing; /* nothing: a bound is NULL */
+    size_t hint; /* of VSX_ALL: how many the reader is expected to take; 0: unknown */
+    int exact;
+    int single;  /* the filter names one row */
+    int nothing; /* a bound, or the query, is NULL */
     VsxFilter filter;
     VsxBounds bounds;
     VsxReader reader;
     VsxTies ties;
-    VsxResult *result; /* the current batch, in order */
-    size_t n, at;
-    int complete; /* no batch can follow */
+    VsxResults result; /* all rows so far, in order */
+    size_t at;         /* those before it are given */
+    int complete;      /* nothing follows */
 
-    /* a stream (nearest.c) */
-    VsStream *stream;
     VsxAdmission admission;
-    int rested, ended;
-    size_t pulled;    /* candidates so far */
-    VsxResults held;  /* candidates with their distances, not given */
-    VsxResults late;  /* found when something farther was already given */
-    VsxResults taken; /* everything that was ever held, to begin anew */
-    VsxRowmap *skip;  /* those, after beginning anew */
-    VsxResult last;   /* the last one given */
-    int begun;
+    int open;         /* the gate was chosen */
+    VsxRound round;   /* of VSX_ALL: that is being read, */
+    size_t asked;     /* for so many rows */
+    int again;        /* the next is for as many */
+    size_t chunk;     /* candidates that are read next */
+    VsxResults held;  /* read, and not certain to come next */
+    uint64_t changes; /* of the graph, when the search last looked */
+    int moved;        /* rows were changed since the first look, */
+    VsxRowmap *taken; /* and these had been found by then */
     VsxFigures figures;
 } VsxKnn;
 
-/* Fills the first batch / the next. When `n` is 0 afterwards the search is over. */
+/* Finds the next rows. None are added when the search is over. */
 int vsx_knn_more(VsxKnn *knn);
 void vsx_knn_clear(VsxKnn *knn);
 
@@ -117,23 +131,18 @@ void vsx_results_sort(VsxResult *r, size_t n);
 int vsx_within(const VsxBounds *b, double distance);
 /* Distance to the vector that a statement gave. */
 int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out);
-/* 1 if the table was changed since the stream began. */
+/* 1 if the table was changed since the search last looked / since it began. */
+int vsx_knn_changed(const VsxKnn *knn);
 int vsx_knn_moved(const VsxKnn *knn);
 /* Distance to the stored vector of a row. *gone: there is none. The reader is to rest
  * before the cursor returns. */
 int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone);
-/* 1 and the distance if the order of a hit tells it. */
-int vsx_order_tells(const VsxKnn *knn, const VsHit *hit, double *out);
-/* A result without its distance. */
-VsxResult vsx_result(const VsxKnn *knn, sqlite3_int64 rowid);
-/* The same of a hit, whose order may tell it. */
-int vsx_hit_distance(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
-                     int *gone);
-/* 1 for an order that left float32: the index cannot say how far the row is. */
-int vsx_leaves_float32(float order);
 /* Every admitted row within the bounds by its stored vector, in order, into `out`. */
 int vsx_scan_rows(VsxKnn *knn, VsxResults *out);
 int vsx_results_add(VsxResults *list, VsxResult r);
+
+/* A result without its distance. */
+VsxResult vsx_result(const VsxKnn *knn, sqlite3_int64 rowid);
 
 /* ---- vec0_distance.c -------------------------------------------------------------- */
 
@@ -160,19 +169,36 @@ int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit);
 VsStatus vsx_fetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *found,
                           size_t n);
 
-/* Candidates by `low`, nearest first, become the up to `want` nearest rows in knn->result,
- * sorted; there is room for them. *gone: rows that a content table lost. */
-int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
-               size_t *gone);
+/* The rows of candidates. */
+typedef struct VsxPick {
+    size_t want;       /* the nearest, at the most */
+    double reach;      /* and none farther */
+    uint64_t patience; /* of probes: then it stops */
+    VsxResults rows;   /* those that pass, sorted */
+    double next; /* the nearest of those that pass and were too many; HUGE_VAL: none */
+    size_t looked, passed; /* rows that were asked about, and that pass */
+    int farther;           /* a candidate is farther than all of `want` rows */
+    int beyond;            /* stopped: what follows is farther than the bounds allow */
+    int impatient;         /* stopped: too many probes */
+} VsxPick;
+
+/* Candidates by `low`, nearest first, become rows. Whatever the outcome, the caller frees
+ * pick->rows.at. */
+int vsx_pick_rows(VsxKnn *knn, const VsCandidate *found, size_t n, VsxPick *pick);
+/* One of them: `passes` if the filter and the bounds admit it; r->distance is set then. */
+int vsx_pick_row(VsxKnn *knn, const VsCandidate *c, VsxResult *r, int *passes);
+/* 1 for an order that left float32: the index cannot say how far the row is. */
+int vsx_leaves_float32(float order);
 /* Hits of a walk as candidates: how near they probably are at the least. */
 VsStatus vsx_likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
                     VsCandidate *out);
 
 /* ---- nearest.c ------------------------------------------------------------------- */
 
-int vsx_nearest_more(VsxKnn *knn);
-/* Before the first time: what follows the `given` rows at knn->result. */
-int vsx_nearest_after(VsxKnn *knn, size_t given);
+/* The knn->want nearest, or the next rows of all. */
+int vsx_nearest(VsxKnn *knn);
+/* The same from the rows alone, one after the other. */
+int vsx_nearest_rows(VsxKnn *knn);
 
 /* ---- admit.c --------------------------------------------------------------------- */
 

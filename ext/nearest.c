@@ -1,408 +1,533 @@
 /*
- * Rows in order of distance, from a stream of candidates.
+ * The n nearest rows, and all rows in order of distance.
  *
- * One loop serves filtered searches, streams and ranges: candidates come from the graph in
- * the order of their codes (csrc/stream.h), the filter says which pass (admit.c), their
- * exact distances sort them. They differ in how much is gathered before anything is given:
+ * Both are made of rounds. A round asks the index for the `ask` nearest rows; those that
+ * the filter admits (admit.c) get their distances from the stored vectors (rerank.c). If
+ * that is too few a further round asks for more. A round is
  *
- *     filtered walk   k and a margin, then the first k
- *     range           until candidates are beyond the bound, then all
- *     stream          a batch and a margin, then the batch; batches grow
+ *     a walk   of the graph: likely rows, at the cost of few codes
+ *     a scan   of the codes: every row up to the distance `reach`, proven (csrc/scan.h)
+ *     rows     the row table from end to end: where most rows would be read anyway, or the
+ *              codes tell nothing
  *
- * The margin is the resort buffer: orders of codes are not quite those of distances, so
- * that what is given next is chosen among somewhat more. A row that is nearer than one
- * that was given is late: it is held back and given, sorted, after everything else.
+ * The n nearest begin with a walk where that costs less than a scan. min(n, matching) rows
+ * come always: the last round is a scan that reaches every row.
  *
- * The work is bounded by that of an exact scan. When the walk has cost as much as scoring
- * all rows that may pass, those that it has not seen are scored, and what follows is in
- * strict order (algorithm: Lucene's PR 656, "visited more than the filter admits"). So
- * never more than twice the scan, and never fewer rows than pass.
+ * All rows are never walked, so they come sorted by (distance, rowid) and none is late. Of
+ * a round no more candidates are read than the rows that are taken need: a row is given
+ * when it is nearer than all candidates that were not read. The first round is for a few
+ * hundred rows, the second for a sixteenth of the table, and then the row table is read.
+ *
+ * Ties. Equal distances come in order of rowid. A scan has them all. Where a walk has seen
+ * more rows at the last distance than it may give, a scan within that distance decides
+ * which ones come first.
+ *
+ * A statement that is open while its connection writes goes on in the present: each round
+ * leaves out what is not farther than the last row, and what was found before.
  */
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../csrc/model.h"
+#include "../csrc/sort.h"
 #include "knn.h"
 #include "rowmap.h"
 
-/* Scoring a code in a scan costs about 0.6 of one in a walk, where it comes at random. */
-#define SCAN_COST 0.6
+#define FIRST_ROUND 512
+#define FIRST_CHUNK \
+    32 /* rows that are read at once, of a round that is read as it is used */
+#define LARGEST_CHUNK 256
 #define FEW_ROWS 1000
-#define UNHINTED_BATCH 16
-#define LARGEST_BATCH 256
-#define LARGEST_READ 64  /* where each row is read for its distance */
 #define ROWS_PER_READ 16 /* a row by itself costs as much as so many in a row */
-#define LEAST_MARGIN 8
 
-/* As many as a codec wants to be looked at beyond a batch. Farther out more rows lie
- * within the error of a code, so the margin of a stream grows with what it has given. */
-static size_t margin_of(const VsxKnn *knn, size_t batch) {
-    size_t more = knn->vector->graph->codec->candidates(batch) - batch,
-           deep = knn->taken.n / 8;
-    more = more < LEAST_MARGIN ? LEAST_MARGIN : more;
-    deep = deep < LARGEST_BATCH ? deep : LARGEST_BATCH;
-    return more > deep ? more : deep;
+static VsGraph *graph_of(const VsxKnn *knn) {
+    return knn->vector->graph;
 }
 
-static int add_taken(VsxKnn *knn, VsxResult r) {
-    int rc = vsx_results_add(&knn->held, r);
-    return rc == SQLITE_OK ? vsx_results_add(&knn->taken, r) : rc;
-}
-
-/* ---- work ------------------------------------------------------------------------ */
-
-/* Rows that may pass, as far as it is known. */
-static double may_pass(const VsxKnn *knn) {
+static const VsAdmit *admit_of(const VsxKnn *knn) {
     const VsxAdmission *a = &knn->admission;
-    double live = knn->vector->graph->state.n_live, n = live;
-    if (a->gate == VSX_GATE_NODES) {
-        n = a->nodes->admit.count;
-    } else if (a->gate == VSX_GATE_SET) {
-        n = (double)vsx_rowmap_count(knn->filter.rowids);
+    return a->gate == VSX_GATE_NODES ? &a->nodes->admit : NULL;
+}
+
+/* Codes that a scan looks at. */
+static size_t codes_of(const VsxKnn *knn) {
+    const VsAdmit *admit = admit_of(knn);
+    return admit == NULL ? graph_of(knn)->state.n_live : admit->count;
+}
+
+/* Whether distances are read from rows, and not told by the codes. */
+static int reads_rows(const VsxKnn *knn) {
+    double told;
+    return knn->vector->index->def->content != NULL ||
+           !vsx_order_distance(knn->vector, 1, &told);
+}
+
+/* ---- a round --------------------------------------------------------------------- */
+
+/* No less than x, nor than what is rounded to it. */
+static float at_least(double x) {
+    return nextafterf((float)x, INFINITY);
+}
+
+static VsStatus scan(VsxKnn *knn, const VsQuery *q, size_t ask, VsxRound *r) {
+    size_t codes = codes_of(knn);
+    VsWanted wanted = {ask, at_least(knn->bounds.high), admit_of(knn)};
+    VsStatus st = vs_scan_candidates(graph_of(knn), q, &wanted, &r->found);
+    if (st == VS_OK) {
+        r->proven = 1;
+        r->whole = r->found.reach >= wanted.within;
+        double most = FEW_ROWS + (double)codes / ROWS_PER_READ +
+                      (ask < VSX_ALL ? 2 * (double)ask : 0);
+        r->rows = reads_rows(knn) && (double)r->found.n > most;
     }
-    return n < live ? n : live;
+    if (st == VS_OK && !r->rows) {
+        vs_candidates_sort(r->found.at, r->found.n);
+    }
+    return st;
 }
 
-/* Distances that a walk would compute until `want` rows have passed: every node that is
- * given or waits in the window is expanded, and an expansion meets about m nodes that are
- * new (863 distances for 10 rows at ef 64 and m 16, docs/benchmarks.md). */
-static double walk_cost(const VsxKnn *knn, size_t want) {
-    double live = knn->vector->graph->state.n_live, pass = may_pass(knn);
-    return ((double)want * live / (pass + 1) + (double)knn->ef) *
-           knn->vector->graph->params.m;
+/* Behind a filter the walk looks `ef` rows further than those that it gives, as an
+ * unfiltered one looks further than its k. */
+static VsStatus walk(VsxKnn *knn, const VsQuery *q, size_t ask, VsxRound *r) {
+    VsGraph *g = graph_of(knn);
+    size_t n = 0, live = g->state.n_live, room = ask < live ? ask : live,
+           ef = knn->ef + (knn->admission.gate == VSX_GATE_OPEN ? 0 : room);
+    VsHit *hits = sqlite3_malloc64((room + 1) * sizeof *hits);
+    VsCandidate *likely = vs_alloc(&g->alloc, room + 1, sizeof *likely);
+    VsStatus st = hits == NULL || likely == NULL ? VS_NOMEM : VS_OK;
+    st = st == VS_OK ? vs_search(g, q, room, ef, hits, &n) : st;
+    st = st == VS_OK ? vsx_likely(g, q, hits, n, likely) : st;
+    if (st == VS_OK) {
+        /* a walk cannot tell rows apart whose distances leave float32 */
+        r->rows = n > 0 && (vsx_leaves_float32(hits[0].order) ||
+                            vsx_leaves_float32(hits[n - 1].order));
+        r->found = (VsCandidates){likely, n, INFINITY};
+        r->whole = n == live;
+    } else {
+        vs_free(&g->alloc, likely);
+    }
+    sqlite3_free(hits);
+    return st;
 }
 
-static int scan_is_cheaper(const VsxKnn *knn, size_t want) {
-    double pass = may_pass(knn);
-    return pass <= FEW_ROWS || pass <= 2 * (double)want ||
-           walk_cost(knn, want) > SCAN_COST * pass;
+/* Bounds of pq are so wide that a scan of it would read most rows. */
+static int may_scan(const VsxKnn *knn, size_t ask) {
+    const VsGraph *g = graph_of(knn);
+    size_t codes = codes_of(knn),
+           ef = knn->ef + (knn->admission.gate == VSX_GATE_OPEN ? 0 : ask);
+    return (g->params.code.codec != VS_CODEC_PQ || codes <= FEW_ROWS) &&
+           vs_search_scans(g, ask, ef, codes);
 }
 
-/* Scores what may pass and was not seen. */
-static int rest(VsxKnn *knn) {
-    VsxAdmission *a = &knn->admission;
+static int look(VsxKnn *knn, size_t ask, int proven, VsxRound *r) {
+    VsGraph *g = graph_of(knn);
+    VsQuery q;
+    uint64_t before = vs_evaluations(g);
+    *r = (VsxRound){0};
+    VsStatus st = vs_query_set(g, knn->query, &q);
+    if (st == VS_OK) {
+        st = (proven ? scan : walk)(knn, &q, ask, r);
+    }
+    r->there = st == VS_OK;
+    knn->figures.evaluations += vs_evaluations(g) - before;
+    knn->figures.batches++;
+    return vsx_code(knn->vector->index, st);
+}
+
+static void end_round(VsxKnn *knn, VsxRound *r) {
+    vs_free(&graph_of(knn)->alloc, r->found.at);
+    *r = (VsxRound){0};
+}
+
+/* Distances of vec0 are rounded to float32: one beyond the reach may be rounded to it. */
+static VsxPick pick_of(const VsxKnn *knn, const VsxRound *r, size_t want) {
+    int probes = knn->admission.gate == VSX_GATE_PROBE;
+    float reach = r->found.reach;
+    reach =
+        knn->ties.vec0 && reach > 0 && reach < INFINITY ? nextafterf(reach, 0) : reach;
+    return (VsxPick){.want = want,
+                     .reach = r->proven ? (double)reach : HUGE_VAL,
+                     .patience = probes ? vsx_admit_patience(knn) : UINT64_MAX,
+                     .next = HUGE_VAL};
+}
+
+/* ---- results --------------------------------------------------------------------- */
+
+/* What comes after what was given, up to knn->want rows in all. */
+static int give(VsxKnn *knn, const VsxResult *rows, size_t n) {
+    VsxResults *out = &knn->result;
+    size_t before = out->n;
     int rc = SQLITE_OK;
-    if (a->gate == VSX_GATE_SET && !vsx_knn_moved(knn)) {
-        rc = vsx_admit_resolve(knn);
-    }
-    if (rc == SQLITE_OK) {
-        knn->rested = 1;
-        rc =
-            vsx_code(knn->vector->index,
-                     vs_stream_rest(knn->stream,
-                                    a->gate == VSX_GATE_NODES ? &a->nodes->admit : NULL));
-    }
-    return rc;
-}
-
-/* ---- beginning ------------------------------------------------------------------- */
-
-static size_t wanted(const VsxKnn *knn) {
-    return knn->k > 0 ? (size_t)knn->k : knn->batch > 0 ? knn->batch : UNHINTED_BATCH;
-}
-
-static int open_stream(VsxKnn *knn) {
-    VsxVector *v = knn->vector;
-    VsStatus st = vs_stream_open(v->graph, knn->query, knn->ef, &knn->stream);
-    knn->rested = 0;
-    return vsx_code(v->index, st);
-}
-
-/* Rows that a filter may admit to be resolved at once: with S of n rows passing,
- * resolving costs some 0.6 us S, and probing until `want` pass some 4 us want n / S (on
- * 100,000 rows of SIFT-128). */
-static size_t few_rows(const VsxKnn *knn, size_t want) {
-    double n = knn->vector->graph->state.n_live,
-           even = sqrt(6.7 * (double)(want + margin_of(knn, want)) * n);
-    size_t few = want < FEW_ROWS / 2 ? FEW_ROWS : 2 * want;
-    return (double)few > even ? few : (size_t)even;
-}
-
-static int begin(VsxKnn *knn) {
-    size_t want = wanted(knn);
-    size_t few = few_rows(knn, want);
-    int rc = open_stream(knn);
-    rc = rc == SQLITE_OK ? vsx_admit_open(knn, few) : rc;
-    if (rc == SQLITE_OK && scan_is_cheaper(knn, want)) {
-        rc = rest(knn);
-    }
-    return rc;
-}
-
-/* Nothing that was taken comes again. */
-static int skip_taken(VsxKnn *knn) {
-    if (knn->skip == NULL && (knn->skip = vsx_rowmap_new()) == NULL) {
-        return SQLITE_NOMEM;
-    }
-    int rc = vsx_rowmap_reserve(knn->skip, knn->taken.n);
-    for (size_t i = 0; rc == SQLITE_OK && i < knn->taken.n; i++) {
-        vsx_rowmap_put(knn->skip, knn->taken.at[i].rowid, 0);
-    }
-    return rc;
-}
-
-int vsx_nearest_after(VsxKnn *knn, size_t given) {
-    int rc = SQLITE_OK;
-    for (size_t i = 0; rc == SQLITE_OK && i < given; i++) {
-        knn->last = knn->result[i];
-        rc = vsx_results_add(&knn->taken, knn->last);
-    }
-    return rc == SQLITE_OK ? skip_taken(knn) : rc;
-}
-
-/* The graph has gone on and the snapshot cannot be read any more: a stream over the
- * present, without what was taken. */
-static int begin_anew(VsxKnn *knn) {
-    vs_stream_close(knn->stream);
-    knn->stream = NULL;
-    int rc = skip_taken(knn);
-    rc = rc == SQLITE_OK ? vsx_refresh(knn->vector) : rc;
-    rc = rc == SQLITE_OK ? open_stream(knn) : rc;
-    if (rc == SQLITE_OK && knn->admission.gate == VSX_GATE_NODES) {
-        rc = vsx_admit_resolve(knn); /* other nodes */
-    }
-    return rc;
-}
-
-/* ---- candidates ------------------------------------------------------------------ */
-
-/* *gone: a row that we have deleted since the search began is not given. */
-static int distance_of(VsxKnn *knn, const VsHit *hit, sqlite3_int64 rowid, double *out,
-                       int *gone) {
-    return vsx_knn_moved(knn) ? vsx_stored_distance(knn, rowid, out, gone)
-                              : vsx_hit_distance(knn, hit, rowid, out, gone);
-}
-
-static int take_hit(VsxKnn *knn, const VsHit *hit, int *moved) {
-    const VsNode *node = NULL;
-    VsStatus st = vs_stream_node(knn->stream, hit->node, &node);
-    *moved = st == VS_MOVED;
-    if (st != VS_OK) {
-        return *moved ? SQLITE_OK : vsx_code(knn->vector->index, st);
-    }
-    VsxResult r = vsx_result(knn, node->rowid);
-    if (knn->skip != NULL && vsx_rowmap_get(knn->skip, r.rowid) != NULL) {
-        return SQLITE_OK;
-    }
-    int passes, known, gone = 0;
-    int rc = vsx_admit_row(knn, hit->node, r.rowid, &passes, &known, &r.distance);
-    if (rc == SQLITE_OK && passes && !known) {
-        rc = distance_of(knn, hit, r.rowid, &r.distance, &gone);
-    }
-    if (rc != SQLITE_OK || !passes || gone || !vsx_within(&knn->bounds, r.distance)) {
-        return rc;
-    }
-    return add_taken(knn, r);
-}
-
-/* 1 if a whole batch, whose nearest this is, lies beyond the upper bound. */
-static int is_beyond(VsxKnn *knn, const VsHit *first, int *beyond) {
-    const VsNode *node = NULL;
-    double distance;
-    int gone;
-    *beyond = 0;
-    if (knn->bounds.high == HUGE_VAL ||
-        vs_stream_node(knn->stream, first->node, &node) != VS_OK) {
-        return SQLITE_OK;
-    }
-    int rc = vsx_hit_distance(knn, first, node->rowid, &distance, &gone);
-    *beyond = rc == SQLITE_OK && !gone && distance > knn->bounds.high;
-    return rc;
-}
-
-/* Takes everything that was not taken from the rows themselves, one after the other: the
- * index cannot order vectors whose squares leave float32, and reading many rows one by
- * one costs more. */
-static int take_rows(VsxKnn *knn) {
-    VsxResults all = {0};
-    int rc = vsx_scan_rows(knn, &all);
-    knn->ended = 1;
-    VsxRowmap *given = vsx_rowmap_new();
-    rc = rc == SQLITE_OK && given == NULL ? SQLITE_NOMEM : rc;
-    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(given, knn->taken.n) : rc;
-    for (size_t i = 0; rc == SQLITE_OK && i < knn->taken.n; i++) {
-        vsx_rowmap_put(given, knn->taken.at[i].rowid, 0);
-    }
-    for (size_t i = 0; rc == SQLITE_OK && i < all.n; i++) {
-        if (vsx_rowmap_get(given, all.at[i].rowid) == NULL) {
-            rc = vsx_results_add(&knn->held, all.at[i]);
+    for (size_t i = 0; rc == SQLITE_OK && i < n && out->n < knn->want; i++) {
+        int known =
+            before > 0 && vsx_results_compare(&rows[i], &out->at[before - 1]) <= 0;
+        if (!known &&
+            (knn->taken == NULL || vsx_rowmap_get(knn->taken, rows[i].rowid) == NULL)) {
+            rc = vsx_results_add(out, rows[i]);
         }
     }
-    vsx_rowmap_free(given);
+    return rc;
+}
+
+int vsx_nearest_rows(VsxKnn *knn) {
+    VsxResults all = {0};
+    int rc = vsx_scan_rows(knn, &all);
+    rc = rc == SQLITE_OK ? give(knn, all.at, all.n) : rc;
+    knn->complete = 1;
     sqlite3_free(all.at);
     return rc;
 }
 
-static int pull(VsxKnn *knn, size_t want) {
-    VsHit hits[LARGEST_BATCH];
-    size_t n = 0;
-    int moved = 0, beyond = 0, rc = SQLITE_OK;
-    VsStatus st = vs_stream_next(knn->stream, want, hits, &n);
-    if (st == VS_MOVED) {
-        return begin_anew(knn);
-    }
-    knn->figures.batches++;
-    knn->pulled += n;
-    if (st != VS_OK) {
-        return vsx_code(knn->vector->index, st);
-    }
-    if (n == 0) {
-        knn->ended = knn->rested;
-        return knn->rested ? SQLITE_OK : rest(knn);
-    }
-    if (vsx_leaves_float32(hits[0].order) || vsx_leaves_float32(hits[n - 1].order)) {
-        return take_rows(knn);
-    }
-    rc = is_beyond(knn, &hits[0], &beyond);
-    for (size_t i = 0; rc == SQLITE_OK && !moved && i < n; i++) {
-        rc = take_hit(knn, &hits[i], &moved);
-    }
-    knn->ended = beyond;
-    return rc == SQLITE_OK && moved ? begin_anew(knn) : rc;
+/* ---- the gate -------------------------------------------------------------------- */
+
+/* Rows that a filter may admit to be resolved at once: with S of n rows passing,
+ * resolving costs some 0.6 us S, and probing until `need` pass some 4 us need n / S (on
+ * 100,000 rows of SIFT-128). */
+static size_t few_rows(const VsxKnn *knn, size_t need) {
+    double n = graph_of(knn)->state.n_live, even = sqrt(6.7 * (double)need * n);
+    size_t few = need < FEW_ROWS / 2 ? FEW_ROWS : 2 * need;
+    return (double)few > even ? few : (size_t)even;
 }
 
-/* Changes the method when the one at hand has cost too much. */
-static int reconsider(VsxKnn *knn, size_t want) {
-    VsxAdmission *a = &knn->admission;
-    int rc = SQLITE_OK;
-    if (a->gate == VSX_GATE_PROBE && a->probes > vsx_admit_patience(knn)) {
-        if (vsx_knn_moved(knn)) {
-            rc = begin_anew(knn);
-        }
-        rc = rc == SQLITE_OK ? vsx_admit_resolve(knn) : rc;
-        if (rc == SQLITE_OK && !knn->rested && scan_is_cheaper(knn, want)) {
-            rc = rest(knn);
-        }
-    }
-    if (rc == SQLITE_OK && knn->k < 0 && !vsx_knn_moved(knn) &&
-        knn->figures.reads >
-            FEW_ROWS + knn->vector->graph->state.n_live / ROWS_PER_READ) {
-        rc = take_rows(knn);
-    }
-    if (rc == SQLITE_OK && !knn->ended && !knn->rested &&
-        (double)vs_stream_evaluations(knn->stream) >
-            SCAN_COST * may_pass(knn) + FEW_ROWS) {
-        rc = rest(knn);
-    }
+static int open_gate(VsxKnn *knn, size_t need) {
+    int rc = knn->open ? SQLITE_OK : vsx_admit_open(knn, few_rows(knn, need));
+    knn->open = 1;
     return rc;
 }
 
-/* How many candidates to ask for so that about `missing` pass, by the share that passed
- * so far: rather too few, for each costs an expansion. */
-static size_t candidates_for(const VsxKnn *knn, size_t missing) {
-    double share = (double)(knn->taken.n + 1) / (double)(knn->pulled + 1);
-    double want = (double)missing * (share < 0.75 ? 0.75 / share : 1);
-    return want < 8 ? 8 : want > LARGEST_BATCH ? LARGEST_BATCH : (size_t)want;
-}
-
-/* Candidates until `need` are held. */
-static int gather(VsxKnn *knn, size_t need) {
-    int rc = SQLITE_OK;
-    while (rc == SQLITE_OK && !knn->ended && knn->held.n < need) {
-        size_t missing = need - knn->held.n;
-        rc = reconsider(knn, missing);
-        if (rc == SQLITE_OK && !knn->ended) {
-            rc = pull(knn, candidates_for(knn, missing));
-        }
+/* The share of the rows that pass, as far as it is known before one was asked about. */
+static double share_of(const VsxKnn *knn) {
+    double live = graph_of(knn)->state.n_live, n = live;
+    switch (knn->admission.gate) {
+    case VSX_GATE_SET:
+        n = (double)vsx_rowmap_count(knn->filter.rowids);
+        break;
+    case VSX_GATE_NODES:
+        n = knn->admission.nodes->admit.count;
+        break;
+    case VSX_GATE_PROBE:
+        n = live / 2;
+        break;
+    default:
+        break;
     }
-    return rc;
+    return n < live ? (n + 1) / (live + 1) : 1;
 }
 
-/* ---- giving ---------------------------------------------------------------------- */
+/* ---- the n nearest --------------------------------------------------------------- */
 
-static int reserve_result(VsxKnn *knn, size_t n) {
-    VsxResult *grown = sqlite3_realloc64(knn->result, (n + 1) * sizeof *grown);
-    if (grown == NULL) {
+static int compare_rowids(const void *a, const void *b) {
+    const VsxResult *x = a, *y = b;
+    return x->rowid < y->rowid ? -1 : x->rowid > y->rowid;
+}
+
+/* Equal distances come in this order. */
+static uint64_t key_of(const VsxKnn *knn, sqlite3_int64 rowid) {
+    return knn->ties.vec0 ? vsx_tie(&knn->ties, rowid)
+                          : (uint64_t)rowid ^ (uint64_t)1 << 63;
+}
+
+/* The candidates in that order; *out: their number in found[]. */
+static int in_order(VsxKnn *knn, const VsCandidates *found, VsKeyed **room,
+                    const VsKeyed **out) {
+    *room = sqlite3_malloc64((2 * found->n + 1) * sizeof **room);
+    if (*room == NULL) {
         return SQLITE_NOMEM;
     }
-    knn->result = grown;
+    for (size_t i = 0; i < found->n; i++) {
+        const VsNode *node = NULL;
+        VsStatus st = vs_node(graph_of(knn), found->at[i].node, &node);
+        if (st != VS_OK) {
+            return vsx_code(knn->vector->index, st);
+        }
+        (*room)[i] = (VsKeyed){key_of(knn, node->rowid), (uint32_t)i};
+    }
+    *out = vs_sort_keyed(*room, *room + found->n, found->n);
     return SQLITE_OK;
 }
 
-/* Gives the first n that are held, in order; the late ones wait, and come when the search
- * is over. */
-static int give(VsxKnn *knn, size_t n) {
-    vsx_results_sort(knn->held.at, knn->held.n);
-    int rc = reserve_result(knn, n + knn->late.n + knn->held.n);
-    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
-        VsxResult r = knn->held.at[i];
-        if (knn->begun && r.distance < knn->last.distance) {
-            rc = vsx_results_add(&knn->late, r);
-        } else {
-            knn->result[knn->n++] = r;
-            knn->last = r;
-            knn->begun = 1;
+/* Reads candidates in that order until there are `want` rows not farther than `last`.
+ * `near`, by rowid: those that are nearer and known. */
+static int read_ties(VsxKnn *knn, const VsCandidates *found, double last, size_t want,
+                     const VsxResults *near, VsxResults *out) {
+    VsKeyed *room = NULL;
+    const VsKeyed *order = NULL;
+    int rc = in_order(knn, found, &room, &order);
+    for (size_t i = 0; rc == SQLITE_OK && i < found->n && out->n < want; i++) {
+        const VsCandidate *c = &found->at[order[i].item];
+        const VsNode *node = NULL;
+        VsxResult r = {0};
+        int passes = 0;
+        rc = vsx_code(knn->vector->index, vs_node(graph_of(knn), c->node, &node));
+        r.rowid = rc == SQLITE_OK ? node->rowid : 0;
+        if (rc == SQLITE_OK && (near->n == 0 || bsearch(&r, near->at, near->n, sizeof r,
+                                                        compare_rowids) == NULL)) {
+            rc = vsx_pick_row(knn, c, &r, &passes);
+        }
+        if (rc == SQLITE_OK && passes && r.distance <= last) {
+            rc = vsx_results_add(out, r);
         }
     }
-    knn->held.n -= n;
-    if (n > 0 && knn->held.n > 0) {
-        memmove(knn->held.at, knn->held.at + n, knn->held.n * sizeof *knn->held.at);
-    }
-    if (rc == SQLITE_OK && knn->complete) {
-        vsx_results_sort(knn->late.at, knn->late.n);
-        rc = reserve_result(knn, knn->n + knn->late.n);
-        for (size_t i = 0; rc == SQLITE_OK && i < knn->late.n; i++) {
-            knn->result[knn->n++] = knn->late.at[i];
-        }
-    }
+    sqlite3_free(room);
     return rc;
 }
 
-static void note(VsxKnn *knn) {
-    const VsxAdmission *a = &knn->admission;
-    VsxFigures *f = &knn->figures;
-    int ranged = knn->bounds.high != HUGE_VAL;
-    f->plan = knn->rested && a->gate != VSX_GATE_OPEN ? "exact scan"
-              : ranged                                ? "range"
-              : knn->k > 0                            ? "filtered walk"
-                                                      : "stream";
-    f->admitted = a->gate == VSX_GATE_NODES ? (sqlite3_int64)a->nodes->admit.count : -1;
-    f->evaluations = vs_stream_evaluations(knn->stream);
-    f->probes = a->probes;
-    knn->vector->last_query = *f;
-}
-
-/* k, or everything within a bound, at once. */
-static int more_at_once(VsxKnn *knn) {
-    int everything = knn->k < 0 || (sqlite3_uint64)knn->k > INT_MAX;
-    size_t k = everything ? 0 : (size_t)knn->k;
-    int rc = gather(knn, everything ? SIZE_MAX : k + margin_of(knn, k));
-    knn->complete = 1;
-    rc = rc == SQLITE_OK ? give(knn, knn->held.n) : rc;
-    if (knn->k >= 0 && knn->n > (sqlite3_uint64)knn->k) {
-        knn->n = (size_t)knn->k;
-    }
-    return rc;
-}
-
-static int more_of_stream(VsxKnn *knn) {
+/* Trusts the walk for what is nearer than the last distance, and reads no more of the copies
+ * of one vector than are given. */
+static int finish_many(VsxKnn *knn, const VsCandidates *found, VsxResults *rows) {
+    double last = rows->at[rows->n - 1].distance;
+    size_t want = rows->n, nearer = 0;
+    VsxResults near = {0};
     int rc = SQLITE_OK;
-    knn->batch = knn->batch > 0 ? knn->batch : UNHINTED_BATCH;
-    while (rc == SQLITE_OK && knn->n == 0 && !knn->complete) {
-        size_t margin = margin_of(knn, UNHINTED_BATCH);
-        rc = gather(knn, knn->batch + margin);
-        knn->complete = knn->ended;
-        size_t n = knn->complete          ? knn->held.n
-                   : knn->held.n > margin ? knn->held.n - margin
-                                          : 0;
-        rc = rc == SQLITE_OK ? give(knn, n) : rc;
-        size_t largest = knn->figures.reads > 0 ? LARGEST_READ : LARGEST_BATCH;
-        knn->batch = knn->batch < largest ? knn->batch * 2 : knn->batch;
+    while (rc == SQLITE_OK && rows->at[nearer].distance < last) {
+        rc = vsx_results_add(&near, rows->at[nearer++]);
+    }
+    if (near.n > 0) {
+        qsort(near.at, near.n, sizeof *near.at, compare_rowids);
+    }
+    rows->n = nearer;
+    rc = rc == SQLITE_OK ? read_ties(knn, found, last, want, &near, rows) : rc;
+    sqlite3_free(near.at);
+    vsx_results_sort(rows->at, rows->n);
+    return rc;
+}
+
+/* A walk gave `rows`, and has seen another at the last distance: of all that lie there
+ * those that come first in order of rowid are given. Where the scan leaves few candidates,
+ * the answer is proven. */
+static int finish_ties(VsxKnn *knn, VsxResults *rows) {
+    VsxBounds bounds = knn->bounds;
+    VsxRound r = {0};
+    size_t want = rows->n;
+    knn->bounds.high = rows->at[want - 1].distance;
+    int rc = look(knn, VSX_ALL, 1, &r);
+    knn->bounds = bounds;
+    if (rc == SQLITE_OK && !r.rows && r.found.n <= FEW_ROWS + 2 * want) {
+        VsxPick pick = pick_of(knn, &r, want);
+        pick.patience = UINT64_MAX;
+        rc = vsx_pick_rows(knn, r.found.at, r.found.n, &pick);
+        sqlite3_free(rows->at);
+        *rows = pick.rows;
+    } else if (rc == SQLITE_OK) {
+        rc = finish_many(knn, &r.found, rows);
+    }
+    end_round(knn, &r);
+    return rc;
+}
+
+/* What the next round asks for. */
+typedef struct Asking {
+    size_t want, need; /* rows; candidates for as many rows */
+    size_t ask;        /* so that about `need` pass */
+    size_t times;      /* of a scan of what passes: so often `want` */
+    int done;
+} Asking;
+
+static size_t ask_for(const VsxKnn *knn, size_t need, double share) {
+    double live = graph_of(knn)->state.n_live, ask = ceil((double)need / share);
+    return ask < live ? (size_t)ask : (size_t)live;
+}
+
+/* Too few rows passed: asks for more by the share that did. */
+static void ask_more(const VsxKnn *knn, const VsxPick *pick, Asking *a) {
+    double share = ((double)pick->passed + 1) / ((double)pick->looked + 1);
+    size_t more = ask_for(knn, a->need + a->need / 4, share);
+    a->ask = more > 2 * a->ask ? more : 2 * a->ask;
+    a->times *= 2;
+}
+
+/* Of a walk that gave just enough rows nothing tells whether the last one is tied. */
+static int is_answer(const VsxRound *r, const VsxPick *pick, size_t want) {
+    int compared = r->proven || pick->farther || pick->next < HUGE_VAL;
+    return r->whole || pick->beyond || (pick->rows.n >= want && compared);
+}
+
+static int take_round(VsxKnn *knn, const VsxRound *r, Asking *a) {
+    VsxPick pick = pick_of(knn, r, a->want);
+    int rc = vsx_pick_rows(knn, r->found.at, r->found.n, &pick);
+    if (rc == SQLITE_OK && pick.impatient) {
+        rc = vsx_admit_resolve(knn);
+        a->ask = ask_for(knn, a->need, share_of(knn));
+    } else if (rc == SQLITE_OK && is_answer(r, &pick, a->want)) {
+        size_t n = pick.rows.n;
+        if (!r->proven && n > 0 && pick.next <= pick.rows.at[n - 1].distance) {
+            rc = finish_ties(knn, &pick.rows);
+        }
+        rc = rc == SQLITE_OK ? give(knn, pick.rows.at, pick.rows.n) : rc;
+        a->done = 1;
+    } else if (rc == SQLITE_OK) {
+        ask_more(knn, &pick, a);
+    }
+    sqlite3_free(pick.rows.at);
+    return rc;
+}
+
+/* A set of rowids is asked as it is while that means fewer rows than it has. */
+static int resolve_set(VsxKnn *knn, const Asking *a) {
+    if (knn->admission.gate != VSX_GATE_SET ||
+        vsx_rowmap_count(knn->filter.rowids) > a->ask) {
+        return SQLITE_OK;
+    }
+    return vsx_admit_resolve(knn);
+}
+
+static int nearest_round(VsxKnn *knn, Asking *a) {
+    int proven = knn->exact || knn->bounds.low != -HUGE_VAL || may_scan(knn, a->ask);
+    int rc = proven ? resolve_set(knn, a) : SQLITE_OK;
+    VsxGate gate = knn->admission.gate;
+    size_t codes = codes_of(knn), ask = a->ask;
+    VsxRound r = {0};
+    if (proven && (gate == VSX_GATE_OPEN || gate == VSX_GATE_NODES)) {
+        ask = a->want < codes / a->times ? a->want * a->times : codes;
+    }
+    r.rows = proven && codes > FEW_ROWS && ask > codes / 4 && reads_rows(knn);
+    rc = rc != SQLITE_OK || r.rows ? rc : look(knn, ask, proven, &r);
+    knn->figures.plan = r.rows                  ? "rows"
+                        : proven                ? "exact scan"
+                        : gate == VSX_GATE_OPEN ? "walk"
+                                                : "filtered walk";
+    if (rc == SQLITE_OK && r.rows) {
+        rc = vsx_nearest_rows(knn);
+        a->done = 1;
+    } else if (rc == SQLITE_OK) {
+        rc = take_round(knn, &r, a);
+    }
+    end_round(knn, &r);
+    return rc;
+}
+
+static int nearest(VsxKnn *knn) {
+    VsGraph *g = graph_of(knn);
+    size_t live = g->state.n_live, want = knn->want < live ? knn->want : live,
+           need = g->codec->candidates(want);
+    Asking a = {.want = want, .times = 1, .done = want == 0};
+    a.need = need > want ? need : want + 1; /* one more tells of a tie */
+    int rc = a.done ? SQLITE_OK : open_gate(knn, a.need);
+    a.ask = rc == SQLITE_OK ? ask_for(knn, a.need, share_of(knn)) : 0;
+    while (rc == SQLITE_OK && !a.done) {
+        rc = nearest_round(knn, &a);
+    }
+    knn->complete = 1;
+    return rc;
+}
+
+/* ---- all rows -------------------------------------------------------------------- */
+
+/* `again`: the next one asks for as much. */
+static void drop_round(VsxKnn *knn, int again) {
+    end_round(knn, &knn->round);
+    knn->held.n = 0;
+    knn->again = again;
+}
+
+/* A range is read to its end, unless LIMIT says otherwise. */
+static size_t ask_next(const VsxKnn *knn) {
+    size_t codes = codes_of(knn), most = codes / ROWS_PER_READ,
+           first = knn->hint > FIRST_ROUND ? knn->hint : FIRST_ROUND;
+    if (knn->bounds.high != HUGE_VAL && knn->hint == 0) {
+        return VSX_ALL;
+    }
+    if (knn->asked == 0 && (first <= FEW_ROWS || first <= most)) {
+        return first;
+    }
+    return knn->asked < most ? most : VSX_ALL;
+}
+
+static int begin_round(VsxKnn *knn) {
+    knn->asked = knn->again ? knn->asked : ask_next(knn);
+    knn->again = 0;
+    knn->chunk = knn->hint > FIRST_CHUNK ? knn->hint : FIRST_CHUNK;
+    int rows = knn->asked == VSX_ALL && knn->bounds.high == HUGE_VAL && reads_rows(knn);
+    int rc = rows ? SQLITE_OK : look(knn, knn->asked, 1, &knn->round);
+    if (rc == SQLITE_OK && (rows || knn->round.rows)) {
+        drop_round(knn, 0);
+        return vsx_nearest_rows(knn);
     }
     return rc;
 }
 
-int vsx_nearest_more(VsxKnn *knn) {
-    int hinted = knn->batch > 0;
-    int rc = knn->stream == NULL ? begin(knn) : SQLITE_OK;
+/* Gives what is held and nearer than all candidates that were not read. */
+static int give_certain(VsxKnn *knn) {
+    const VsxRound *r = &knn->round;
+    VsxResults *held = &knn->held;
+    size_t n = 0;
+    int more = r->read < r->found.n;
+    double low = more ? (double)r->found.at[r->read].low : HUGE_VAL;
+    while (n < held->n && (!more || held->at[n].distance < low)) {
+        n++;
+    }
+    int rc = give(knn, held->at, n);
+    held->n -= n;
+    if (n > 0 && held->n > 0) {
+        memmove(held->at, held->at + n, held->n * sizeof *held->at);
+    }
+    return rc;
+}
+
+/* Reads the next candidates of the round, more each time. */
+static int read_round(VsxKnn *knn) {
+    VsxRound *r = &knn->round;
+    size_t left = r->found.n - r->read, n = knn->chunk < left ? knn->chunk : left;
+    VsxPick pick = pick_of(knn, r, VSX_ALL);
+    pick.rows = knn->held;
+    int rc = vsx_pick_rows(knn, r->found.at + r->read, n, &pick);
+    knn->held = pick.rows;
+    r->read = pick.beyond ? r->found.n : r->read + n;
+    knn->chunk *= knn->chunk < LARGEST_CHUNK ? 2 : 1;
+    if (rc == SQLITE_OK && pick.impatient) {
+        drop_round(knn, 1);
+        return vsx_admit_resolve(knn);
+    }
+    rc = rc == SQLITE_OK ? give_certain(knn) : rc;
+    if (rc == SQLITE_OK && r->read == r->found.n) {
+        knn->complete = r->whole;
+        drop_round(knn, 0);
+    }
+    return rc;
+}
+
+static int next_of_all(VsxKnn *knn) {
+    size_t before = knn->result.n;
+    int rc = open_gate(knn, FIRST_CHUNK);
+    knn->figures.plan = knn->bounds.high != HUGE_VAL ? "range" : "stream";
+    while (rc == SQLITE_OK && !knn->complete && knn->result.n == before) {
+        rc = knn->round.there ? read_round(knn) : begin_round(knn);
+    }
+    return rc;
+}
+
+/* ---- both ------------------------------------------------------------------------ */
+
+/* The table was changed: nothing that was found comes again. */
+static int follow(VsxKnn *knn) {
+    VsxResults *r = &knn->result;
+    if (!vsx_knn_changed(knn)) {
+        return SQLITE_OK;
+    }
+    if (knn->taken == NULL && (knn->taken = vsx_rowmap_new()) == NULL) {
+        return SQLITE_NOMEM;
+    }
+    int rc = vsx_rowmap_reserve(knn->taken, r->n);
+    for (size_t i = 0; rc == SQLITE_OK && i < r->n; i++) {
+        vsx_rowmap_put(knn->taken, r->at[i].rowid, 0);
+    }
+    if (rc == SQLITE_OK && knn->admission.gate == VSX_GATE_NODES) {
+        rc = vsx_admit_resolve(knn); /* other nodes */
+    }
+    drop_round(knn, knn->asked > 0);
+    knn->moved = 1;
+    knn->changes = graph_of(knn)->changes;
+    return rc;
+}
+
+int vsx_nearest(VsxKnn *knn) {
+    int rc = follow(knn);
     if (rc == SQLITE_OK) {
-        rc = knn->k > 0 || (knn->bounds.high != HUGE_VAL && !hinted)
-                 ? more_at_once(knn)
-                 : more_of_stream(knn);
+        rc = knn->want == VSX_ALL ? next_of_all(knn) : nearest(knn);
     }
-    if (knn->stream != NULL) {
-        note(knn);
-    }
+    const VsAdmit *admit = admit_of(knn);
+    knn->figures.admitted = admit == NULL ? -1 : (sqlite3_int64)admit->count;
+    knn->figures.probes = knn->admission.probes;
     return rc;
 }

@@ -9,7 +9,8 @@
  *     knn:N match ...       nearest rows by vector column number N, in order of distance
  *
  *     k=  ef=  exact=       the hidden columns
- *     limit  offset         hints for the size of the first batch, never a bound
+ *     limit=                no more rows are asked for
+ *     limit  offset         how far the rows will probably be read
  *     d<  d<=  d>  d>=  d=  bounds of the distance
  *     rowid-in  rowidOP     admitted rows
  *     cIOP                  a predicate on column I of the row table, evaluated there;
@@ -19,8 +20,15 @@
  *     recheck  on NAME      end the line and take no argument: SQLite will call match()
  *                           too; the vector column, for the reader
  *
- * Which of exact scan, walk, filtered walk, stream or range search a knn becomes is
- * chosen in xFilter, when it is known how many rows pass (knn.c).
+ * With k= or limit= a search gives the nearest rows at once, else all rows in order of
+ * distance (nearest.c). Which of walk and scan it becomes is chosen in xFilter, when it is
+ * known how many rows pass.
+ *
+ * LIMIT counts rows behind everything that SQLite tests itself. So limit= is there only if
+ * nothing is left to test: one table, every constraint taken and not tested again (but for
+ * an affinity: that is seen when the values are there), none that waits for another table,
+ * no OFFSET, and rows in the order that is asked for. OFFSET is left to SQLite, so that
+ * every page of a statement comes from one order.
  *
  * The costs steer rather than tell the truth (SQLite would not discount a streamed table
  * by LIMIT): a walk costs what a LIMIT query would, so that it wins in joins unless the
@@ -53,6 +61,7 @@ typedef struct Plan {
     int by_rowid; /* a rowid = is part of the plan */
     int by_key;   /* a TEXT key = */
     int asks;     /* a column = what is not known yet */
+    int tests;    /* SQLite tests something itself, and not for an affinity only */
 } Plan;
 
 static void use(Plan *p, int constraint, int omit) {
@@ -141,6 +150,7 @@ static void use_filter(Plan *p, int i, int *indexed) {
     int pattern =
         c->op == SQLITE_INDEX_CONSTRAINT_LIKE || c->op == SQLITE_INDEX_CONSTRAINT_GLOB;
     use(p, i, sure && !pattern);
+    p->tests |= pattern;
     sqlite3_str_appendf(p->text, " c%d%s%s", column->stored, word, known ? "!" : "");
     p->asks |= strcmp(word, "=") == 0 && !known;
     int own = !values || sqlite3_stricmp(collation, collation_of(column)) == 0;
@@ -177,27 +187,25 @@ static void use_distance(Plan *p, int i) {
         op == SQLITE_INDEX_CONSTRAINT_LE || op == SQLITE_INDEX_CONSTRAINT_GT ||
         op == SQLITE_INDEX_CONSTRAINT_GE) {
         use(p, i, p->def->vec0);
+        p->tests = 1;
         sqlite3_str_appendf(p->text, " d%s", operator_word(op));
     }
 }
 
-/* One constraint beside MATCH. */
+static int is_limit(int op) {
+    return op == SQLITE_INDEX_CONSTRAINT_LIMIT || op == SQLITE_INDEX_CONSTRAINT_OFFSET;
+}
+
+/* One constraint beside MATCH, LIMIT and OFFSET. */
 static void use_constraint(Plan *p, int i) {
     const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
     static const char *const hidden[] = {NULL, " k=", " ef=", " exact="};
-    int h = c->iColumn - p->def->n_columns, indexed = 0;
-    if (!c->usable || i == p->match) {
+    int h = c->iColumn - p->def->n_columns, indexed = 0, before = p->n_args;
+    if (i == p->match || is_limit(c->op)) {
         return;
     }
-    int limit = c->op == SQLITE_INDEX_CONSTRAINT_LIMIT;
-    if (p->def->vec0 && limit) {
-        use(p, i, 1);
-        sqlite3_str_appendall(p->text, " k=");
-    } else if (p->def->vec0 && c->op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
-        return; /* SQLite asks again, without LIMIT (vec0_plan.c) */
-    } else if (limit || c->op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
-        use(p, i, 0);
-        sqlite3_str_appendall(p->text, limit ? " limit" : " offset");
+    if (!c->usable) {
+        p->tests = 1; /* it waits for another table */
     } else if (is_rowid(p->def, c->iColumn)) {
         use_rowid(p, i);
     } else if (h >= VSX_K && h <= VSX_EXACT && c->op == SQLITE_INDEX_CONSTRAINT_EQ) {
@@ -208,14 +216,43 @@ static void use_constraint(Plan *p, int i) {
     } else if (h < 0 && c->iColumn >= 0) {
         use_filter(p, i, &indexed);
     }
+    p->tests |= p->n_args == before;
 }
 
-/* Only a plain ORDER BY may take our order: DISTINCT and GROUP BY need equal distances
- * side by side, and a stream gives what it found late at its end. */
+/* LIMIT and OFFSET, when all others are known. */
+static void use_limits(Plan *p) {
+    const sqlite3_index_info *info = p->info;
+    int offset = 0;
+    for (int i = 0; i < info->nConstraint; i++) {
+        offset |= info->aConstraint[i].op == SQLITE_INDEX_CONSTRAINT_OFFSET;
+    }
+    int ends = !p->tests && !offset && (info->nOrderBy == 0 || info->orderByConsumed);
+    for (int i = 0; i < info->nConstraint; i++) {
+        const struct sqlite3_index_constraint *c = &info->aConstraint[i];
+        int limit = c->op == SQLITE_INDEX_CONSTRAINT_LIMIT;
+        if (!c->usable || !is_limit(c->op)) {
+            continue;
+        }
+        if (p->def->vec0 && limit) {
+            use(p, i, 1);
+            sqlite3_str_appendall(p->text, " k=");
+        } else if (
+            !p->def->vec0) { /* there SQLite asks again, without LIMIT (vec0_plan.c) */
+            use(p, i, 0);
+            sqlite3_str_appendall(p->text, !limit ? " offset"
+                                           : ends ? " limit="
+                                                  : " limit");
+        }
+    }
+}
+
+/* Rows come by (distance, rowid). */
 static int order_is_distance(const VsxSchema *def, sqlite3_index_info *info) {
-    return info->nOrderBy == 1 &&
+    return info->nOrderBy > 0 &&
            info->aOrderBy[0].iColumn == def->n_columns + VSX_DISTANCE &&
-           !info->aOrderBy[0].desc && sqlite3_vtab_distinct(info) == 0;
+           !info->aOrderBy[0].desc &&
+           (info->nOrderBy == 1 ||
+            (is_rowid(def, info->aOrderBy[1].iColumn) && !info->aOrderBy[1].desc));
 }
 
 /* k counts once. For `(a, b) IN (...)` SQLite offers `a =` and `b =` and would search once
@@ -236,6 +273,7 @@ static void plan_knn(Plan *p) {
         use_constraint(p, i);
     }
     info->orderByConsumed = order_is_distance(p->def, info);
+    use_limits(p);
     /* above half of a walk: in an OR two single rows must not cost less than one walk,
      * for SQLite would then ask for them without the MATCH */
     info->estimatedCost = p->by_rowid ? 60 : p->k_given && p->asks ? 110 : 100;

@@ -1,11 +1,11 @@
 /*
- * From codes to distances: hits of the index become rows of the result, with the distance
- * of their stored vectors.
+ * From codes to distances: candidates of the index that the filter admits become rows of
+ * the result, with the distance of their stored vectors.
  *
  * Codes order almost as the vectors do, so few rows are read besides those that are
  * returned: candidates come nearest first, each with the least distance that its row can
  * have (after a scan: proven; after a walk: likely), and reading stops when `want` rows
- * are nearer than that.
+ * are nearer than that. Of equal distances those with the least rowids are kept.
  *
  * After a walk the rows that were read tell more. What a code loses is estimated from its
  * size alone, but clipping makes rows look nearer than they are, all in the same manner.
@@ -27,18 +27,12 @@
 
 /* ---- the nearest so far: a heap with the farthest on top ------------------------- */
 
-/* Of rows at the same distance an exact search keeps the first, as ORDER BY distance,
- * rowid does, and so does one of vec0 by its own order (vec0_distance.c). */
-static int farther(const VsxKnn *knn, const VsxResult *a, const VsxResult *b) {
-    if (a->distance != b->distance || knn->exact || knn->ties.vec0) {
-        return vsx_results_compare(a, b) > 0;
-    }
-    return a->rowid < b->rowid;
+static int farther(const VsxResult *a, const VsxResult *b) {
+    return vsx_results_compare(a, b) > 0;
 }
 
-static void sift_up(const VsxKnn *knn, size_t i) {
-    VsxResult *heap = knn->result;
-    while (i > 0 && farther(knn, &heap[i], &heap[(i - 1) / 2])) {
+static void sift_up(VsxResult *heap, size_t i) {
+    while (i > 0 && farther(&heap[i], &heap[(i - 1) / 2])) {
         VsxResult t = heap[i];
         heap[i] = heap[(i - 1) / 2];
         heap[(i - 1) / 2] = t;
@@ -46,12 +40,12 @@ static void sift_up(const VsxKnn *knn, size_t i) {
     }
 }
 
-static void replace_top(const VsxKnn *knn, VsxResult r) {
-    VsxResult *heap = knn->result;
+static void replace_top(VsxResults *rows, VsxResult r) {
+    VsxResult *heap = rows->at;
     size_t i = 0;
-    for (size_t child = 1; child < knn->n; child = 2 * i + 1) {
-        child += child + 1 < knn->n && farther(knn, &heap[child + 1], &heap[child]);
-        if (!farther(knn, &heap[child], &r)) {
+    for (size_t child = 1; child < rows->n; child = 2 * i + 1) {
+        child += child + 1 < rows->n && farther(&heap[child + 1], &heap[child]);
+        if (!farther(&heap[child], &r)) {
             break;
         }
         heap[i] = heap[child];
@@ -60,19 +54,31 @@ static void replace_top(const VsxKnn *knn, VsxResult r) {
     heap[i] = r;
 }
 
-static void keep_nearest(VsxKnn *knn, VsxResult r, size_t want) {
-    if (knn->n < want) {
-        knn->result[knn->n++] = r;
-        sift_up(knn, knn->n - 1);
-    } else if (want > 0 && farther(knn, &knn->result[0], &r)) {
-        replace_top(knn, r);
+static int keep_nearest(VsxPick *pick, VsxResult r) {
+    VsxResults *rows = &pick->rows;
+    int rc = SQLITE_OK;
+    double out = r.distance;
+    if (rows->n < pick->want) {
+        rc = vsx_results_add(rows, r);
+        if (rc == SQLITE_OK &&
+            pick->want != VSX_ALL) { /* else nothing asks for the top */
+            sift_up(rows->at, rows->n - 1);
+        }
+        return rc;
     }
+    if (farther(&rows->at[0], &r)) {
+        out = rows->at[0].distance;
+        replace_top(rows, r);
+    }
+    pick->next = out < pick->next ? out : pick->next;
+    return SQLITE_OK;
 }
 
 /* ---- errors of codes ------------------------------------------------------------- */
 
 #define ERRORS_KNOWN 8 /* from so many rows on */
 #define ERRORS_SIGMAS 3
+#define ROUNDED 1e-5 /* bounds and orders are float32 */
 
 void vsx_errors_add(VsxErrors *e, const VsCandidate *c, double distance) {
     double error = (distance - (double)c->low) / (double)c->spread - 1;
@@ -89,14 +95,16 @@ int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit) 
         return 0;
     }
     double least = 1 + e->mean - ERRORS_SIGMAS * sqrt(e->squares / (e->n - 1));
-    return (double)c->low + (double)c->spread * least > limit;
+    double low = (double)c->low + (double)c->spread * least;
+    return low - ROUNDED * (fabs(low) + (double)c->spread) >
+           limit; /* no copy of the last */
 }
 
 /* ---- reranking ------------------------------------------------------------------- */
 
 /* *lost: a content table has no such row any more, or no vector in it. */
-static int distance_of(VsxKnn *knn, const VsCandidate *c, const VsNode *node,
-                       VsxErrors *errors, double *out, int *lost) {
+static int distance_of(VsxKnn *knn, const VsCandidate *c, VsxNodeRow row, double *out,
+                       int *lost) {
     VsxVector *v = knn->vector;
     const void *stored = NULL;
     int own = v->index->def->content == NULL, read = 0;
@@ -104,7 +112,6 @@ static int distance_of(VsxKnn *knn, const VsCandidate *c, const VsNode *node,
     if (own && vsx_order_distance(v, c->order, out)) {
         return SQLITE_OK;
     }
-    VsxNodeRow row = {node->rowid, c->node, node->seq};
     int rc = vsx_reader_node(&knn->reader, v, row, &stored, &read);
     knn->figures.reads += (uint64_t)read;
     *lost = rc == SQLITE_OK && stored == NULL;
@@ -113,8 +120,30 @@ static int distance_of(VsxKnn *knn, const VsCandidate *c, const VsNode *node,
     }
     if (rc == SQLITE_OK && !*lost) {
         *out = vsx_distance(v, knn->query, stored);
-        vsx_errors_add(errors, c, *out);
     }
+    return rc;
+}
+
+int vsx_pick_row(VsxKnn *knn, const VsCandidate *c, VsxResult *r, int *passes) {
+    VsxVector *v = knn->vector;
+    const VsNode *node = NULL;
+    int known = 0, lost = 0;
+    VsStatus st = vs_node(v->graph, c->node, &node);
+    *passes = 0;
+    if (st != VS_OK) {
+        return vsx_code(v->index, st);
+    }
+    VsxNodeRow row = {node->rowid, c->node, node->seq};
+    *r = vsx_result(knn, row.rowid);
+    int rc = vsx_admit_row(knn, row.node, row.rowid, passes, &known, &r->distance);
+    if (rc == SQLITE_OK && vsx_knn_changed(knn)) {
+        return SQLITE_ABORT; /* a function in the filter writes to the table */
+    }
+    if (rc == SQLITE_OK && *passes && !known) {
+        rc = distance_of(knn, c, row, &r->distance, &lost);
+    }
+    *passes =
+        rc == SQLITE_OK && *passes && !lost && vsx_within(&knn->bounds, r->distance);
     return rc;
 }
 
@@ -153,42 +182,54 @@ static int fetch_rows(VsxKnn *knn, const VsCandidate *found, size_t n) {
     return vsx_rows_fetch(v, rowid, rows);
 }
 
-int vsx_rerank(VsxKnn *knn, const VsCandidate *found, size_t n, size_t want,
-               size_t *gone) {
+/* What is on its way while the first are read: probably all that will be. */
+static int fetch_next(VsxKnn *knn, const VsCandidate *found, size_t n, size_t at,
+                      const VsxPick *pick) {
     VsxVector *v = knn->vector;
-    VsxErrors errors = {0};
-    int rc =
-        vsx_code(v->index, vsx_fetch_cached(v, &knn->reader, found, n < want ? n : want));
-    size_t likely = want + want / 8 + 1, fetch = n < likely ? n : likely;
-    knn->n = *gone = 0;
-    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
-        const VsNode *node = NULL;
-        VsxResult r = {0};
-        int lost = 0, full = knn->n >= want;
-        if (i < fetch && i % VSX_FETCH == 0) {
-            rc = fetch_rows(knn, found + i, fetch - i);
-            if (rc != SQLITE_OK) {
-                break;
-            }
-        }
-        if (full && (double)found[i].low > knn->result[0].distance) {
-            break;
-        }
-        if (full && vsx_errors_rule_out(&errors, &found[i], knn->result[0].distance)) {
-            continue;
-        }
-        VsStatus st = vs_node(v->graph, found[i].node, &node);
+    size_t want = pick->want < n ? pick->want : n, likely = want + want / 8 + 1;
+    likely = likely < n ? likely : n;
+    if (at == 0) {
+        VsStatus st = vsx_fetch_cached(v, &knn->reader, found, want);
         if (st != VS_OK) {
             return vsx_code(v->index, st);
         }
-        r = vsx_result(knn, node->rowid);
-        rc = distance_of(knn, &found[i], node, &errors, &r.distance, &lost);
-        if (rc == SQLITE_OK && !lost) {
-            keep_nearest(knn, r, want);
-        }
-        *gone += lost != 0;
     }
-    vsx_results_sort(knn->result, knn->n);
+    return at < likely && at % VSX_FETCH == 0 ? fetch_rows(knn, found + at, likely - at)
+                                              : SQLITE_OK;
+}
+
+int vsx_pick_rows(VsxKnn *knn, const VsCandidate *found, size_t n, VsxPick *pick) {
+    VsxErrors errors = {0};
+    VsxGate gate = knn->admission.gate;
+    int passing = gate == VSX_GATE_OPEN || gate == VSX_GATE_NODES, rc = SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < n && !pick->impatient; i++) {
+        VsxResult r;
+        int passes = 0, full = pick->want != VSX_ALL && pick->rows.n >= pick->want;
+        double limit = full && pick->rows.at[0].distance < pick->reach
+                           ? pick->rows.at[0].distance
+                           : pick->reach;
+        if (passing) {
+            rc = fetch_next(knn, found, n, i, pick);
+        }
+        pick->beyond = (double)found[i].low > knn->bounds.high;
+        if (rc != SQLITE_OK || pick->beyond || (double)found[i].low > limit) {
+            pick->farther |= full;
+            break;
+        }
+        if (full && vsx_errors_rule_out(&errors, &found[i], limit)) {
+            pick->farther = 1;
+            continue;
+        }
+        rc = vsx_pick_row(knn, &found[i], &r, &passes);
+        pick->looked++;
+        if (rc == SQLITE_OK && passes) {
+            vsx_errors_add(&errors, &found[i], r.distance);
+            pick->passed++;
+            rc = r.distance <= pick->reach ? keep_nearest(pick, r) : SQLITE_OK;
+        }
+        pick->impatient = knn->admission.probes > pick->patience;
+    }
+    vsx_results_sort(pick->rows.at, pick->rows.n);
     return rc;
 }
 

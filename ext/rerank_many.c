@@ -135,23 +135,12 @@ static size_t first_of(const VsxAsked *a, size_t k) {
     return a->n < k ? a->n : k;
 }
 
-/* Leaves the first k; of those at the distance of the k-th the last by rowid, but in a vec0
- * table, as vsx_rerank does. */
-static void keep_first(VsxAsked *a, size_t k, int vec0) {
-    double last = a->row[k - 1].distance;
-    size_t from = k, to = k;
-    if (vec0) {
+/* Leaves the first k. */
+static void keep_first(VsxAsked *a, size_t k) {
+    if (a->n_row > k) {
+        a->lost = !a->proven && a->row[k].distance == a->row[k - 1].distance;
         a->n_row = k;
-        return;
     }
-    while (from > 0 && a->row[from - 1].distance == last) {
-        from--;
-    }
-    while (to < a->n_row && a->row[to].distance == last) {
-        to++;
-    }
-    memmove(a->row + from, a->row + from + (to - k), (k - from) * sizeof *a->row);
-    a->n_row = k;
 }
 
 /* What the next of n queries need comes while one is looked at: nodes, then vectors. */
@@ -198,7 +187,7 @@ int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, 
         VsxAsked *a = &asked[i];
         if (!a->lost && a->n > k) {
             sort_rows(a, k, a->n);
-            keep_first(a, k, reads->ties.vec0);
+            keep_first(a, k);
         }
     }
     return rc;

@@ -19,8 +19,10 @@ typedef struct VsxAsked {
     size_t n;
     VsxResult *row; /* room for n */
     int unknown;    /* `found` holds nothing: ask a cursor */
-    int lost;       /* a row is not there, or no code can order it: ask a cursor */
-    size_t n_row;   /* afterwards: the up to k nearest are at row[0..n_row), sorted */
+    int lost;     /* a row is not there, no code can order it, or a walk cannot tell which
+                       of equal distances come first: ask a cursor */
+    int proven;   /* no row but those found can be among the k nearest */
+    size_t n_row; /* afterwards: the up to k nearest are at row[0..n_row), sorted */
     VsxErrors errors;
 } VsxAsked;
 

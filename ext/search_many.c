@@ -122,7 +122,7 @@ int vsx_find_vector(VsxIndex *index, const char *name, VsxVector **out, char **e
 static VsStatus walk(const Many *m, VsGraph *g, unsigned worker, const VsQuery *q,
                      VsCandidate *found, size_t *n) {
     VsHit *hits = m->hits + worker * m->ask;
-    VsStatus st = vs_search(g, q, m->ask, m->ef, NULL, hits, n);
+    VsStatus st = vs_search(g, q, m->ask, m->ef, hits, n);
     return st == VS_OK ? vsx_likely(g, q, hits, *n, found) : st;
 }
 
@@ -145,7 +145,8 @@ static VsStatus answer_one(void *ctx, VsGraph *g, unsigned worker, size_t i) {
     VsQuery q;
     VsxAsked *a = &m->asked[i];
     VsCandidate *found = m->found + i * m->ask;
-    *a = (VsxAsked){.query = m->queries + i * m->stride, .found = found};
+    *a = (VsxAsked){
+        .query = m->queries + i * m->stride, .found = found, .proven = m->scans};
     VsStatus st = vs_query_set(g, a->query, &q);
     if (st == VS_OK) {
         st = (m->scans ? scan : walk)(m, g, worker, &q, found, &a->n);
@@ -159,13 +160,15 @@ static VsStatus answer_one(void *ctx, VsGraph *g, unsigned worker, size_t i) {
     return st;
 }
 
-/* The search of a cursor, for what is not answered otherwise: vectors so long that their
- * squares leave float32, rows that a content table has lost, a scan that left more rows to
- * read than there is room for. */
+/* The search of a cursor, for queries that are not answered otherwise: vectors so long that
+ * their squares leave float32, rows that a content table has lost, a walk that saw more rows
+ * at the last distance than it may give, a scan that left more rows to read than there is
+ * room for. */
 static int ask_a_cursor(const Many *m, size_t i, VsxResult *out, size_t *found) {
     VsxKnn knn = {.vector = m->v,
                   .query = sqlite3_malloc64(m->stride),
                   .k = (sqlite3_int64)m->k,
+                  .want = m->k,
                   .ef = m->ef,
                   .bounds = {.low = -HUGE_VAL, .high = HUGE_VAL}};
     int rc = knn.query == NULL ? SQLITE_NOMEM : SQLITE_OK;
@@ -174,8 +177,10 @@ static int ask_a_cursor(const Many *m, size_t i, VsxResult *out, size_t *found) 
         rc = vsx_knn_more(&knn);
     }
     if (rc == SQLITE_OK) {
-        *found = knn.n < m->k ? knn.n : m->k;
-        memcpy(out, knn.result, *found * sizeof *out);
+        *found = knn.result.n;
+        if (*found > 0) {
+            memcpy(out, knn.result.at, *found * sizeof *out);
+        }
     }
     vsx_knn_clear(&knn);
     return rc;
@@ -290,8 +295,9 @@ int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_
     }
     m.k_live = k < live ? k : live;
     m.scans = code->codec != VS_CODEC_PQ && /* as a cursor decides */
-              vs_search_scans(v->graph, k, m.ef, NULL);
+              vs_search_scans(v->graph, k, m.ef, live);
     m.ask = m.scans ? m.k_live + SCAN_MARGIN(m.k_live) : v->graph->codec->candidates(k);
+    m.ask = m.ask > k ? m.ask : k + 1; /* one more tells of a tie */
     m.ask = m.ask < live ? m.ask : live;
     size_t block = BLOCK_HITS / m.ask < BLOCK ? BLOCK_HITS / m.ask : BLOCK;
     block = block < 1 ? 1 : block < n ? block : n;

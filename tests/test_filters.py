@@ -112,12 +112,13 @@ def test_the_nearest_of_those_that_pass_come_whatever_the_filter(large, form, ne
         assert len(set(ids)) == len(ids)
         assert set(ids) <= set(passing.tolist())
         assert [d for _, d in got] == pytest.approx([far[i] for i in ids], rel=1e-4)
-        if n > K:  # else it runs to the end, where the late rows are
-            assert [d for _, d in got] == sorted(d for _, d in got)
+        assert [d for _, d in got] == sorted(d for _, d in got)
         right += sum(far[i] <= kth * (1 + 1e-6) for i in ids)
         figures = large.figures()
-        assert figures["evaluations"] <= 2 * ROWS, "not more than twice the codes of a scan"
-    assert right / (len(large.queries) * min(K, n)) >= 0.95
+        assert figures["evaluations"] <= 3 * ROWS, "few rounds, of a scan at the most"
+        if figures["plan"] != "filtered walk":
+            assert ids == sorted(passing.tolist(), key=lambda i: (far[i], i))[: min(K, n)]
+    assert right / (len(large.queries) * min(K, n)) >= 0.98
 
 
 def test_a_filter_that_half_the_rows_pass_is_probed_not_resolved(large):
@@ -141,7 +142,7 @@ def test_plans_can_be_told_apart(large):
     query = large.queries[0].tobytes()
     for sql, plan in [
         ("AND k = 5", "walk"),
-        ("AND k = 5 AND exact = 1", "scan"),
+        ("AND k = 5 AND exact = 1", "exact scan"),
         ("AND rowid = 5", "rows"),
         ("ORDER BY distance", "stream"),
         ("ORDER BY distance LIMIT 5", "walk"),
@@ -229,10 +230,10 @@ def test_a_range_ends_early_and_gives_what_is_within(large, extra):
             assert len({i for i, _ in got}) == len(got)
             found += len(want & {i for i, _ in got})
             total += len(want)
-        assert large.figures()["evaluations"] < ROWS / 2
+        assert large.figures()["evaluations"] <= ROWS
         exact = large.ask(f"distance < {radius!r} AND {extra} AND exact = 1", "", q)
         assert {i for i, _ in exact} == want
-    assert found / total >= 0.95
+    assert found == total
 
 
 def test_a_page_begins_behind_the_last_distance(large):
@@ -248,7 +249,7 @@ def test_a_page_begins_behind_the_last_distance(large):
 # --- streams --------------------------------------------------------------------------------------
 
 
-def test_a_join_of_which_few_rows_pass_walks_a_part_of_the_graph(large):
+def test_a_join_of_which_few_rows_pass_reads_a_part_of_the_rows(large):
     sql = (
         "SELECT t.rowid, distance FROM t JOIN m ON m.id = t.rowid"
         " WHERE e MATCH ? AND any_ < 800 ORDER BY distance LIMIT 10"
@@ -260,23 +261,20 @@ def test_a_join_of_which_few_rows_pass_walks_a_part_of_the_graph(large):
         far = large.distances(query)
         right += sum(far[i] <= np.sort(far[passing])[9] * (1 + 1e-6) for i, _ in got)
         assert len(got) == 10
-        assert large.figures()["evaluations"] < ROWS
-    assert right >= 0.95 * 10 * len(large.queries)
+        assert large.figures()["evaluations"] <= 3 * ROWS
+        assert large.figures()["reads"] < ROWS / 2
+    assert right == 10 * len(large.queries)
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
-def test_a_stream_gives_every_row_once_and_what_is_not_late_in_order(metric):
+def test_a_stream_gives_every_row_once_and_in_order(metric):
     made = Large(":memory:", "sq8", metric)
     got = made.db.execute(
         "SELECT rowid, distance FROM t WHERE e MATCH ? ORDER BY distance",
         (made.queries[0].tobytes(),),
     ).fetchall()
     assert sorted(i for i, _ in got) == list(range(ROWS))
-    distances = np.array([d for _, d in got])
-    drops = np.flatnonzero(np.diff(distances) < 0)
-    assert len(drops) <= 1, "the late ones follow all others, sorted"
-    late = ROWS - 1 - (drops[0] if len(drops) else ROWS - 1)
-    assert late < ROWS / (4 if metric == "dot" else 100), "dot is no metric: walks go astray"
+    assert got == sorted(got, key=lambda r: (r[1], r[0]))
     made.db.close()
 
 
@@ -290,19 +288,18 @@ def finish(cursor: Any, got: list[tuple[int, float]]) -> list[int]:
 STREAM = "SELECT rowid, distance FROM t WHERE e MATCH ? ORDER BY distance"
 
 
-def test_a_stream_goes_on_after_the_batch_that_limit_and_offset_hint_at(small_file):
-    """OFFSET 40 without a limit: 40 rows come in one shot, the others from a stream."""
+def test_the_first_rows_and_those_after_them_are_all_rows(small_file):
     query = small_file.queries[0].tobytes()
     whole = small_file.db.execute(STREAM, (query,)).fetchall()
     rows = small_file.db.execute(STREAM + " LIMIT -1 OFFSET 40", (query,)).fetchall()
     first = small_file.db.execute(STREAM + " LIMIT 40", (query,)).fetchall()
-    assert small_file.figures()["plan"] in ("walk", "scan")
+    assert small_file.figures()["plan"] in ("walk", "exact scan")
     assert sorted(first + rows) == sorted(whole)
     assert [d for _, d in first] == sorted(d for _, d in first)
     assert len({rowid for rowid, _ in first + rows}) == ROWS
 
 
-def test_a_stream_keeps_its_snapshot_while_the_connection_writes(small_file):
+def test_a_stream_gives_what_was_there_and_is_still_while_the_connection_writes(small_file):
     db = small_file.db
     cursor = db.execute(STREAM, (small_file.queries[0].tobytes(),))
     got = [next(cursor) for _ in range(20)]

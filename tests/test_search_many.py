@@ -75,6 +75,21 @@ def test_a_scan_is_exact_where_codes_order_badly_and_distances_tie(rows, codec, 
         assert list(row["rowid"]) == [i for i, _ in expected]
 
 
+@pytest.mark.parametrize("codec", ["none", "sq8"])
+def test_ties_of_a_walk_are_those_of_a_statement(codec):
+    conn = connect(":memory:")
+    conn.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[3] m=8 codec={codec})")
+    base = np.random.default_rng(6).integers(0, 12, (6000, 3)).astype("<f4")
+    with conn:
+        conn.executemany("INSERT INTO t(e) VALUES(?)", ((v.tobytes(),) for v in base))
+    queries = np.random.default_rng(7).integers(0, 12, (60, 3)).astype("<f4")
+    found = search(conn, queries, 7, 64)
+    for q, row, one in zip(queries, found, one_by_one(conn, queries, 7, 64), strict=True):
+        far = ((base - q) ** 2).sum(axis=1)
+        first = np.lexsort((np.arange(len(base)), far))[:7] + 1
+        assert list(row["rowid"]) == list(first) == [i for i, _ in one]
+
+
 @pytest.mark.parametrize("extra", ["index=flat", "index=hnsw"])
 def test_a_table_too_small_for_k_fills_up_with_minus_one_and_nan(extra):
     conn = new(extra, n=3)

@@ -59,8 +59,8 @@ static double recall(VsGraph *g, size_t ef) {
             v[j] = v[j] / 2 + ((const float *)(const void *)row)[j];
         }
         CHECK(vs_query_set(g, v, &q) == VS_OK);
-        CHECK(vs_search(g, &q, 10, ef, NULL, walk, &n_walk) == VS_OK);
-        CHECK(vs_scan(g, &q, 10, NULL, exact, &n_exact) == VS_OK);
+        CHECK(vs_search(g, &q, 10, ef, walk, &n_walk) == VS_OK);
+        CHECK(vs_scan(g, &q, 10, exact, &n_exact) == VS_OK);
         for (size_t a = 0; a < n_exact; a++) {
             for (size_t b = 0; b < n_walk; b++) {
                 found += walk[b].node == exact[a].node;
@@ -145,7 +145,7 @@ static void test_pending_rows_are_found_exactly_and_can_be_deleted(void) {
         random_vector(&r, v, DIMS);
         node[i] = add(g, 10000 + i, v);
         CHECK(vs_query_set(g, v, &q) == VS_OK);
-        CHECK(vs_search(g, &q, 1, 10, NULL, &hit, &n) == VS_OK);
+        CHECK(vs_search(g, &q, 1, 10, &hit, &n) == VS_OK);
         CHECK(n == 1 && hit.node == node[i]);
     }
     CHECK(pending(g) == 300 && sound(g));
@@ -215,8 +215,8 @@ static void test_equal_vectors_linked_at_once_are_all_found(void) {
     printf("equal vectors: %u seeds\n", g->state.n_seeds);
     CHECK(sound(g) && pending(g) == 0);
     CHECK(vs_query_set(g, v, &q) == VS_OK);
-    CHECK(vs_search(g, &q, 10, 10, NULL, hits, &n) == VS_OK && n == 10);
-    CHECK(vs_search(g, &q, ROWS, 10, NULL, hits, &n) == VS_OK && n == ROWS);
+    CHECK(vs_search(g, &q, 10, 10, hits, &n) == VS_OK && n == 10);
+    CHECK(vs_search(g, &q, ROWS, 10, hits, &n) == VS_OK && n == ROWS);
     vs_graph_close(g);
 }
 

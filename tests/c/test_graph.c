@@ -40,13 +40,13 @@ static double recall_of(VsGraph *g, Random *r, size_t ef, int sign) {
             v[d] = fabsf(v[d]) * (float)sign;
         }
         CHECK(vs_query_set(g, v, &q) == VS_OK);
-        CHECK(vs_search(g, &q, 10, ef, NULL, walk, &n_walk) == VS_OK);
+        CHECK(vs_search(g, &q, 10, ef, walk, &n_walk) == VS_OK);
         for (size_t b = 0; b < n_walk; b++) {
             const VsNode *node = NULL;
             CHECK(vs_node(g, walk[b].node, &node) == VS_OK &&
                   (node->flags & VS_STATUS_MASK) == VS_LIVE);
         }
-        CHECK(vs_scan(g, &q, 10, NULL, exact, &n_exact) == VS_OK);
+        CHECK(vs_scan(g, &q, 10, exact, &n_exact) == VS_OK);
         for (size_t a = 0; a < n_exact; a++) {
             for (size_t b = 0; b < n_walk; b++) {
                 found += walk[b].node == exact[a].node;
@@ -134,7 +134,7 @@ static void test_a_walk_looks_at_a_part_of_the_graph(void) {
         random_vector(&r, v, DIMS);
         CHECK(vs_query_set(g, v, &q) == VS_OK);
         uint64_t before = vs_evaluations(g);
-        CHECK(vs_search(g, &q, 10, 64, NULL, hits, &n) == VS_OK && n == 10);
+        CHECK(vs_search(g, &q, 10, 64, hits, &n) == VS_OK && n == 10);
         CHECK(vs_evaluations(g) - before < 1500);
         CHECK(vs_descend(g, &q, 0, &entry) == VS_OK);
         CHECK(vs_order(g, &q, g->state.entry, &from) == VS_OK);
@@ -254,42 +254,8 @@ static void test_ten_thousand_equal_vectors_are_all_found(void) {
     printf("equal vectors: %u seeds\n", g->state.n_seeds);
     CHECK(g->state.n_seeds < 50);
     CHECK(vs_query_set(g, v, &q) == VS_OK);
-    CHECK(vs_search(g, &q, 10, 10, NULL, hits, &n) == VS_OK && n == 10);
-    CHECK(vs_search(g, &q, ROWS, 10, NULL, hits, &n) == VS_OK && n == ROWS);
-    vs_graph_close(g);
-}
-
-static void test_a_filter_returns_as_many_rows_as_match(void) {
-    enum { ROWS = 2000 };
-    Heap heap;
-    VsAlloc a = heap_alloc(&heap);
-    VsGraph *g = open_graph(&a, 8, VS_HNSW);
-    Random r = {3};
-    float v[DIMS];
-    uint64_t words[ROWS / 64 + 1];
-    VsQuery q;
-    VsHit hits[50];
-    size_t n = 0;
-    for (int i = 0; i < ROWS; i++) {
-        random_vector(&r, v, DIMS);
-        insert(g, i, v);
-    }
-    for (uint32_t step = 1; step <= ROWS; step *= 3) {
-        uint32_t count = 0;
-        memset(words, 0, sizeof words);
-        for (uint32_t u = 0; u < ROWS; u += step, count++) {
-            words[u / 64] |= (uint64_t)1 << (u % 64);
-        }
-        VsAdmit admit = {words, ROWS, count};
-        random_vector(&r, v, DIMS);
-        CHECK(vs_query_set(g, v, &q) == VS_OK);
-        CHECK(vs_search(g, &q, 50, 64, &admit, hits, &n) == VS_OK);
-        CHECK(n == (count < 50 ? count : 50));
-        for (size_t i = 0; i < n; i++) {
-            CHECK(hits[i].node % step == 0);
-            CHECK(i == 0 || hits[i - 1].order <= hits[i].order);
-        }
-    }
+    CHECK(vs_search(g, &q, 10, 10, hits, &n) == VS_OK && n == 10);
+    CHECK(vs_search(g, &q, ROWS, 10, hits, &n) == VS_OK && n == ROWS);
     vs_graph_close(g);
 }
 
@@ -404,7 +370,6 @@ int main(void) {
     test_a_link_leads_where_no_other_does();
     test_churn_keeps_every_invariant_and_recall();
     test_ten_thousand_equal_vectors_are_all_found();
-    test_a_filter_returns_as_many_rows_as_match();
     test_undo_restores_every_byte();
     test_every_failed_allocation_leaves_the_graph_as_it_was();
     test_flat_reuses_the_places_of_deleted_rows();

@@ -177,12 +177,14 @@ static void check_most(Table *t, const VsQuery *q, uint64_t *left_out) {
 
 /* ---- scans against their definition ------------------------------------------------- */
 
-static void check_candidates(Table *t, const VsQuery *q, size_t k, const VsAdmit *admit) {
+static void check_candidates(Table *t, const VsQuery *q, size_t k, float within,
+                             const VsAdmit *admit) {
     static float high[MOST_ROWS], low[MOST_ROWS];
     static unsigned char is[MOST_ROWS];
     VsGraph *g = t->g;
-    VsCandidate *found = NULL;
-    size_t n = 0, rows = 0, want = 0;
+    VsCandidates found = {0};
+    VsWanted wanted = {k, within, admit};
+    size_t rows = 0, want = 0;
     memset(is, 0, sizeof is);
     for (uint32_t u = 0; u < g->state.n_nodes; u++) {
         const VsNode *node = live_node(g, u);
@@ -196,35 +198,37 @@ static void check_candidates(Table *t, const VsQuery *q, size_t k, const VsAdmit
         }
     }
     qsort(high, rows, sizeof *high, compare_floats);
-    float limit = k <= rows && k > 0 ? high[k - 1] : INFINITY;
-    CHECK(vs_scan_candidates(g, q, k, admit, &found, &n) == VS_OK);
-    for (size_t i = 0; i < n; i++) {
-        CHECK(i == 0 || found[i - 1].low <= found[i].low);
-        CHECK(found[i].low == low[found[i].node]);
-        is[found[i].node]++;
+    float limit = k < rows && high[k - 1] < within ? high[k - 1] : within;
+    CHECK(vs_scan_candidates(g, q, &wanted, &found) == VS_OK);
+    CHECK(found.reach == limit);
+    vs_candidates_sort(found.at, found.n);
+    for (size_t i = 0; i < found.n; i++) {
+        CHECK(i == 0 || found.at[i - 1].low <= found.at[i].low);
+        CHECK(found.at[i].low == low[found.at[i].node]);
+        is[found.at[i].node]++;
     }
     for (uint32_t u = 0; u < g->state.n_nodes; u++) {
         const VsNode *node = live_node(g, u);
         int may = node != NULL && vs_admitted(admit, u) && low[u] <= limit;
-        CHECK(is[u] == (k > 0 && may));
-        want += k > 0 && may;
+        CHECK(is[u] == may);
+        want += (size_t)may;
     }
-    CHECK(n == want);
-    vs_free(&g->alloc, found);
+    CHECK(found.n == want);
+    vs_free(&g->alloc, found.at);
 }
 
-static void check_scan(Table *t, const VsQuery *q, size_t k, const VsAdmit *admit) {
+static void check_scan(Table *t, const VsQuery *q, size_t k) {
     static VsHit want[MOST_ROWS], got[MOST_ROWS];
     VsGraph *g = t->g;
     size_t rows = 0, n = 0;
     for (uint32_t u = 0; u < g->state.n_nodes; u++) {
-        if (live_node(g, u) != NULL && vs_admitted(admit, u)) {
+        if (live_node(g, u) != NULL) {
             want[rows].node = u;
             CHECK(vs_order(g, q, u, &want[rows++].order) == VS_OK);
         }
     }
     vs_hits_sort(want, rows);
-    CHECK(vs_scan(g, q, k, admit, got, &n) == VS_OK);
+    CHECK(vs_scan(g, q, k, got, &n) == VS_OK);
     CHECK(n == (k < rows ? k : rows));
     CHECK(memcmp(want, got, n * sizeof *got) == 0);
 }
@@ -243,13 +247,20 @@ static void check_table(Table *t, Random *r, uint64_t *left_out) {
         for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
             words[w] = w % 4 == 3 ? 0 : random_next(r) & random_next(r);
         }
+        for (uint32_t u = 0; u < n; u++) {
+            admit.count += live_node(t->g, u) != NULL && vs_admitted(&admit, u);
+        }
         CHECK(vs_query_set(t->g, v, &q) == VS_OK);
         check_most(t, &q, left_out);
         for (size_t k = 1; k <= 600; k += k < 4 ? 1 : k * 5) {
-            check_candidates(t, &q, k, NULL);
-            check_candidates(t, &q, k, &admit);
-            check_scan(t, &q, k, NULL);
-            check_scan(t, &q, k, &admit);
+            float other, low, high;
+            CHECK(vs_order(t->g, &q, (uint32_t)(k % n), &other) == VS_OK);
+            vs_bounds(&q, other, 0, 1, &low, &high);
+            check_candidates(t, &q, k, INFINITY, NULL);
+            check_candidates(t, &q, k, INFINITY, &admit);
+            check_candidates(t, &q, k, high, NULL);
+            check_candidates(t, &q, SIZE_MAX, low, &admit);
+            check_scan(t, &q, k);
         }
     }
 }
@@ -282,12 +293,12 @@ static void test_notes_of_a_page_go_when_it_is_written(void) {
     static Table t;
     Random r = {7};
     VsQuery q;
-    VsCandidate *found = NULL;
-    size_t n = 0;
+    VsCandidates found = {0};
+    const VsWanted three = {3, INFINITY, NULL};
     fill(&t, &r, 64, VS_L2, 300, 0);
     CHECK(vs_query_set(t.g, t.v[0], &q) == VS_OK);
-    CHECK(vs_scan_candidates(t.g, &q, 3, NULL, &found, &n) == VS_OK);
-    vs_free(&t.g->alloc, found);
+    CHECK(vs_scan_candidates(t.g, &q, &three, &found) == VS_OK);
+    vs_free(&t.g->alloc, found.at);
     const VsTable *codes = &t.g->table[VS_CODE];
     const unsigned char *page = vs_table_get(codes, 1);
     uint32_t per_page = t.g->geo[VS_CODE].per_page, note = vs_table_note(codes, 1);
@@ -297,8 +308,8 @@ static void test_notes_of_a_page_go_when_it_is_written(void) {
     vs_begin(t.g);
     CHECK(vs_edit(t.g, VS_CODE, per_page + 2, 32, low, sizeof low) == VS_OK);
     CHECK(vs_table_note(codes, 1) == 0);
-    CHECK(vs_scan_candidates(t.g, &q, 3, NULL, &found, &n) == VS_OK);
-    vs_free(&t.g->alloc, found);
+    CHECK(vs_scan_candidates(t.g, &q, &three, &found) == VS_OK);
+    vs_free(&t.g->alloc, found.at);
     CHECK(vs_table_note(codes, 1) == 1 + 225 * 64);
     vs_undo(t.g);
     CHECK(vs_table_note(codes, 1) == 0);
@@ -346,7 +357,7 @@ test_a_page_whose_low_nibbles_tell_more_is_not_sieved_by_the_last_limit(void) {
     for (uint32_t page = 20; page < pages; page++) {
         uint32_t near = page * per_page + 5;
         set_code(t.g, near, 0x88, 0x00, 5);
-        CHECK(vs_scan(t.g, &q, 1, NULL, &hit, &n) == VS_OK);
+        CHECK(vs_scan(t.g, &q, 1, &hit, &n) == VS_OK);
         CHECK(n == 1 && hit.node == near);
         set_code(t.g, near, 0x88, 0x77, 0);
     }
@@ -380,7 +391,7 @@ static void test_a_scan_of_several_parts_finds_what_one_of_each_row_finds(void) 
             CHECK(vs_order(t.g, &q, u, &all[n_all++].order) == VS_OK);
         }
         vs_hits_sort(all, n_all);
-        CHECK(vs_scan(t.g, &q, k, NULL, hits, &n) == VS_OK);
+        CHECK(vs_scan(t.g, &q, k, hits, &n) == VS_OK);
         CHECK(n == k && memcmp(hits, all, k * sizeof *hits) == 0);
     }
     vs_graph_close(t.g);

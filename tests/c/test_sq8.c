@@ -340,15 +340,15 @@ static void test_a_packed_error_is_never_less(void) {
 /* What the scan of the page's errors found must not outlive them. */
 static int scan_finds(VsGraph *g, const float *v, uint32_t node) {
     VsQuery q;
-    VsCandidate *found = NULL;
-    size_t n = 0;
+    VsCandidates found = {0};
+    const VsWanted three = {3, INFINITY, NULL};
     int there = 0;
     CHECK(vs_query_set(g, v, &q) == VS_OK);
-    CHECK(vs_scan_candidates(g, &q, 3, NULL, &found, &n) == VS_OK);
-    for (size_t i = 0; i < n; i++) {
-        there |= found[i].node == node;
+    CHECK(vs_scan_candidates(g, &q, &three, &found) == VS_OK);
+    for (size_t i = 0; i < found.n; i++) {
+        there |= found.at[i].node == node;
     }
-    vs_free(&g->alloc, found);
+    vs_free(&g->alloc, found.at);
     return there;
 }
 

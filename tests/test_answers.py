@@ -1,0 +1,300 @@
+"""Risk: some data, filter or form of query gets other rows, another order, or too few.
+
+The examples draw data, not operations: what the codes of an index make of vectors depends on
+their ranges, outliers, duplicates and order of arrival. Every answer is compared with float64
+brute force.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.oracle import connect
+
+METRICS = {
+    "float": ["l2", "cosine", "dot", "l1"],
+    "float16": ["l2", "cosine", "dot", "l1"],
+    "int8": ["l2", "cosine", "dot", "l1"],
+    "bit": ["hamming", "jaccard"],
+}
+WALKED = 2600  # above this a search with ef 64 walks
+
+
+def true_distances(metric: str, base: np.ndarray, query: np.ndarray) -> np.ndarray:
+    a, b = base.astype(np.float64), query.astype(np.float64)
+    if metric == "l2":
+        return np.sqrt(((a - b) ** 2).sum(axis=1))
+    if metric == "l1" or metric == "hamming":
+        return np.abs(a - b).sum(axis=1)
+    if metric == "dot":
+        return -(a @ b)
+    if metric == "jaccard":
+        union = np.maximum(a, b).sum(axis=1)
+        return np.where(union > 0, 1 - np.minimum(a, b).sum(axis=1) / np.maximum(union, 1), 0.0)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b)
+    cosine = 1 - (a @ b) / np.where(norms > 0, norms, 1)
+    return np.where(norms > 0, np.maximum(cosine, 0), 1.0)
+
+
+def clusters(rng: np.random.Generator, n: int, dims: int, apart: float) -> np.ndarray:
+    centres = rng.normal(size=(max(2, n // 40), dims)) * apart
+    return centres[rng.integers(0, len(centres), n)] + rng.normal(size=(n, dims)) * 0.3
+
+
+DATA: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
+    "normal": lambda rng, n, d: rng.normal(size=(n, d)),
+    "near clusters": lambda rng, n, d: clusters(rng, n, d, 1),
+    "far clusters": lambda rng, n, d: clusters(rng, n, d, 100),
+    "drift": lambda rng, n, d: rng.normal(size=(n, d)) + np.arange(n)[:, None] / 50,
+    "mixed units": lambda rng, n, d: rng.normal(size=(n, d)) * 10.0 ** rng.integers(-3, 4, d),
+    "heavy tails": lambda rng, n, d: rng.standard_t(2, size=(n, d)),
+    "power-law norms": lambda rng, n, d: rng.normal(size=(n, d)) * rng.lognormal(0, 1.5, (n, 1)),
+    "outliers": lambda rng, n, d: (
+        rng.normal(size=(n, d)) * np.where(rng.random((n, 1)) < 0.02, 1000, 1)
+    ),
+    "whole numbers": lambda rng, n, d: rng.integers(-4, 5, (n, d)).astype(float),
+    "sorted": lambda rng, n, d: np.sort(rng.normal(size=(n, d)), axis=0),
+    "huge": lambda rng, n, d: rng.normal(size=(n, d)) * 1e38 / 4,
+    "tiny": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-30,
+}
+
+
+class Example:
+    """A table of drawn data with two filterable columns, and the same rows in numpy."""
+
+    def __init__(self, seed: int, rows: int | None = None, **options: str) -> None:
+        draw = random.Random(seed)
+        rng = np.random.default_rng(seed)
+        self.draw, self.rng = draw, rng
+        self.element = options.get("element") or draw.choice(["float"] * 5 + [*METRICS])
+        self.metric = options.get("metric") or draw.choice(METRICS[self.element])
+        codecs = ["none"]
+        if self.element.startswith("float") and self.metric != "l1":
+            codecs += ["sq8", "sq8", "sq8 nav_bits=4", "pq"]
+        self.codec = options.get("codec") or draw.choice(codecs)
+        self.kind = options.get("kind") or draw.choice(["hnsw", "hnsw", "flat"])
+        self.data = options.get("data") or draw.choice([*DATA])
+        self.n = n = rows or draw.choice([1, 7, 60, 300, 900, 900])
+        self.dims = draw.choice([1, 2, 5, 16, 33]) if self.element != "bit" else 16
+        self.copies = draw.choice([0, 0, 0.1, 0.5])
+        self.base = self.vectors(n)
+        copy = rng.random(n) < self.copies
+        self.base[copy] = self.base[rng.integers(0, max(1, n // 20), int(copy.sum()))]
+        if draw.random() < 0.3:
+            self.base[rng.random(n) < 0.2] = 0
+        self.ids = np.sort(rng.choice(np.arange(-n, 3 * n), n, replace=False))
+        self.arrival = rng.permutation(n) if draw.random() < 0.5 else np.arange(n)
+        self.a = rng.integers(0, 10, n)
+        self.b = np.array(["xyz"[i] for i in rng.integers(0, 3, n)])
+        self.db = connect(":memory:")
+        self.create()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n} rows, {self.data}, {self.copies} copies, {self.element}[{self.dims}] "
+            f"{self.metric} {self.kind} {self.codec}"
+        )
+
+    def vectors(self, n: int) -> np.ndarray:
+        x = DATA[self.data](self.rng, n, self.dims)
+        if self.element == "bit":
+            return (x > np.median(x)).astype(np.uint8)
+        if self.element == "int8":
+            scale = np.abs(x).max() or 1
+            return np.rint(x / scale * 100).astype(np.int8)
+        if self.element == "float16":
+            return np.clip(x, -6e4, 6e4).astype(np.float16)
+        return np.clip(x, -3e38, 3e38).astype(np.float32)
+
+    def blob(self, v: np.ndarray) -> bytes:
+        return np.packbits(v, bitorder="little").tobytes() if self.element == "bit" else v.tobytes()
+
+    @property
+    def given(self) -> str:
+        return {"float": "?", "float16": "vec_f16(?)", "int8": "vec_int8(?)", "bit": "vec_bit(?)"}[
+            self.element
+        ]
+
+    def create(self) -> None:
+        self.db.execute(
+            f"CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e {self.element}"
+            f"[{self.dims}] distance_metric={self.metric} index={self.kind} codec={self.codec} m=8"
+            " ef_construction=60, a INTEGER, b TEXT indexed)"
+        )
+        self.db.execute("CREATE TABLE other(oid INTEGER PRIMARY KEY, oa, ob)")
+        rows = [
+            (int(self.ids[i]), self.blob(self.base[i]), int(self.a[i]), str(self.b[i]))
+            for i in self.arrival
+        ]
+        self.db.execute("BEGIN")
+        self.db.executemany(f"INSERT INTO t VALUES (?, {self.given}, ?, ?)", rows)
+        self.db.executemany("INSERT INTO other VALUES (?, ?, ?)", [(r[0], *r[2:]) for r in rows])
+        self.db.execute("COMMIT")
+
+    def query(self) -> np.ndarray:
+        if self.draw.random() < 0.5:
+            return self.base[self.draw.randrange(self.n)]
+        return self.vectors(2)[0]
+
+    def figures(self) -> dict[str, Any]:
+        sql = "SELECT name, value FROM vecsql_stats('t') WHERE name LIKE 'last_query_%'"
+        return {n.removeprefix("last_query_"): v for n, v in self.db.execute(sql)}
+
+
+Filter = tuple[str, Callable[[Example], np.ndarray]]
+FILTERS: list[Filter] = [
+    ("1", lambda x: x.a >= 0),
+    ("a < 5", lambda x: x.a < 5),
+    ("b = 'x'", lambda x: x.b == "x"),
+    ("a = 3 AND b IN ('x', 'y')", lambda x: (x.a == 3) & np.isin(x.b, ["x", "y"])),
+    ("a = 77", lambda x: x.a == 77),
+    ("id > 10", lambda x: x.ids > 10),
+    ("id IN (SELECT oid FROM other WHERE oa % 3 = 1)", lambda x: x.a % 3 == 1),
+    ("(a = 2 OR b = 'z')", lambda x: (x.a == 2) | (x.b == "z")),
+    ("a % 4 = 1", lambda x: x.a % 4 == 1),
+]
+PUSHED = FILTERS[:7]
+
+
+def check_order(x: Example, got: list[tuple[int, float]], far: dict[int, float], sql: str) -> None:
+    """Every row once, with its distance, by (distance, rowid)."""
+    ids = [i for i, _ in got]
+    assert len(set(ids)) == len(ids), f"a row came twice: {sql}"
+    assert set(ids) <= far.keys(), f"a row that does not pass: {sql}"
+    assert got == sorted(got, key=lambda r: (r[1], r[0])), f"not in order: {sql}"
+    want = np.array([far[i] for i in ids])
+    given = np.array([d for _, d in got])
+    assert np.allclose(given, want, rtol=2e-3, atol=scale_of(far) * 1e-5 + 1e-37), sql
+
+
+def scale_of(far: dict[int, float]) -> float:
+    return max((abs(d) for d in far.values()), default=0.0)
+
+
+def check_nearest(got: list[tuple[int, float]], all_: list[tuple[int, float]], sql: str) -> None:
+    """The first of all rows, whose distances are those of the statement itself: ties count."""
+    assert got == all_[: len(got)], sql
+
+
+def check_example(x: Example) -> None:
+    for where, keep in FILTERS:
+        query = x.query()
+        passing = keep(x)
+        distances = true_distances(x.metric, x.base[passing], query)
+        far = dict(zip(x.ids[passing].tolist(), distances.tolist(), strict=True))
+        head = f"SELECT id, distance FROM t WHERE e MATCH {x.given} AND {where}"
+        q = x.blob(query)
+
+        def ask(tail: str, sql: str = head, q: bytes = q) -> list[tuple[int, float]]:
+            return list(x.db.execute(f"{sql} {tail}", (q,)))
+
+        whole = ask("ORDER BY distance")
+        assert len(whole) == len(far), f"not complete: {where}"
+        check_order(x, whole, far, where)
+        pages: list[tuple[int, float]] = []
+        for at in range(0, len(far) + 7, max(7, len(far) // 3)):
+            step = max(7, len(far) // 3)
+            pages += ask(f"ORDER BY distance LIMIT {step} OFFSET {at}")
+        check_nearest(pages, whole, "pages")
+        assert len(pages) == len(whole)
+        assert ask("ORDER BY distance, id") == whole
+        join = head.replace("FROM t", "FROM t JOIN other ON oid = t.id")
+        n = x.draw.choice([1, 5, 40])
+        assert ask(f"ORDER BY distance, id LIMIT {n}", join) == whole[:n], f"join, {where}"
+        if whole:
+            bound = whole[x.draw.randrange(len(whole))][1]
+            got = ask(f"AND distance < {bound!r} ORDER BY distance")
+            assert got == [r for r in whole if r[1] < bound], f"{where} distance < {bound!r}"
+            got = ask(f"AND distance <= {bound!r} ORDER BY distance")
+            assert got == [r for r in whole if r[1] <= bound], f"{where} distance <= {bound!r}"
+        k = x.draw.choice([1, 3, 10, x.n, x.n + 5])
+        got = ask(f"ORDER BY distance LIMIT {k}")
+        assert len(got) == min(k, len(far))
+        check_order(x, got, far, where)
+        plan = x.figures()["plan"]
+        if plan not in ("walk", "filtered walk"):
+            check_nearest(got, whole, f"LIMIT {k}, {where}, {plan}")
+        if where in [w for w, _ in PUSHED]:
+            got = ask(f"AND k = {k}")
+            plan = x.figures()["plan"]
+            assert len(got) == min(k, len(far))
+            check_order(x, got, far, where)
+            if plan not in ("walk", "filtered walk"):
+                check_nearest(got, whole, f"k = {k}, {where}, {plan}")
+            assert ask(f"AND k = {k} AND exact = 1") == whole[:k], f"exact, {where}"
+
+
+@pytest.mark.parametrize(
+    "examples", [25, pytest.param(1000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_answers_are_those_of_brute_force(examples):
+    for _ in range(examples):
+        seed = random.randrange(1 << 32)
+        x = Example(seed)
+        print("seed", seed, x)
+        check_example(x)
+        x.db.close()
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_each_kind_of_data_is_answered_exactly_where_it_is_scanned(data):
+    for i, codec in enumerate(["none", "sq8"]):
+        x = Example(7 * i + 1, rows=400, data=data, element="float", metric="l2", codec=codec)
+        print(x)
+        check_example(x)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+@pytest.mark.parametrize("data", ["normal", "near clusters", "whole numbers"])
+def test_a_walk_loses_no_more_behind_a_filter_than_without_one(data, metric):
+    x = Example(
+        11, rows=WALKED * 2, data=data, element="float", metric=metric, codec="none", kind="hnsw"
+    )
+    found = {"1": 0, "a < 5": 0, "a = 3": 0}
+    for _ in range(40):
+        query = x.query()
+        for where in found:
+            keep = {"1": x.a >= 0, "a < 5": x.a < 5, "a = 3": x.a == 3}[where]
+            far = np.sort(true_distances(metric, x.base[keep], query))[9]
+            sql = f"SELECT distance FROM t WHERE e MATCH ? AND {where} AND k = 10"
+            got = [r[0] for r in x.db.execute(sql, (query.tobytes(),))]
+            found[where] += sum(d <= far + 1e-5 * (1 + abs(far)) for d in got)
+    print(x, found)
+    assert min(found.values()) >= found["1"] - 8  # of 400
+
+
+@pytest.mark.parametrize("codec", ["none", "sq8"])
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_ties_of_a_walk_come_in_order_of_the_key(codec, share):
+    """A part of the rows are copies of one vector, and k ends among them."""
+    rng = np.random.default_rng(3)
+    n, dims = 6000, 8
+    base = rng.normal(size=(n, dims)).astype("<f4")
+    copies = rng.random(n) < share
+    base[copies] = 1.0
+    ids = rng.permutation(n)
+    db = connect(":memory:")
+    db.execute(
+        "CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e float[8] m=8"
+        f" codec={codec}, c TEXT)"
+    )
+    db.execute("BEGIN")
+    rows = [(int(ids[i]), base[i].tobytes(), "ab"[i % 2]) for i in range(n)]
+    db.executemany("INSERT INTO t VALUES (?, ?, ?)", rows)
+    db.execute("COMMIT")
+    for where, keep in (("1", np.ones(n, bool)), ("c = 'a'", np.arange(n) % 2 == 0)):
+        first = np.sort(ids[copies & keep])
+        near = [1.0] * dims
+        off = [1.0] * (dims - 1) + [1.01]
+        for query in (near, off):
+            for k in (1, 5, 30):
+                for tail in (f"AND k = {k}", f"ORDER BY distance LIMIT {k}"):
+                    sql = f"SELECT id FROM t WHERE e MATCH ? AND {where} {tail}"
+                    sql = sql.replace("AND 1 ", "")
+                    got = [i for (i,) in db.execute(sql, (np.float32(query).tobytes(),))]
+                    assert got == first[:k].tolist(), (where, tail)
