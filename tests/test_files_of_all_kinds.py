@@ -203,6 +203,18 @@ GOOD = {
         ROWS,
     ),
     "other-name.json": (json.dumps({"feeds": RECORDS}).encode(), [], TEXT, ROWS),
+    "pandas-index.json": (
+        json.dumps({str(i): r for i, r in enumerate(RECORDS)}).encode(),
+        [],
+        TEXT,
+        ROWS,
+    ),
+    "by-key.json": (
+        json.dumps({f"k{r['id']}": r for r in RECORDS}, indent=1).encode(),
+        ["--text", "text"],
+        "SELECT id, text, author FROM t ORDER BY key",
+        ROWS,
+    ),
     "reply.json": (
         json.dumps({"status": "ok", "took": 3, "results": RECORDS}).encode(),
         [],

@@ -443,4 +443,10 @@ def _document(value: Any, label: str) -> Iterator[Any]:
         for i in rows:
             yield {name: p[i] for name, p in columns.items()}
         return
+    alike = len(parts) > 1 and all(isinstance(p, dict) and set(p) == set(parts[0]) for p in parts)
+    if alike and not _RECORD & set(columns):  # records by their keys
+        numbered = list(columns) == [str(i) for i in range(len(columns))]  # pandas' "index"
+        for name, record in columns.items():
+            yield record if numbered or "key" in record else {"key": name, **record}
+        return
     yield value
