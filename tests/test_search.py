@@ -172,6 +172,18 @@ def test_words_of_fts5s_own_syntax_are_found_as_words():
     assert [h.id for h in vecsql.search(conn, "t", "not or", mode="text", match="all")] == [2]
 
 
+def test_a_word_with_marks_is_one_word_and_no_letters_of_it():
+    conn = vecsql.connect(":memory:")
+    vecsql.create_table(conn, "t", {"body": str}, text="body", fts="unicode61")
+    bodies = ["रात की ट्रेन निकलती है", "रोटी और नमक", "टेबल रेत नदी", "Cafe\u0301 au lait", "a cafe"]
+    vecsql.insert(conn, "t", [{"body": b} for b in bodies])
+    assert vecsql.fts_query("ट्रेन है") == '"ट्रेन" OR "है"'
+    for text, expected in [("ट्रेन", [1]), ("नमक", [2]), ('"नमक और"', []), ('"रोटी और"', [2])]:
+        hits = vecsql.search(conn, "t", text, mode="text")
+        assert [h.id for h in hits] == expected, text
+    assert 4 in [h.id for h in vecsql.search(conn, "t", "Cafe\u0301", mode="text")]
+
+
 # --- fusion --------------------------------------------------------------------------------------
 
 

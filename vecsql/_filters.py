@@ -85,6 +85,8 @@ def _source(db: Db, info: IndexInfo, where: str) -> str:
     not give it another meaning, the rows get a column of that name with that text.
     """
     name = f"main.{quote(info.table)}"
+    if info.table != info.index and '"' not in where:
+        return name
     rows = columns(db, info.table)
     have = {c.lower() for c in rows}
     around = {info.index.lower(), *_all_columns(db, info.index)}

@@ -10,8 +10,9 @@ from vecsql import _fts
 from vecsql._catalog import IndexInfo, has_table, index_of, registered, save
 from vecsql._driver import driver_of
 from vecsql._errors import SchemaError
+from vecsql._segment import runs
 
-_PHRASE_OR_WORD = re.compile(r'"([^"]*)"|(\w+)')
+_PHRASE = re.compile(r'"([^"]*)"')
 _MAX_TERMS = 200  # of a query; a whole document as a query is cut
 
 
@@ -28,10 +29,12 @@ def fts_query(text: str, match: Literal["any", "all"] = "any") -> str:
     if match not in ("any", "all"):
         raise ValueError(f"match is 'any' or 'all', got {match!r}")
     terms: dict[str, None] = {}
-    for phrase, word in _PHRASE_OR_WORD.findall(text.replace("\0", " ")):
-        term = " ".join(re.findall(r"\w+", phrase)) if phrase else word
-        if term:
-            terms[f'"{term}"'] = None
+    # what stands between quotes comes at odd places; a quote that is not closed is none
+    for place, part in enumerate(_PHRASE.split(text.replace("\0", " "))):
+        words = runs(part)
+        for term in [" ".join(words)] if place % 2 else words:
+            if term:
+                terms[f'"{term}"'] = None
     joint = " OR " if match == "any" else " AND "
     return joint.join(list(terms)[:_MAX_TERMS]) or '""'
 

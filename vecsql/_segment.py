@@ -51,6 +51,7 @@ class _Patterns(NamedTuple):
     extending: re.Pattern[str]  # what belongs to the character before
     virama: re.Pattern[str]  # what binds the letter behind
     unspaced: re.Pattern[str]
+    run: re.Pattern[str]  # letters and digits with their marks
 
 
 def _ranges(codes: Iterable[int]) -> str:
@@ -113,6 +114,7 @@ def _patterns(ascii_only: bool) -> _Patterns:
         re.compile(f"[{extending}{_JAMO_FOLLOWING}]"),
         re.compile(f"[{viramas}]"),
         re.compile(f"[{unspaced}]"),
+        re.compile(f"\\w[\\w{extending}]*"),
     )
 
 
@@ -133,6 +135,11 @@ def tokens(text: str) -> Spans:
         else:
             out.append((start, end))
     return out
+
+
+def runs(text: str) -> list[str]:
+    """The runs of letters, digits and _ with the marks on them: what a search engine looks up."""
+    return _patterns(text.isascii()).run.findall(text)
 
 
 def _pieces(text: str, start: int, end: int, patterns: _Patterns) -> Iterator[tuple[int, int]]:
