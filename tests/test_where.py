@@ -166,6 +166,15 @@ def test_dates_compare_with_iso_text(db):
     assert sorted(h["body"] for h in vecsql.search(db, "t", "b", where=where)) == ["b4", "b5"]
 
 
+def test_numbers_in_a_column_of_text_equal_their_text(db):
+    vecsql.create_table(db, "t", {"body": str, "code": str, "n": int}, text="body")
+    vecsql.insert(db, "t", [{"body": "a", "code": 2021, "n": "2021"}, {"body": "b", "code": "x"}])
+    for value in (2021, "2021", {"$in": [2021]}, {"$in": ["2021", 5]}, {"$nin": [5, "x"]}):
+        for column in ("code", "n"):
+            found = vecsql.search(db, "t", "a", where={column: value, "n": {"$exists": True}})
+            assert [h["body"] for h in found] == ["a"], (column, value)
+
+
 def test_long_lists_and_deep_filters_have_no_limit_of_sqlites(table):
     assert ids(table, {"year": {"$in": list(range(100_000))}}) == [1, 2, 3]
     assert ids(table, {"$or": [{"year": n} for n in range(3000)]}) == [1, 2, 3]

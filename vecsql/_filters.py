@@ -300,7 +300,7 @@ def _in(operand: _Operand, name: str, value: Any) -> Compiled:
     parts: list[Compiled] = []
     for v in wanted:
         if isinstance(v, (int, str)) and "\0" not in str(v):
-            listed.append(v)
+            listed.append(str(v) if operand.kind == "text" else v)  # as = does for a column
         else:
             parts.append(_equal(operand, v))
     if listed:

@@ -5,17 +5,16 @@ character data is enough for that, because a cut that is left out harms nothing.
 taken for at least what it is: marks, format characters and joiners belong to what is before them,
 a letter to the virama before it.
 
-Every pattern takes time in proportion to the text: a match never fails after it took characters
-whose number has no bound.
+The patterns run over a copy of the text in which each character is replaced by the letter of its
+kind. They take time in proportion to the text: a match never fails after it took characters whose
+number has no bound.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterator
 
 Spans = list[tuple[int, int]]
 
@@ -23,99 +22,77 @@ _LONGEST_WORD = 64  # characters; a longer run without a space is no word of any
 _PIECE = 16  # characters of a token in such a run
 _LONGEST_GRAPHEME = 128  # characters; more marks on one letter are noise, and are cut
 
-# --- characters ----------------------------------------------------------------------------------
+# --- kinds of characters -------------------------------------------------------------------------
 
-# Scripts that write no spaces between words: UAX 29 has a boundary behind each of their graphemes.
-_UNSPACED = (
-    (0x0E01, 0x0EDF), (0x1000, 0x109F), (0x1780, 0x17DF), (0x1950, 0x19DF), (0x1A20, 0x1AAF),
-    (0x3005, 0x3007), (0x3041, 0x309F), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA9E0, 0xA9FF),
-    (0xAA60, 0xAADF), (0xF900, 0xFAFF), (0x11700, 0x1174F), (0x20000, 0x3FFFD),
-)  # fmt: skip
-_KATAKANA = "\u3031-\u3035\u309b\u309c\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9d"
-_FLAG_HALVES = "\U0001f1e6-\U0001f1ff"
-# Grapheme_Cluster_Break=Prepend: the character behind belongs to it.
-_PREPENDED = (
-    "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\U000110bd\U000110cd\U000111c2\U000111c3"
-    "\U0001193f\U00011941\U00011a3a\U00011a84-\U00011a89\U00011d46\U00011f02"
-)
-# Characters that extend a grapheme without being marks: halfwidth voicing, SARA AM, skin tones.
-_EXTENDING = "\uff9e\uff9f\u0e33\u0eb3\U0001f3fb-\U0001f3ff"
-_JAMO_LEADING = "\u1100-\u115f\ua960-\ua97c"
-_JAMO_FOLLOWING = "\u1160-\u11ff\ud7b0-\ud7fb"
-_SPACE_OF_NO_WIDTH = "\u200b"  # parts words and has no part in any
-_JOINER = "\u200d"
+_LETTER, _DIGIT, _LOW_LINE, _UNSPACED, _KATAKANA = "a", "0", "_", "u", "k"
+_MARK, _VIRAMA, _JOINER = "x", "v", "j"  # what belongs to the character before
+_PREPENDED = "p"  # the character behind belongs to it
+_FLAG, _MIDDLE, _COMMA, _SYMBOL = "f", ".", ",", "s"
+_SPACE, _BREAK, _NOTHING = " ", "n", "z"
 
-
-class _Patterns(NamedTuple):
-    token: re.Pattern[str]
-    extending: re.Pattern[str]  # what belongs to the character before
-    virama: re.Pattern[str]  # what binds the letter behind
-    unspaced: re.Pattern[str]
-    run: re.Pattern[str]  # letters and digits with their marks
-
-
-def _ranges(codes: Iterable[int]) -> str:
-    """The inside of a character class that has these code points, given in order."""
-    out: list[list[int]] = []
-    for code in codes:
-        if out and out[-1][1] == code - 1:
-            out[-1][1] = code
-        else:
-            out.append([code, code])
-    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in out)
+_RANGES = {
+    # Scripts that write no spaces between words: UAX 29 has a boundary behind each grapheme.
+    _UNSPACED: "\u0e01-\u0edf\u1000-\u109f\u1780-\u17df\u1950-\u19df\u1a20-\u1aaf\u3005-\u3007"
+    "\u3041-\u309f\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff"
+    "\U00011700-\U0001174f\U00020000-\U0003fffd",
+    _KATAKANA: "\u3031-\u3035\u309b\u309c\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9d",
+    # Grapheme_Cluster_Break=Prepend
+    _PREPENDED: "\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u0d4e\U000110bd\U000110cd\U000111c2"
+    "\U000111c3\U0001193f\U00011941\U00011a3a\U00011a84-\U00011a89\U00011d46\U00011f02",
+    # What extends a grapheme without being a mark: halfwidth voicing, SARA AM, skin tones.
+    _MARK: "\uff9e\uff9f\u0e33\u0eb3\U0001f3fb-\U0001f3ff",
+    _FLAG: "\U0001f1e6-\U0001f1ff",
+    _JOINER: "\u200d",
+    _NOTHING: "\u200b",  # the space of no width parts words and has no part in any
+    # What may stand inside a word or a number: don't, example.com, 3.14; 1,000.
+    _MIDDLE: ".:'\u2019\u00b7\u2024\u2027\uff07\uff0e",
+    _COMMA: ",;\u066c",
+    _LOW_LINE: "_",
+}
+_PATTERNS = {kind: re.compile(f"[{inside}]") for kind, inside in _RANGES.items()}
+_NO_BREAK = re.compile(r"[^\S\n\r\t\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+_JAMO_LEADING = re.compile("[\u1100-\u115f\ua960-\ua97c]")
+_JAMO_FOLLOWING = re.compile("[\u1160-\u11ff\ud7b0-\ud7fb]")
+_FIRST = (_MARK, _PREPENDED, _JOINER, _NOTHING, _FLAG, _MIDDLE, _COMMA, _LOW_LINE, _KATAKANA)
 
 
-@lru_cache(maxsize=2)
-def _patterns(ascii_only: bool) -> _Patterns:
-    """The patterns; a text of ASCII alone does without Python's character data."""
-    if ascii_only:
-        extending, viramas, unspaced = "\u0300", "\u094d", "\u4e00"
-    else:
-        assigned = [*range(0x80, 0x20000), *range(0xE0000, 0xE01F0)]
-        kinds = {code: unicodedata.category(chr(code)) for code in assigned}
-        prepended = re.compile(f"[{_PREPENDED}]")
-        extending = _EXTENDING + _ranges(
-            code
-            for code, kind in kinds.items()
-            if kind in ("Mn", "Mc", "Me", "Cf")
-            and chr(code) != _SPACE_OF_NO_WIDTH
-            and not prepended.match(chr(code))
-        )
-        viramas = _ranges(code for code in kinds if unicodedata.combining(chr(code)) == 9)
-        unspaced = _ranges(
-            code
-            for first, last in _UNSPACED
-            for code in range(first, last + 1)
-            if code >= 0x20000 or kinds[code] != "Nd"
-        )
-    x, letter = f"[{extending}]*", f"[^\\W{unspaced}{_KATAKANA}]"
-    marks = (f"(?<=[{viramas}]{f'[{extending}]' * n})" for n in range(3))
-    behind_virama = f"(?:{'|'.join(marks)})"
-    # A letter, a digit or _, and what may stand inside a word or a number: don't, 3.14, 1,000.
-    word = (
-        f"(?:{letter}{x})+"
-        f"(?:(?:[.:'\u2019\u00b7\u2024\u2027\uff07\uff0e]{letter}|(?<=\\d)[,;\u066c]\\d){x}"
-        f"(?:{letter}{x})*)*"
-    )
-    character = f"[{unspaced}]{x}(?:{behind_virama}[{unspaced}]{x})*"
-    katakana = f"[{_KATAKANA}]{x}(?:[{_KATAKANA}_]{x})*"
-    flag = f"[{_FLAG_HALVES}]{{2}}{x}"
-    symbol = f"[^\\w\\s{_SPACE_OF_NO_WIDTH}]{x}"
-    # A mark behind a space (no line break) makes one grapheme with it.
-    marked_space = f"[^\\S\n\r\t\x0b\x0c\x1c-\x1f\x85\u2028\u2029](?=[{extending}])[{extending}]+"
-    core = "|".join((word, character, katakana, flag, symbol, marked_space))
-    prefix = f"(?:[{_PREPENDED}]{x})*"
+def _kind(c: str) -> str:
+    for kind in _FIRST:
+        if _PATTERNS[kind].match(c):
+            return kind
+    category = unicodedata.category(c)
+    if category in ("Mn", "Mc", "Me", "Cf"):
+        return _VIRAMA if unicodedata.combining(c) == 9 else _MARK
+    if c.isspace():
+        return _SPACE if _NO_BREAK.match(c) else _BREAK
+    if category == "Nd":
+        return _DIGIT
+    if _PATTERNS[_UNSPACED].match(c):
+        return _UNSPACED
+    return _LETTER if c.isalnum() else _SYMBOL
+
+
+class _Kinds(dict[int, str]):
+    """The kind of each character, found when it is first met; for str.translate."""
+
+    def __missing__(self, code: int) -> str:
+        kind = self[code] = _kind(chr(code))
+        return kind
+
+
+_kinds = _Kinds()
+
+_X = "[xvj]*"
+_WORD = f"(?:[a0_]{_X})+(?:(?:[.][a0_]|(?<=0),0){_X}(?:[a0_]{_X})*)*"
+_BEHIND_VIRAMA = "(?:(?<=v)|(?<=v[xvj])|(?<=v[xvj][xvj]))"
+_CHARACTER = f"u{_X}(?:{_BEHIND_VIRAMA}u{_X})*"
+_PREFIX = f"(?:p{_X})*"
+_TOKEN = re.compile(
+    f"{_PREFIX}(?:{_WORD}|{_CHARACTER}|k{_X}(?:[k_]{_X})*|ff{_X}|[s.,fxvjp]{_X}| [xvj]+)"
     # Behind a joiner or a virama the grapheme goes on, in a character of another kind too.
-    further = f"(?<={_JOINER}){prefix}\\S|(?<=[{_PREPENDED}])[^\\w\\s]|{behind_virama}\\w"
-    joined = f"(?:(?:{further}){x})*"
-    token = f"{prefix}(?:{core}){joined}"
-    return _Patterns(
-        re.compile(token),
-        re.compile(f"[{extending}{_JAMO_FOLLOWING}]"),
-        re.compile(f"[{viramas}]"),
-        re.compile(f"[{unspaced}]"),
-        re.compile(f"\\w[\\w{extending}]*"),
-    )
+    f"(?:(?:(?<=j){_PREFIX}[^ n]|(?<=p)[s.,fxvj]|{_BEHIND_VIRAMA}[a0_ukp]){_X})*"
+)
+_RUN = re.compile("[a0_ukp][a0_ukpxvj]*")
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -126,12 +103,12 @@ def tokens(text: str) -> Spans:
 
     A run of more than 64 characters without a space is given in pieces, so that a cut has a place.
     """
-    patterns = _patterns(text.isascii())
+    kinds = text.translate(_kinds)
     out: Spans = []
-    for match in patterns.token.finditer(text):
+    for match in _TOKEN.finditer(kinds):
         start, end = match.span()
         if end - start > _LONGEST_WORD:
-            out += _pieces(text, start, end, patterns)
+            out += _pieces(text, kinds, start, end)
         else:
             out.append((start, end))
     return out
@@ -139,13 +116,13 @@ def tokens(text: str) -> Spans:
 
 def runs(text: str) -> list[str]:
     """The runs of letters, digits and _ with the marks on them: what a search engine looks up."""
-    return _patterns(text.isascii()).run.findall(text)
+    return [text[m.start() : m.end()] for m in _RUN.finditer(text.translate(_kinds))]
 
 
-def _pieces(text: str, start: int, end: int, patterns: _Patterns) -> Iterator[tuple[int, int]]:
+def _pieces(text: str, kinds: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     while end - start > _PIECE:
         cut = start + _PIECE
-        while cut < end and cut - start < _LONGEST_GRAPHEME and _bound(text, cut, patterns):
+        while cut < end and cut - start < _LONGEST_GRAPHEME and _is_inside(text, kinds, cut):
             cut += 1
         yield start, cut
         start = cut
@@ -153,16 +130,15 @@ def _pieces(text: str, start: int, end: int, patterns: _Patterns) -> Iterator[tu
         yield start, end
 
 
-def _bound(text: str, cut: int, patterns: _Patterns) -> bool:
+def _is_inside(text: str, kinds: str, cut: int) -> bool:
     """Whether the character behind a cut may belong to the grapheme before it."""
-    before, behind = text[cut - 1], text[cut]
-    if before == _JOINER or patterns.extending.match(behind):
+    if kinds[cut] in "xvj" or kinds[cut - 1] in "jp":
         return True
-    if re.match(f"[{_PREPENDED}{_JAMO_LEADING}]", before):
+    if _JAMO_FOLLOWING.match(text, cut) or _JAMO_LEADING.match(text, cut - 1):
         return True
     back = cut - 1
-    while back > 0 and cut - back < _PIECE and patterns.extending.match(text, back):
-        if patterns.virama.match(text, back):
+    while back > 0 and cut - back < _PIECE and kinds[back] in "xv":
+        if kinds[back] == _VIRAMA:
             return True
         back -= 1
     return False
@@ -222,7 +198,7 @@ def _ends_sentence(text: str, stop: re.Match[str], begin: int, end: int) -> bool
         return True
     if not text[behind].isspace():
         # !? need no space before a script that writes none
-        return marks[-1] in "!?" and bool(_patterns(text.isascii()).unspaced.match(text, behind))
+        return marks[-1] in "!?" and _kinds[ord(text[behind])] in (_UNSPACED, _KATAKANA)
     if marks[-1] in "!?":
         return True
     follows = _NEXT_LETTER.match(text, behind, end)
