@@ -636,3 +636,13 @@ def test_the_path_in_the_demo_is_quoted():
         shell = apsw.shell.Shell(stdout=conn, stderr=conn, args=[])
         shell.process_complete_line(f".print {_demo._quoted(path)}")
         assert conn.getvalue().strip() == path
+
+
+def test_a_database_of_sqlite_vec_takes_no_options_of_records(library, tmp_path):
+    """Its table says all of it; and a table that is not there is answered with those that are."""
+    rows(tmp_path / "a.db", "CREATE TABLE t(x)")
+    err = cli("import", tmp_path / "b.db", "t", tmp_path / "a.db", "--text", "body", code=2)
+    assert "--text is for files of records" in err
+    err = cli("import", tmp_path / "b.db", "docs", tmp_path / "a.db", code=1)
+    assert "there is no table docs; tables of sqlite-vec there: none" in err
+    assert not (tmp_path / "b.db").exists()

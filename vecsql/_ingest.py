@@ -21,7 +21,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from vecsql._bulk import insert_rows
-from vecsql._catalog import columns, has_table
+from vecsql._catalog import columns, has_table, no_table
 from vecsql._chunk import Chunk, chunk
 from vecsql._convert import whole
 from vecsql._driver import Db, driver_of, quote
@@ -191,7 +191,7 @@ def _create(db: Db, table: str, embedder: Any, fts: bool) -> None:
 
 def _check(db: Db, table: str) -> None:
     if not has_table(db, table):
-        raise SchemaError(f"there is no table {table} in the main database")
+        raise SchemaError(no_table(db, table))
     if not has_table(db, f"{table}_sources"):
         raise SchemaError(
             f"{table} exists and was not made by ingest: choose another name, or write its "

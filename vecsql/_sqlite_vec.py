@@ -142,7 +142,11 @@ def read_layout(source: Db, table: str, schema: str = "main") -> Layout:
         f"SELECT name, sql FROM {master} WHERE type = 'table' AND lower(name) = lower(?)", (table,)
     )
     if not rows:
-        raise SchemaError(f"there is no table {table}")
+        made = "type = 'table' AND sql LIKE '%using%vec0%'"
+        have = [n for (n,) in source.rows(f"SELECT name FROM {master} WHERE {made} ORDER BY name")]
+        raise SchemaError(
+            f"there is no table {table}; tables of sqlite-vec there: {', '.join(have) or 'none'}"
+        )
     name, sql = rows[0]
     layout = parse_definition(name, sql)
     needed = {f"{name}_chunks", f"{name}_rowids"}

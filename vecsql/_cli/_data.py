@@ -145,6 +145,20 @@ def import_(
     FILE may be a database whose table TABLE was made by sqlite-vec: all of its columns come along.
     """
     if _is_database(file):
+        given = [
+            name
+            for name, value in (
+                ("--text", text),
+                ("--id", key),
+                ("--vector", vector),
+                ("--embedder", embedder),
+                ("--metric", metric),
+                ("--format", format),
+            )
+            if value
+        ]
+        if given:
+            raise click.UsageError(f"{given[0]} is for files of records, and {file} is a database")
         _import_sqlite_vec(db, table, file, original or table, vec0, options, batch)
         return
     if original is not None or vec0:
