@@ -100,40 +100,94 @@ int vsx_rebuild(VsxTable *t) {
     return rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
 }
 
-/* ---- the others ------------------------------------------------------------------ */
+/* ---- optimize ------------------------------------------------------------------- */
 
-/* Codes the rows anew when many have left the range of the model, takes all tombstones
- * out and writes the pages. */
-static int optimize(VsxTable *t) {
-    VsxIndex *index = t->index;
+/* Whether the connection wants nothing of deleted rows to stay in the file. */
+static int wants_erasure(const VsxIndex *index, int *out) {
+    sqlite3_stmt *stmt = NULL;
     int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        VsxVector *v = &index->vector[i];
-        rc = vsx_refresh(v);
+    *out = 0;
+    stmt = vsx_prepare(index, &rc,
+                       sqlite3_mprintf("PRAGMA \"%w\".secure_delete", index->schema));
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        *out = sqlite3_column_int(stmt, 0) != 0;
+    }
+    int final = sqlite3_finalize(stmt);
+    return rc == SQLITE_OK ? final : rc;
+}
+
+/* Codes the rows anew when many have left the range of the model, or when it must not
+ * remember rows that have gone, and takes all tombstones out. */
+static int tidy(VsxVector *v, int erase) {
+    VsGraph *g = v->graph;
+    int fits = g->codec->fit != NULL && g->state.n_live > 0;
+    vs_begin(g);
+    VsStatus st = vs_model_stale(g) || (erase && fits) ? vs_model_refit(g, NULL) : VS_OK;
+    if (st == VS_OK && g->params.kind == VS_HNSW) {
+        st = vs_consolidate(g, g->state.n_nodes);
+    }
+    if (st == VS_OK) {
+        vs_done(g);
+    } else {
+        vs_undo(g);
+    }
+    g->changed |= erase; /* a new log row takes the place of the old ones */
+    return vsx_code(v->index, st);
+}
+
+/* Leaves the newest row of the log alone. */
+static int trim_all(VsxVector *v) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_LOG_TRIM, &stmt);
+    rc = rc == SQLITE_OK
+             ? sqlite3_bind_int64(stmt, 1, (sqlite3_int64)v->graph->state.ver - 1)
+             : rc;
+    return stmt == NULL ? rc : vsx_write_after(stmt, rc);
+}
+
+/* Nodes that have room in the file: those that were given out, or, of a graph that was
+ * emptied, at least those of its pages. */
+static uint32_t places(const VsGraph *g) {
+    uint32_t pages = g->state.folded[VS_NODE];
+    uint32_t stored = pages > 0 ? (pages - 1) * g->geo[VS_NODE].per_page + 1 : 0;
+    return stored > g->state.n_nodes ? stored : g->state.n_nodes;
+}
+
+/* The places of deleted rows wait to be used again. Where they are more than those of the
+ * rows, or where nothing of them may stay, the index is made anew from the rows, which
+ * costs at most as much as making those that are left. */
+static int optimize_vector(VsxVector *v, int erase) {
+    VsxIndex *index = v->index;
+    int rc = vsx_refresh(v);
+    uint32_t live = v->graph->state.n_live, empty = places(v->graph) - live;
+    if (rc == SQLITE_OK && (live == 0 || empty > (erase ? 0 : live))) {
+        rc = rebuild_vector(v);
+    } else {
         rc = rc == SQLITE_OK ? vsx_link(v) : rc;
         rc = rc == SQLITE_OK ? vsx_mark(v) : rc;
-        if (rc == SQLITE_OK) {
-            vs_begin(v->graph);
-            VsStatus st =
-                vs_model_stale(v->graph) ? vs_model_refit(v->graph, NULL) : VS_OK;
-            if (st == VS_OK && v->graph->params.kind == VS_HNSW) {
-                st = vs_consolidate(v->graph, v->graph->state.n_nodes);
-            }
-            if (st == VS_OK) {
-                vs_done(v->graph);
-            } else {
-                vs_undo(v->graph);
-            }
-            rc = vsx_code(index, st);
-        }
-        rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
-        rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
-        if (rc == SQLITE_OK) {
-            vs_history_push(v->graph, &v->history);
-        }
+        rc = rc == SQLITE_OK ? tidy(v, erase) : rc;
+    }
+    rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
+    rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
+    rc = rc == SQLITE_OK && erase ? trim_all(v) : rc;
+    if (rc == SQLITE_OK) {
+        vs_history_push(v->graph, &v->history);
     }
     return rc;
 }
+
+static int optimize(VsxTable *t) {
+    VsxIndex *index = t->index;
+    int erase = 0, rc = vsx_usable(t);
+    rc = rc == SQLITE_OK ? vsx_content_settle(index) : rc;
+    rc = rc == SQLITE_OK ? wants_erasure(index, &erase) : rc;
+    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+        rc = optimize_vector(&index->vector[i], erase);
+    }
+    return rc;
+}
+
+/* ---- other commands ------------------------------------------------------------- */
 
 /* Fits the codecs to the rows that are there now, and codes them all anew. */
 static int train(VsxTable *t) {
