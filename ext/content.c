@@ -169,7 +169,7 @@ static int setting(sqlite3 *db, const char *schema, const char *table, const cha
 }
 
 /* What %_config says. The table may have another name than the declared one: where there
- * is no table of that name, that of the triggers' table, which ALTER TABLE keeps. */
+ * is no table of that name, that of the triggers' table: ALTER TABLE takes them along. */
 static int read_settings(sqlite3 *db, const char *schema, const char *table,
                          VsxSchema *def) {
     char *name = NULL;
@@ -181,13 +181,16 @@ static int read_settings(sqlite3 *db, const char *schema, const char *table,
         name = sqlite3_mprintf("%s", def->content);
     }
     rc = rc == SQLITE_OK && name != NULL ? kind_of(db, schema, name, &kind) : rc;
-    if (rc == SQLITE_OK && kind == NO_TABLE && def->triggers != NULL) {
+    if (rc == SQLITE_OK && kind == NO_TABLE) {
         char *renamed = NULL;
-        rc = one_text(db,
-                      sqlite3_mprintf("SELECT tbl_name FROM \"%w\".sqlite_schema WHERE "
-                                      "type = 'trigger' AND name = '%q_vecsql_insert'",
-                                      schema, def->triggers),
-                      &renamed);
+        rc = one_text(
+            db,
+            sqlite3_mprintf("SELECT tbl_name FROM \"%w\".sqlite_schema WHERE type = "
+                            "'trigger' AND name COLLATE NOCASE IN ('%q_vecsql_insert', "
+                            "'%q_queue_insert', '%q_insert')",
+                            schema, def->triggers == NULL ? table : def->triggers, table,
+                            def->detached == NULL ? "" : def->detached),
+            &renamed);
         if (renamed != NULL) {
             sqlite3_free(name);
             name = renamed;
@@ -618,7 +621,9 @@ int vsx_content_let_go(VsxTable *t, const char *others) {
 }
 
 int vsx_content_restore(VsxIndex *index) {
-    return index->def->detached != NULL ? SQLITE_OK : vsx_content_attach(index);
+    return index->def->detached != NULL
+               ? put_setting(index, "content", index->def->content)
+               : vsx_content_attach(index);
 }
 
 /* ---- syncing -------------------------------------------------------------------- */

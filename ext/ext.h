@@ -293,7 +293,7 @@ int vsx_content_detach(VsxIndex *index);
 /* The same for good: the program syncs the rows itself. Triggers whose names begin with
  * `others` note the changes, if that is not "". */
 int vsx_content_let_go(VsxTable *t, const char *others);
-/* Makes the triggers anew unless they were let go. */
+/* Makes the triggers anew unless they were let go, and remembers the table by its name. */
 int vsx_content_restore(VsxIndex *index);
 /* Whether triggers tell every change of the content table. */
 int vsx_content_followed(VsxIndex *index, int *followed);

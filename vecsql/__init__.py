@@ -57,6 +57,7 @@ from vecsql._ingest import Ingested, forget, ingest
 from vecsql._load import connect, load, loadable_path
 from vecsql._metrics import Comparison, Scores, compare, score
 from vecsql._minilm import MiniLM
+from vecsql._rebuild import rebuild
 from vecsql._reembed import reembed, reembed_discard
 from vecsql._registry import register_embedder
 from vecsql._rows import delete, insert, update, upsert
@@ -142,6 +143,7 @@ __all__ = [
     "read_beir",
     "read_qrels",
     "read_run",
+    "rebuild",
     "reembed",
     "reembed_discard",
     "register_embedder",

@@ -104,15 +104,20 @@ def registered(conn: Any) -> list[IndexInfo]:
     return _listed(driver_of(conn), INDEXES)
 
 
+def standbys(db: Db) -> list[IndexInfo]:
+    """The second spaces of all indexes."""
+    return _listed(db, STANDBY)
+
+
 def standby_of(db: Db, info: IndexInfo) -> IndexInfo | None:
     """The second space of an index, if it has one."""
-    found = [s for s in _listed(db, STANDBY) if (s.table, s.column) == (info.table, info.column)]
+    found = [s for s in standbys(db) if (s.table, s.column) == (info.table, info.column)]
     return found[0] if found else None
 
 
 def vector_columns(db: Db, table: str) -> set[str]:
     """The columns of a table that hold vectors, in lower case."""
-    spaces = indexes(db, table) + _listed(db, STANDBY)
+    spaces = indexes(db, table) + standbys(db)
     return {i.source.lower() for i in spaces if i.table.lower() == table.lower()}
 
 
@@ -152,12 +157,27 @@ def indexes(conn: Any, table: str | None = None) -> list[IndexInfo]:
     """
     db = driver_of(conn)
     known = registered(db)
-    names = {i.index.lower() for i in known + _listed(db, STANDBY)}
-    known += [i for i in _declared(db) if i.index.lower() not in names]
+    names = {i.index.lower() for i in known + standbys(db)}
+    names |= {(new_index_name(db, i) or "").lower() for i in known if not has_table(db, i.index)}
+    known += [i for i in declared(db) if i.index.lower() not in names]
     if table is not None:
         wanted = table.lower()
         known = [i for i in known if wanted in (i.table.lower(), i.index.lower())]
     return known
+
+
+def new_index_name(db: Db, info: IndexInfo) -> str | None:
+    """The name that the virtual table has now: one that the catalog does not know."""
+    known = {i.index.lower() for i in (*registered(db), *standbys(db))}
+    for other in declared(db):
+        columns_agree = (other.column.lower(), other.source.lower()) == (
+            info.column.lower(),
+            info.source.lower(),
+        )
+        tables_agree = other.table.lower() == info.table.lower() or not has_table(db, info.table)
+        if columns_agree and tables_agree and other.index.lower() not in known:
+            return other.index
+    return None
 
 
 def index_of(conn: Any, table: str, column: str | None = None) -> IndexInfo:
@@ -199,6 +219,12 @@ def no_table(db: Db, table: str) -> str:
 def _not_found(db: Db, table: str) -> str:
     if not has_table(db, table):
         return no_table(db, table)
+    gone = sorted({i.table for i in registered(db) if not has_table(db, i.table)})
+    if gone:
+        return (
+            f"{table} has no vecsql index, and the table {gone[0]} of an index is gone: if {table} "
+            f"is its name now, vecsql.rebuild(db, {table!r}) takes the index over"
+        )
     have = ", ".join(sorted({i.table for i in indexes(db)})) or "none"
     return (
         f"{table} has no vecsql index (tables that have one: {have}): "
@@ -219,7 +245,8 @@ _KEY = re.compile(rf"[(,]\s*{_NAME}\s+\w+\s+primary\s+key\b", re.IGNORECASE)
 _SOURCE = re.compile(rf"\bsource\s*=\s*{_NAME}", re.IGNORECASE)
 
 
-def _declared(db: Db) -> list[IndexInfo]:
+def declared(db: Db) -> list[IndexInfo]:
+    """All indexes as their virtual tables declare them."""
     sql = (
         "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' "
         "AND sql LIKE 'CREATE VIRTUAL TABLE%' ORDER BY name"
@@ -229,7 +256,7 @@ def _declared(db: Db) -> list[IndexInfo]:
 
 def _parse(db: Db, name: str, ddl: str) -> list[IndexInfo]:
     content = _CONTENT.search(ddl)
-    table = _unquoted(content[1]) if content else name
+    table = _content_now(db, name, _unquoted(content[1])) if content else name
     if content:
         keys = db.rows("SELECT name FROM pragma_table_xinfo(?, 'main') WHERE pk > 0", (table,))
         key = keys[0][0] if len(keys) == 1 else "rowid"
@@ -259,6 +286,20 @@ def _parse(db: Db, name: str, ddl: str) -> list[IndexInfo]:
             )
         )
     return found
+
+
+def _content_now(db: Db, index: str, name: str) -> str:
+    """The name that a declared content table has now (ext/content.c)."""
+    config = f"{index}_config"
+    settings: dict[str, Any] = {}
+    if has_table(db, config):
+        keys = "key IN ('content', 'triggers')"
+        settings = dict(db.rows(f"SELECT key, value FROM main.{quote(config)} WHERE {keys}"))
+    name = settings.get("content") or name
+    if has_table(db, name):
+        return name
+    sql = "SELECT tbl_name FROM main.sqlite_schema WHERE type = 'trigger' AND name = ?"
+    return db.value(sql, (f"{settings.get('triggers') or index}_vecsql_insert",)) or name
 
 
 def _unquoted(name: str) -> str:

@@ -6,11 +6,14 @@ those of the FTS5 documentation, limited to the columns that it reads.
 
 from __future__ import annotations
 
+import re
+
 from vecsql._catalog import IndexInfo
 from vecsql._driver import Db, literal, quote
 from vecsql._errors import SchemaError
 
 DEFAULT_TOKENIZER = "porter unicode61 remove_diacritics 2"
+_TOKENIZE = re.compile(r"tokenize\s*=\s*'((?:[^']|'')*)'", re.IGNORECASE)
 _EVENTS = ("insert", "delete", "update")
 
 
@@ -40,6 +43,13 @@ def create(db: Db, info: IndexInfo, tokenizer: str) -> None:
             f"BEGIN {body} END"
         )
     db.run(f"INSERT INTO main.{fts}({fts}) VALUES('rebuild')")
+
+
+def tokenizer_of(db: Db, info: IndexInfo) -> str:
+    """The tokenizer that info.fts was created with; the default if it is gone."""
+    sql = "SELECT sql FROM main.sqlite_schema WHERE name = ? COLLATE NOCASE"
+    found = _TOKENIZE.search(db.value(sql, (info.fts,)) or "")
+    return found[1].replace("''", "'") if found else DEFAULT_TOKENIZER
 
 
 def drop(db: Db, info: IndexInfo) -> None:

@@ -32,8 +32,9 @@ from vecsql._catalog import (
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import AnyEmbedder, Embedder, as_embedder, same_model
 from vecsql._errors import ModelMismatchError, SchemaError
+from vecsql._followed import require_followed
 from vecsql._registry import enroll
-from vecsql._schema import VECTOR_TYPE, create_virtual_table, drop_standby
+from vecsql._schema import create_virtual_table, drop_standby, vector_type
 from vecsql._sync import settle, work_off
 
 _TRIES = 8  # to switch when nothing is due, while others write
@@ -84,6 +85,7 @@ def reembed(
     if active.model_id == model.model_id:
         _same_weights(active, checksum)
         return active
+    require_followed(db, active)
     with db.transaction():
         standby = standby_of(db, active) or _prepare(db, active, model, checksum, options)
         if standby.model_id != model.model_id:
@@ -144,9 +146,8 @@ def _prepare(db: Db, active: IndexInfo, model: Embedder, checksum: str, options:
         checksum=checksum,
         mode="sync",
     )
-    db.run(
-        f"ALTER TABLE main.{quote(active.table)} ADD COLUMN {quote(standby.source)} {VECTOR_TYPE}"
-    )
+    kind = vector_type(db, active.table)
+    db.run(f"ALTER TABLE main.{quote(active.table)} ADD COLUMN {quote(standby.source)} {kind}")
     create_virtual_table(db, standby, options)
     standby = _renamed(db, standby, f"{active.index}_standby")
     _triggers.create(db, standby)

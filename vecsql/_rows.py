@@ -18,6 +18,7 @@ from vecsql._driver import Db, driver_of, quote
 from vecsql._elements import places
 from vecsql._embed import Embedder
 from vecsql._errors import SchemaError
+from vecsql._followed import require_followed
 from vecsql._json import to_json
 from vecsql._registry import embedder_for, model_for
 
@@ -185,7 +186,9 @@ class Shape:
             raise SchemaError(no_table(db, table))
         self._names = {name.lower(): name for name, _ in declared}
         for info in registered(db):
-            if info.table.lower() == table.lower():  # reembed moves the vectors to another column
+            if info.table.lower() == table.lower():
+                require_followed(db, info)
+                # reembed moves the vectors to another column
                 self._names[info.column.lower()] = info.source
         self._vectors = vector_columns(db, table)
         self._blobs = {

@@ -87,7 +87,8 @@ def create_index(
     with db.transaction():
         info, model = described()
         if column.lower() not in map(str.lower, columns(db, info.table)):
-            db.run(f"ALTER TABLE main.{quote(info.table)} ADD COLUMN {quote(column)} {VECTOR_TYPE}")
+            kind = vector_type(db, info.table)
+            db.run(f"ALTER TABLE main.{quote(info.table)} ADD COLUMN {quote(column)} {kind}")
         if info.mode == "trigger" and model is not None:
             fill(db, info, model)
         create_virtual_table(db, info, options)
@@ -247,7 +248,7 @@ def _described(
         table=table,
         column=column,
         index=f"{table}_{column}",
-        key=_key(db, table),
+        key=key_of(db, table),
         source=column,
         text=texts,
         fts=f"{table}_{column}_fts" if fts else None,
@@ -325,9 +326,22 @@ def _table_name(db: Db, table: str) -> str:
     return str(name)
 
 
-def _key(db: Db, table: str) -> str:
+def vector_type(db: Db, table: str) -> str:
+    """The declared type of a column of vectors: STRICT tables know only SQLite's own."""
+    sql = "SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?"
+    return "BLOB" if db.value(sql + " COLLATE NOCASE", (table,)) else VECTOR_TYPE
+
+
+def key_of(db: Db, table: str) -> str:
+    """The INTEGER PRIMARY KEY of a table, if that is its rowid; raises `SchemaError` if not."""
     sql = "SELECT name, type FROM pragma_table_info(?, 'main') WHERE pk > 0"
     keys = db.rows(sql, (table,))
+    own_index = "SELECT 1 FROM pragma_index_list(?, 'main') WHERE origin = 'pk'"
+    if len(keys) == 1 and keys[0][1].upper() == "INTEGER" and db.rows(own_index, (table,)):
+        raise SchemaError(
+            f"{table}.{keys[0][0]} is no rowid, which is what ties an index to its rows: the table "
+            "is WITHOUT ROWID, or the key is declared DESC"
+        )
     if len(keys) != 1 or keys[0][1].upper() != "INTEGER":
         have = ", ".join(f"{name} {kind}" for name, kind in keys) or "none"
         raise SchemaError(
@@ -376,6 +390,13 @@ def _model(
 
 
 def _check_new(db: Db, info: IndexInfo, mode: str) -> None:
+    sql = "SELECT lower(name) FROM pragma_table_xinfo(?, 'main') WHERE hidden > 1"
+    generated = [name for (name,) in db.rows(sql, (info.table,))]
+    if info.text and info.column.lower() in generated:
+        raise SchemaError(
+            f"{info.label} is a generated column, which nobody can write: leave out text=, and "
+            "give the dim= of the vectors that it computes"
+        )
     if mode not in ("trigger", "sync", "none"):
         raise SchemaError(f"{info.label}: mode={mode!r}: expected 'trigger', 'sync' or 'none'")
     for name in (info.index, info.fts):

@@ -20,6 +20,7 @@ from vecsql._elements import as_query, decoded
 from vecsql._embed import AnyEmbedder, as_embedder, encode_checked
 from vecsql._errors import ConversionError, ModelMismatchError, SchemaError
 from vecsql._filters import Where, condition
+from vecsql._followed import require_followed
 from vecsql._fulltext import fts_query
 from vecsql._fusion import RRF_K, Arm, Fused, fuse, mmr
 from vecsql._registry import embedder_for, recognised
@@ -133,6 +134,7 @@ class Searcher:
     ):
         self.db: Db = driver_of(conn)
         self.info: IndexInfo = index_of(self.db, table, column)
+        require_followed(self.db, self.info)
         self.settings = settings
         self._where = condition(self.db, self.info, where, params)
         self._params = () if self._where is None else self._where.params

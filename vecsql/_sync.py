@@ -15,6 +15,7 @@ from vecsql._cache import encode_texts
 from vecsql._catalog import IndexInfo, registered
 from vecsql._driver import Db, driver_of, quote
 from vecsql._errors import EmbedderError, SchemaError
+from vecsql._followed import require_followed
 from vecsql._progress import reporter
 from vecsql._registry import embedder_for
 
@@ -46,6 +47,7 @@ def sync(
     db = driver_of(conn)
     done = 0
     for info in _chosen(db, table, column):
+        require_followed(db, info)
         if info.mode == "sync":
             done += work_off(db, info, batch, progress)
         elif info.mode == "trigger":

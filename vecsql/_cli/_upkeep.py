@@ -53,6 +53,7 @@ def _examine(conn: apsw.Connection, table: str | None) -> tuple[list[str], list[
 
     from vecsql._catalog import index_of, indexes
     from vecsql._driver import driver_of, quote
+    from vecsql._followed import flaw, made_by_an_older_version
 
     db = driver_of(conn)
     problems: list[str] = []
@@ -66,6 +67,15 @@ def _examine(conn: apsw.Connection, table: str | None) -> tuple[list[str], list[
     elif not indexes(db, table):
         index_of(db, table)  # says what is wrong
     for i in indexes(db, table):
+        found_flaw = flaw(db, i)
+        if found_flaw is not None:
+            problems.append(found_flaw)
+            continue  # the rest would say it in many words
+        if made_by_an_older_version(db, i):
+            notes.append(
+                f"{i.label}: made by an older version; `vecsql optimize DB {i.table} --rebuild` "
+                "makes it follow changes of rowid and REPLACE"
+            )
         for name in dict.fromkeys((i.index, i.fts)):
             if name is None:
                 continue
@@ -105,21 +115,30 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
     """Bring the indexes of DB (or of TABLE) into their best form.
 
     Places of deleted rows are given back and the log is folded into the pages; full text is merged.
+    With --rebuild all of an index is made again: also its triggers, its full text and its name in
+    the catalog, which are lost when a migration makes the table anew or renames it.
     """
     from vecsql._catalog import index_of, indexes
     from vecsql._driver import driver_of, quote
+    from vecsql._rebuild import find
+    from vecsql._rebuild import rebuild as make_anew
 
     before = size_of(db)
     with opened(db) as conn:
         handle = driver_of(conn)
-        if table is not None and not indexes(handle, table):
+        chosen = indexes(handle, table)
+        if not chosen and rebuild:
+            chosen = [] if table is None else [find(handle, table)]
+        elif table is not None and not chosen:
             index_of(handle, table)  # says what is wrong
         done: list[Any] = []
-        for i in indexes(handle, table):
-            command = "rebuild" if rebuild else "optimize"
-            name = quote(i.index)
+        for i in chosen:
             if i.index not in done:
-                handle.run(f"INSERT INTO main.{name}({name}) VALUES('{command}')")
+                if rebuild:
+                    i = make_anew(conn, i.table, i.column)
+                else:
+                    name = quote(i.index)
+                    handle.run(f"INSERT INTO main.{name}({name}) VALUES('optimize')")
                 done.append(i.index)
             if i.fts is not None:
                 fts = quote(i.fts)
