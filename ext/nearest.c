@@ -35,8 +35,8 @@
 #include "rowmap.h"
 
 #define FIRST_ROUND 512
-#define FIRST_CHUNK \
-    32 /* rows that are read at once, of a round that is read as it is used */
+/* Candidates that are read at once, of a round that is read as its rows are taken. */
+#define FIRST_CHUNK 32
 #define LARGEST_CHUNK 256
 #define FEW_ROWS 1000
 #define ROWS_PER_READ 16 /* a row by itself costs as much as so many in a row */

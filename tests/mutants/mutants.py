@@ -913,7 +913,7 @@ RECENT = [
         "ext/nearest.c",
         ".reach = r->proven ? (double)reach : HUGE_VAL,",
         ".reach = HUGE_VAL,",
-        "pytest:tests/test_answers.py::test_answers_are_those_of_brute_force",
+        "pytest:tests/test_answers.py::test_each_kind_of_data_is_answered_exactly_where_it_is_scanned",
     ),
     Mutant(
         "a scan behind a filter keeps a margin",
@@ -921,7 +921,7 @@ RECENT = [
         "        vs_candidates_sort(r->found.at, r->found.n);\n",
         "        vs_candidates_sort(r->found.at, r->found.n);\n"
         "        r->found.n = r->found.n < ask + 8 ? r->found.n : ask + 8;\n",
-        "pytest:tests/test_answers.py::test_answers_are_those_of_brute_force",
+        "pytest:tests/test_answers.py::test_each_kind_of_data_is_answered_exactly_where_it_is_scanned",
     ),
     Mutant(
         "a query of another model is answered",
