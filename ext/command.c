@@ -54,8 +54,10 @@ static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
 static int index_rows(VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     VsxFilter none = {0};
+    int typed = v->index->def->content == NULL ? 2 : 1; /* columns that must be */
     int rc = vsx_filter_rows(&none, v, &stmt);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    while (rc == SQLITE_OK &&
+           (rc = vsx_seen(stmt, typed, sqlite3_step(stmt))) == SQLITE_ROW) {
         rc = index_row(v, sqlite3_column_int64(stmt, 0), sqlite3_column_value(stmt, 1));
     }
     rc = rc == SQLITE_DONE ? vsx_link(v) : rc;

@@ -127,6 +127,7 @@ typedef enum VsxSql {
 
 typedef enum VsxRowSql {
     VSX_ROW_GET,     /* all columns of a rowid */
+    VSX_ROW_EXISTS,  /* 1 if there is such a rowid */
     VSX_ROW_LAST,    /* highest rowid */
     VSX_ROW_FIRST,   /* lowest rowid */
     VSX_ROW_FIND,    /* rowid of a TEXT key */
@@ -257,6 +258,8 @@ int vsx_shadow_drop(sqlite3 *db, const char *schema, const char *table,
                     const VsxSchema *def);
 int vsx_shadow_rename(VsxIndex *index, const char *name);
 int vsx_shadow_name(const char *suffix);
+/* The name of the first shadow table that does not exist, to be freed; NULL: none. */
+int vsx_shadow_missing(const VsxIndex *index, char **out);
 /* Writes %_config anew from the definition. */
 int vsx_shadow_configure(VsxIndex *index);
 /* Reads %_config into the definition (parameters as they were resolved at creation). */
@@ -270,6 +273,11 @@ int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out);
 int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out);
 /* Binds ?1 and steps: SQLITE_ROW, SQLITE_DONE, or an error. */
 int vsx_step_with(sqlite3_stmt *stmt, sqlite3_int64 value);
+/* The authorizer of a program may answer SQLITE_IGNORE: then a column reads as NULL, a
+ * SELECT gives no rows and a statement does nothing. Whoever goes by what is not there has
+ * to know. SQLITE_AUTH if a column of a statement that was stepped is not what it reads;
+ * each of the first n must be a column with a declared type. */
+int vsx_seen(sqlite3_stmt *stmt, int n, int rc);
 /* Executes a statement that writes, with its parameters bound, and clears them. After an
  * error `rc` it only resets and clears, and returns that. */
 int vsx_write(sqlite3_stmt *stmt);

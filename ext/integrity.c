@@ -1,5 +1,7 @@
 /*
  * xIntegrity and the command 'integrity-check': is the index what the rows say?
+ * Both report damage in the same words, so that a list of findings has each once. The
+ * command works before SQLite 3.44, which has no xIntegrity.
  *
  * What is on disk is checked, not what is in memory: a graph of its own is loaded page by
  * page. Only edits that are not flushed yet are checked where they are.
@@ -169,11 +171,42 @@ static int check_followed(VsxIndex *index, char **report) {
     return rc;
 }
 
+/* What keeps the index from being read at all. */
+static int check_tables(const VsxIndex *i, char **report) {
+    char *missing = NULL;
+    int rc = vsx_shadow_missing(i, &missing);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    if (missing != NULL) {
+        *report = sqlite3_mprintf("%s.%s: the shadow table %s is missing", i->schema,
+                                  i->table, missing);
+        sqlite3_free(missing);
+    } else if (i->def->config_lost) {
+        *report = sqlite3_mprintf("%s.%s: the configuration in %s_config is damaged",
+                                  i->schema, i->table, i->table);
+    } else if (i->def->content_lost) {
+        *report = sqlite3_mprintf("%s.%s: its content table %s, or a column that the "
+                                  "index needs, does not exist",
+                                  i->schema, i->table, i->def->content);
+    } else {
+        return SQLITE_OK;
+    }
+    return *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
 int vsx_check(VsxIndex *index, int quick, char **report) {
-    int rc = check_followed(index, report);
+    int rc = check_tables(index, report);
+    rc = rc == SQLITE_OK && *report == NULL ? check_followed(index, report) : rc;
     for (int i = 0; rc == SQLITE_OK && *report == NULL && i < index->def->n_vectors;
          i++) {
         rc = check_vector(&index->vector[i], quick, report);
+    }
+    if (rc == SQLITE_ERROR) { /* they are there, and cannot be read: damage too */
+        *report =
+            sqlite3_mprintf("%s.%s: the shadow tables cannot be read: %s", index->schema,
+                            index->table, sqlite3_errmsg(index->global->db));
+        rc = *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
     }
     return rc;
 }

@@ -24,6 +24,36 @@
  * the rest. */
 #define PAGE_OVERHEAD 48
 
+/* Whether it changes something whenever it succeeds. */
+static int must_write(const char *sql) {
+    static const char *const words[] = {"CREATE", "ALTER", "REPLACE", "DROP TABLE"};
+    while (*sql == ' ' || *sql == ';') {
+        sql++;
+    }
+    int found = 0;
+    for (int i = 0; i < 4; i++) {
+        found |= sqlite3_strnicmp(sql, words[i], (int)strlen(words[i])) == 0;
+    }
+    return found;
+}
+
+/* One statement after another. One that an authorizer makes do nothing is an error. */
+static int exec_all(sqlite3 *db, const char *sql) {
+    int rc = SQLITE_OK;
+    for (const char *next = NULL; rc == SQLITE_OK && *sql != '\0'; sql = next) {
+        sqlite3_stmt *stmt = NULL;
+        rc = sqlite3_prepare_v2(db, sql, -1, &stmt, &next);
+        while (stmt != NULL && rc == SQLITE_OK &&
+               (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+            rc = SQLITE_OK;
+        }
+        int ignored = rc == SQLITE_DONE && must_write(sql) && sqlite3_stmt_readonly(stmt);
+        int final = sqlite3_finalize(stmt);
+        rc = ignored ? SQLITE_AUTH : rc == SQLITE_DONE ? final : rc;
+    }
+    return rc;
+}
+
 int vsx_exec(sqlite3 *db, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -32,7 +62,7 @@ int vsx_exec(sqlite3 *db, const char *format, ...) {
     if (sql == NULL) {
         return SQLITE_NOMEM;
     }
-    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    int rc = exec_all(db, sql);
     sqlite3_free(sql);
     return rc;
 }
@@ -109,7 +139,7 @@ static int create_rows(sqlite3 *db, const char *schema, const char *table,
     }
     sqlite3_str_appendall(sql, ")");
     char *text = sqlite3_str_finish(sql);
-    int rc = text == NULL ? SQLITE_NOMEM : sqlite3_exec(db, text, NULL, NULL, NULL);
+    int rc = text == NULL ? SQLITE_NOMEM : exec_all(db, text);
     sqlite3_free(text);
     return rc == SQLITE_OK ? create_indexes(db, schema, table, def) : rc;
 }
@@ -172,21 +202,45 @@ int vsx_shadow_configure(VsxIndex *index) {
     return rc;
 }
 
+#define SUFFIX_MAX 16
+
+/* The suffix of shadow table n of a definition; 0 if there are no more. */
+static int nth_suffix(const VsxSchema *def, int n, char *suffix) {
+    static const char *const per[] = {"map", "pages", "log", "model"};
+    int fixed = def->content == NULL ? 2 : 1, i = n - fixed;
+    if (i < 0) {
+        sqlite3_snprintf(SUFFIX_MAX, suffix, "%s", n == 0 ? "config" : "rows");
+    } else {
+        sqlite3_snprintf(SUFFIX_MAX, suffix, "%s%d", per[i % 4], i / 4);
+    }
+    return i < 4 * def->n_vectors;
+}
+
 /* Calls `sql` ("%w" schema, "%w" table, "%s" suffix, and "%w" new name if not NULL) for
  * every shadow table. */
 static int for_each_table(sqlite3 *db, const char *schema, const char *table,
                           const VsxSchema *def, const char *sql, const char *name) {
-    static const char *const fixed[] = {"config", "rows"}, *const per[] = {"map", "pages",
-                                                                           "log",
-                                                                           "model"};
+    char suffix[SUFFIX_MAX];
     int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < (def->content == NULL ? 2 : 1); i++) {
-        rc = vsx_exec(db, sql, schema, table, fixed[i], name, fixed[i]);
-    }
-    for (int i = 0; rc == SQLITE_OK && i < 4 * def->n_vectors; i++) {
-        char suffix[16];
-        sqlite3_snprintf(sizeof suffix, suffix, "%s%d", per[i % 4], i / 4);
+    for (int n = 0; rc == SQLITE_OK && nth_suffix(def, n, suffix); n++) {
         rc = vsx_exec(db, sql, schema, table, suffix, name, suffix);
+    }
+    return rc;
+}
+
+int vsx_shadow_missing(const VsxIndex *index, char **out) {
+    char suffix[SUFFIX_MAX];
+    int rc = SQLITE_OK, there = 1;
+    *out = NULL;
+    for (int n = 0; rc == SQLITE_OK && there && nth_suffix(index->def, n, suffix); n++) {
+        char *name = sqlite3_mprintf("%s_%s", index->table, suffix);
+        rc = name == NULL ? SQLITE_NOMEM
+                          : name_taken(index->global->db, index->schema, name, &there);
+        if (rc == SQLITE_OK && !there) {
+            *out = name;
+        } else {
+            sqlite3_free(name);
+        }
     }
     return rc;
 }
@@ -343,7 +397,7 @@ int vsx_stmt(VsxVector *v, VsxSql which, sqlite3_stmt **out) {
         [VSX_SQL_LOG_REMOVE] = "DELETE FROM \"%w\".\"%w_log%d\" WHERE ver = ?1",
         [VSX_SQL_PAGE] = "SELECT ver, data FROM \"%w\".\"%w_pages%d\" WHERE page = ?1",
         [VSX_SQL_PAGE_PUT] = "REPLACE INTO \"%w\".\"%w_pages%d\" VALUES(?1, ?2, ?3)",
-        [VSX_SQL_MAP] = "SELECT node FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
+        [VSX_SQL_MAP] = "SELECT node, rowid FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
         [VSX_SQL_MAP_PUT] = "REPLACE INTO \"%w\".\"%w_map%d\" VALUES(?1, ?2)",
         [VSX_SQL_MAP_DELETE] = "DELETE FROM \"%w\".\"%w_map%d\" WHERE rowid = ?1",
         [VSX_SQL_POLL] = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c "
@@ -433,6 +487,10 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
     switch (which) {
     case VSX_ROW_GET:
         return row_get_sql(index);
+    case VSX_ROW_EXISTS:
+        return sqlite3_mprintf("SELECT r.%s FROM %s r WHERE r.%s = ?1",
+                               vsx_rowid_name(index->def), rows,
+                               vsx_rowid_name(index->def));
     case VSX_ROW_LAST:
         return row_last_sql(index);
     case VSX_ROW_FIRST:
@@ -441,7 +499,8 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
     case VSX_ROW_COOKIE:
         return sqlite3_mprintf("PRAGMA \"%w\".schema_version", index->schema);
     case VSX_ROW_FIND:
-        return sqlite3_mprintf("SELECT rowid FROM %s WHERE %s = ?1", rows,
+        return sqlite3_mprintf("SELECT rowid, %s FROM %s WHERE %s = ?1",
+                               index->def->column[index->def->text_key].source, rows,
                                index->def->column[index->def->text_key].source);
     case VSX_ROW_REPLACE:
         return row_replace_sql(index);
@@ -466,9 +525,20 @@ int vsx_step_with(sqlite3_stmt *stmt, sqlite3_int64 value) {
     return rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
 }
 
+int vsx_seen(sqlite3_stmt *stmt, int n, int rc) {
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+        return rc;
+    }
+    for (int i = 0; i < n; i++) {
+        if (sqlite3_column_decltype(stmt, i) == NULL) {
+            return SQLITE_AUTH;
+        }
+    }
+    return rc;
+}
+
 int vsx_write_after(sqlite3_stmt *stmt, int rc) {
     rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
-    /* A program's authorizer that answers SQLITE_IGNORE makes a statement do nothing. */
     rc = rc == SQLITE_DONE && sqlite3_stmt_readonly(stmt) ? SQLITE_AUTH : rc;
     rc = vsx_reset(stmt, rc);
     sqlite3_clear_bindings(stmt);

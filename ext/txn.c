@@ -147,7 +147,7 @@ static int edits_stand(VsxVector *v, int *out) {
     int rc = v->mark == 0 ? SQLITE_DONE : vsx_stmt(v, VSX_SQL_STATE, &stmt);
     *out = 0;
     if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
+        rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
         *out = rc == SQLITE_ROW && is_our_mark(v, stmt);
         rc = vsx_reset(stmt, rc);
     }
@@ -163,7 +163,7 @@ static int read_newest(VsxVector *v, VsStateRow *out, sqlite3_int64 *mark) {
     if (rc != SQLITE_OK) {
         return rc;
     }
-    rc = sqlite3_step(stmt);
+    rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
     if (rc == SQLITE_DONE) {
         *out = (VsStateRow){.state = vs_state_initial(&v->graph->params)};
     } else if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 2) == SQLITE_NULL) {
@@ -209,13 +209,16 @@ static int read_log(VsxVector *v, uint64_t after, LogReader use, int *stop) {
         return vsx_reset(stmt, rc);
     }
     while (!*stop && (rc = sqlite3_step(stmt)) == SQLITE_ROW && !is_our_mark(v, stmt)) {
-        VsStateRow row;
+        VsStateRow row = {0};
         const unsigned char *blob = sqlite3_column_blob(stmt, 2);
         VsStatus st = vs_state_decode(blob, (size_t)sqlite3_column_bytes(stmt, 2),
                                       (uint64_t)sqlite3_column_int64(stmt, 0),
                                       (uint64_t)sqlite3_column_int64(stmt, 1), &row);
         const unsigned char *edits = sqlite3_column_blob(stmt, 3);
         size_t len = (size_t)sqlite3_column_bytes(stmt, 3);
+        /* None is missing between. A rebuild begins anew with any ver. */
+        st = st == VS_OK && after > 0 && row.state.ver != after + 1 ? VS_CORRUPT : st;
+        after = row.state.ver;
         st = st == VS_OK ? vs_state_check_edits(&row, edits, len) : st;
         st = st == VS_OK ? use(v, &row, edits, len, stop) : st;
         if (st != VS_OK) {
@@ -296,7 +299,7 @@ static int newest_key(VsxVector *v, sqlite3_int64 *ver, sqlite3_int64 *stamp) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_stmt(v, VSX_SQL_STATE, &stmt);
     if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
+        rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
         *ver = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
         *stamp = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 1) : 0;
         rc = vsx_reset(stmt, rc);
@@ -403,7 +406,7 @@ int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node) {
     }
     int rc = vsx_stmt(v, VSX_SQL_MAP, &stmt);
     if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, rowid);
+        rc = vsx_seen(stmt, 2, vsx_step_with(stmt, rowid));
         if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
             int step = rc;
             rc = vsx_map_entry(v, rowid, step == SQLITE_ROW ? stmt : NULL, 0, node);
@@ -665,6 +668,13 @@ static int flush_vector(VsxVector *v, int commit) {
     if (rc == SQLITE_OK && !stand) {
         drop_edits(v);
         return SQLITE_OK;
+    }
+    /* A changeset over the shadow tables, or other SQL, may have taken away what the edits
+     * were made on. */
+    VsState first = vs_state_initial(&v->graph->params);
+    if (rc == SQLITE_OK && v->graph->state.stamp != first.stamp) {
+        rc = find_ourselves(v, &stand);
+        rc = rc == SQLITE_OK && !stand ? SQLITE_CORRUPT_VTAB : rc;
     }
     if (rc != SQLITE_OK) {
         return rc;

@@ -98,9 +98,9 @@ static int last_rowid(VsxIndex *index, sqlite3_int64 *out) {
 
 static int row_exists(VsxIndex *index, sqlite3_int64 rowid, int *out) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_row_stmt(index, VSX_ROW_GET, &stmt);
+    int rc = vsx_row_stmt(index, VSX_ROW_EXISTS, &stmt);
     if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, rowid);
+        rc = vsx_seen(stmt, 1, vsx_step_with(stmt, rowid));
         *out = rc == SQLITE_ROW;
         rc = vsx_reset(stmt, rc);
     }
@@ -178,7 +178,7 @@ static int find_key(VsxIndex *index, sqlite3_value *key, int *found,
     int rc = vsx_row_stmt(index, VSX_ROW_FIND, &stmt);
     if (rc == SQLITE_OK) {
         rc = sqlite3_bind_value(stmt, 1, key);
-        rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
+        rc = rc == SQLITE_OK ? vsx_seen(stmt, 2, sqlite3_step(stmt)) : rc;
         *found = rc == SQLITE_ROW;
         *rowid = *found ? sqlite3_column_int64(stmt, 0) : 0;
         rc = vsx_reset(stmt, rc);
@@ -228,11 +228,11 @@ static int check_text_key(Change *c, sqlite3_value *rowid) {
     return SQLITE_OK;
 }
 
-/* Whether the row to change is still there: an UPDATE OR REPLACE may have replaced it
- * since the statement chose its rows. */
+/* Whether the row to change is still there: since the statement chose its rows, an UPDATE
+ * OR REPLACE may have replaced it, or a function of the program may have deleted it. */
 static int check_old(const Change *c, int *gone) {
     int exists = 1, rc = SQLITE_OK;
-    if (c->has_old && c->t->index->def->text_key >= 0) {
+    if (c->has_old && c->has_new) {
         rc = row_exists(c->t->index, c->old_rowid, &exists);
     }
     *gone = !exists;
@@ -262,7 +262,7 @@ static int read_kept(Change *c, int i) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
     if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, c->old_rowid);
+        rc = vsx_seen(stmt, 1, vsx_step_with(stmt, c->old_rowid));
         if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
             rc =
                 vsx_stored_vector(v, sqlite3_column_value(stmt, 0), &c->vector[i].vector);

@@ -3,9 +3,12 @@ SQLite forbids. docs/security.md says what is promised."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
@@ -221,3 +224,260 @@ def test_the_extension_loads_by_a_statement_too(tmp_path: Path) -> None:
     db.execute("CREATE VIRTUAL TABLE t USING vecsql(e float[2])")
     db.execute("INSERT INTO t(e) VALUES ('[1, 2]')")
     assert db.execute("SELECT rowid FROM t WHERE e MATCH '[0, 0]' AND k = 1").fetchall() == [(1,)]
+
+
+# --- hostile schemas ------------------------------------------------------------------------------
+
+
+def virtual(name: str, arguments: str) -> str:
+    """Puts a table into the schema without CREATE: xCreate checks nothing."""
+    sql = f"CREATE VIRTUAL TABLE {name} USING vecsql({arguments})"
+    return f"INSERT INTO sqlite_schema VALUES('table', '{name}', '{name}', 0, '{sql}')"
+
+
+CONFIG = "CREATE TABLE a_config(key TEXT PRIMARY KEY, value) WITHOUT ROWID"
+LOG = "CREATE TABLE a_log0(ver INTEGER PRIMARY KEY, stamp INTEGER, state BLOB, edits BLOB, v)"
+HOSTILE_SCHEMAS = {
+    "over itself": [virtual("a", "content=a, v float[2]")],
+    "two over each other": [
+        virtual("a", "content=b, v float[2]"),
+        virtual("b", "content=a, v float[2]"),
+    ],
+    "a circle of four": [
+        virtual(x, f"content={y}, v float[2]") for x, y in ("ab", "bc", "cd", "da")
+    ],
+    "over a view of itself": [
+        virtual("a", "content=w, v float[2]"),
+        "CREATE VIEW w AS SELECT rowid AS id, v FROM a",
+    ],
+    "over its configuration": [virtual("a", "content=a_config, v float[2]"), CONFIG],
+    "over its log": [virtual("a", "content=a_log0, v float[2]"), CONFIG, LOG],
+    "over the schema": [virtual("a", "content=sqlite_schema, v float[2]")],
+    "over a list of tables": [virtual("a", "content=pragma_table_list, v float[2]")],
+    "over its statistics": [virtual("a", "content=vecsql_stats, v float[2]")],
+    "over full text": [
+        virtual("a", "content=f, v float[2]"),
+        "CREATE VIRTUAL TABLE f USING fts5(v)",
+    ],
+    "its configuration is an index over it": [
+        virtual("a", "v float[2]"),
+        virtual("a_config", "content=a, v float[2]"),
+    ],
+    "its configuration is a view of it": [
+        virtual("a", "v float[2]"),
+        "CREATE VIEW a_config AS SELECT rowid AS key, v AS value FROM a",
+    ],
+    "its log is a view of it": [
+        virtual("a", "v float[2]"),
+        CONFIG,
+        "CREATE VIEW a_log0 AS SELECT rowid AS ver, 0 AS stamp, v AS state, v AS edits FROM a",
+    ],
+    "its rows are a view of it": [
+        virtual("a", "v float[2]"),
+        CONFIG,
+        LOG,
+        "CREATE VIEW a_rows AS SELECT rowid, v AS c1 FROM a",
+    ],
+    "views in a circle": [
+        virtual("a", "v float[2]"),
+        "CREATE VIEW a_config AS SELECT * FROM b_config",
+        "CREATE VIEW b_config AS SELECT * FROM a_config",
+    ],
+}
+READER = """
+import sys
+import vecsql
+db = vecsql.connect(sys.argv[1], driver=sys.argv[2])
+names = [r[0] for r in db.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")]
+statements = ["PRAGMA table_list", "PRAGMA quick_check", "PRAGMA integrity_check",
+              "PRAGMA foreign_key_check", "SELECT * FROM pragma_table_list"]
+for n in names:
+    statements += [f"SELECT * FROM {n}", f"SELECT rowid FROM {n} WHERE v MATCH '[0,0]' AND k = 1",
+                   f"PRAGMA table_xinfo({n})", f"SELECT count(*) FROM vecsql_stats('{n}')",
+                   f"INSERT INTO {n}({n}) VALUES('integrity-check')",
+                   f"INSERT INTO {n}({n}) VALUES('rebuild')"]
+statements += ["ANALYZE", "CREATE TABLE q(a)", "ALTER TABLE q RENAME TO q2", "VACUUM"]
+statements += [f"DROP TABLE {n}" for n in names]
+for sql in statements:
+    try:
+        list(db.execute(sql))
+    except Exception as e:
+        print("error:", sql, e)
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("schema", HOSTILE_SCHEMAS)
+def test_a_hostile_schema_gives_errors_and_never_calls_back(tmp_path, driver, schema):
+    """What is being constructed must not be asked about: it ends in a crash or without an end."""
+    path = tmp_path / "a.db"
+    maker = apsw.Connection(str(path))
+    vecsql.load(maker)
+    maker.execute("PRAGMA writable_schema = 1")
+    for sql in HOSTILE_SCHEMAS[schema]:
+        maker.execute(sql)
+    maker.close()
+    code = [sys.executable, "-c", READER, str(path), driver]
+    done = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "alive" in done.stdout
+    assert "error: SELECT * FROM a" in done.stdout
+
+
+# --- functions of the program that change the table -----------------------------------------------
+
+ACTS = [
+    "DELETE FROM t WHERE id = 2",
+    "DELETE FROM t",
+    "UPDATE t SET e = '[9,9]' WHERE id = 2",
+    "UPDATE t SET id = 20 WHERE id = 2",
+    "INSERT INTO t VALUES(5, '[5,5]', 'x')",
+    "REPLACE INTO t VALUES(2, '[7,7]', 'x')",
+    "INSERT INTO t(t) VALUES('rebuild')",
+    "INSERT INTO t(t) VALUES('optimize')",
+    "DROP TABLE t",
+    "SAVEPOINT s",
+]
+CALLS = [
+    "UPDATE t SET e = f('[6,6]') WHERE id = 2",
+    "UPDATE t SET tag = f('z') WHERE id = 2",
+    "UPDATE t SET id = f(2) + 40 WHERE id = 2",
+    "UPDATE OR REPLACE t SET id = f(3) WHERE id = 2",
+    "UPDATE t SET tag = f('z')",
+    "UPDATE t SET e = f('[6,6]')",
+    "INSERT INTO t VALUES(f(2), '[8,8]', 'q')",
+    "REPLACE INTO t VALUES(f(2), '[8,8]', 'q')",
+    "INSERT OR REPLACE INTO t SELECT id, f(e), tag FROM t",
+    "DELETE FROM t WHERE id = 2 AND f(1)",
+    "DELETE FROM t WHERE f(id) > 1",
+]
+
+
+def consistent(conn: apsw.Connection) -> None:
+    conn.execute("INSERT INTO t(t) VALUES('integrity-check')")
+    found = conn.execute("SELECT id FROM t WHERE e MATCH '[0,0]' AND k = 10").fetchall()
+    assert sorted(found) == conn.execute("SELECT id FROM t WHERE e IS NOT NULL").fetchall()
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+@pytest.mark.parametrize("kind", ["hnsw", "flat"])
+def test_a_function_that_changes_the_table_leaves_it_consistent(act, begin, kind):
+    for call in CALLS:
+        conn = apsw.Connection(":memory:")
+        vecsql.load(conn)
+        conn.execute(
+            f"CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[2] index={kind},"
+            " tag TEXT); INSERT INTO t VALUES(1,'[1,0]','a'), (2,'[2,0]','b'), (3,'[3,0]','c')"
+        )
+        called = []
+
+        def f(x, conn=conn, called=called):
+            if not called:
+                called.append(x)
+                conn.execute(act)
+            return x
+
+        conn.create_scalar_function("f", f)
+        conn.execute(begin)
+        with contextlib.suppress(apsw.Error):
+            conn.execute(call)
+        assert called, call
+        try:
+            consistent(conn)
+            if conn.in_transaction:
+                conn.execute("COMMIT")
+            consistent(conn)
+        except apsw.Error as e:
+            raise AssertionError(f"{call}: {e}") from e
+        conn.close()
+
+
+# --- authorizers ----------------------------------------------------------------------------------
+
+SETUP = """
+    CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[2], tag TEXT);
+    INSERT INTO t VALUES(1, '[1,0]', 'a'), (2, '[2,0]', 'b'), (3, '[3,0]', 'c');
+    CREATE TABLE docs(id INTEGER PRIMARY KEY, e BLOB);
+    INSERT INTO docs VALUES(1, '[1,0]'), (2, '[2,0]');
+    CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])
+"""
+AUTHORISED = [
+    "INSERT INTO t VALUES(4, '[4,0]', 'd')",
+    "UPDATE t SET e = '[9,9]' WHERE id = 2",
+    "UPDATE t SET id = 7 WHERE id = 2",
+    "DELETE FROM t WHERE id = 1",
+    "REPLACE INTO t VALUES(2, '[5,5]', 'q')",
+    "INSERT INTO t(t) VALUES('optimize')",
+    "INSERT INTO t(t) VALUES('rebuild')",
+    "INSERT INTO t(t) VALUES('ef_search=9')",
+    "INSERT INTO docs VALUES(3, '[3,0]')",
+    "UPDATE docs SET e = '[8,8]' WHERE id = 1",
+    "DELETE FROM docs WHERE id = 2",
+    "INSERT INTO i(i) VALUES('rebuild')",
+    "ALTER TABLE t RENAME TO u",
+    "CREATE VIRTUAL TABLE n USING vecsql(e FLOAT[2])",
+]
+
+
+def whole(conn: apsw.Connection) -> str:
+    """All contents, and that every index answers for its rows."""
+    contents = [conn.execute("SELECT * FROM docs ORDER BY id").fetchall()]
+    for name in ("t", "i", "u", "n"):
+        if conn.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).get:
+            conn.execute(f"INSERT INTO {name}({name}) VALUES('integrity-check')")
+            rows = conn.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall()
+            contents.append([name, *rows])
+    return repr(contents)
+
+
+def fresh(sql: str = "") -> apsw.Connection:
+    conn = apsw.Connection(":memory:")
+    vecsql.load(conn)
+    conn.execute(SETUP)
+    conn.execute(sql)
+    return conn
+
+
+def of_the_program(action: tuple, sql: str) -> bool:
+    """What the application's own statement, trigger or table would not get without an index
+    either, and what makes SQLite itself crash."""
+    code, first, second = action[:3]
+    return (
+        (code == apsw.SQLITE_CREATE_INDEX and "autoindex" in str(first))
+        or (code == apsw.SQLITE_INSERT and first in ("i", "docs", "t"))
+        or (code == apsw.SQLITE_READ and (first == "docs" or first == "sqlite_master"))
+        or (code == apsw.SQLITE_READ and first == "n_config")
+        or (code == apsw.SQLITE_UPDATE and first == "t_rows")
+        or (code == apsw.SQLITE_READ and first == "t_rows" and second in ("c1", "c2"))
+    )
+
+
+@pytest.mark.parametrize("sql", AUTHORISED)
+@pytest.mark.parametrize("verdict", ["deny", "ignore"])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_an_authorizer_stops_a_statement_whole(sql, verdict, prepared):
+    conn, seen = fresh(), set()
+    conn.authorizer = lambda *action: seen.add(action[:4]) or apsw.SQLITE_OK
+    conn.execute(sql)
+    conn.authorizer = None
+    after = whole(conn)
+    answer = apsw.SQLITE_DENY if verdict == "deny" else apsw.SQLITE_IGNORE
+    for action in sorted(seen, key=repr):
+        if of_the_program(action, sql):
+            continue
+        conn = fresh(f"SAVEPOINT s; {sql}; ROLLBACK TO s; RELEASE s" if prepared else "")
+        before = whole(conn)
+        conn.authorizer = lambda *a, action=action: answer if a[:4] == action else apsw.SQLITE_OK
+        failed = False
+        try:
+            conn.execute(sql)
+        except apsw.Error:
+            failed = True
+        conn.authorizer = None
+        try:
+            now = whole(conn)
+        except apsw.Error as e:
+            raise AssertionError(f"{action}: {e}") from e
+        assert now == before if failed else now in (before, after), action
+        conn.close()

@@ -631,3 +631,69 @@ def test_two_vector_columns_and_null_vectors(path, journal):
     conn.execute("COMMIT")
     both(rows)
     conn.close()
+
+
+# --- changesets -----------------------------------------------------------------------------------
+
+CHANGES = {
+    "rows": [
+        "INSERT INTO {0}(id, e) VALUES(9, vec_f32('[9,0]'))",
+        "DELETE FROM {0} WHERE id = 2",
+        "UPDATE {0} SET e = vec_f32('[7,7]') WHERE id = 3",
+    ],
+    "a transaction": [
+        "BEGIN",
+        "INSERT INTO {0}(id, e) VALUES(9, vec_f32('[9,0]'))",
+        "DELETE FROM {0} WHERE id = 2",
+        "COMMIT",
+    ],
+    "all": ["DELETE FROM {0}"],
+}
+
+
+def small(path: Path, over: bool) -> apsw.Connection:
+    conn = connect(path)
+    if over:
+        conn.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, e BLOB)")
+        conn.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    else:
+        conn.execute("CREATE VIRTUAL TABLE i USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[2])")
+    rows = [(n, np.float32([n, 0]).tobytes()) for n in range(1, 6)]
+    conn.executemany(f"INSERT INTO {'docs' if over else 'i'} VALUES(?, ?)", rows)
+    return conn
+
+
+@pytest.mark.skipif(not hasattr(apsw, "Session"), reason="apsw without the session extension")
+@pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize("tables", ["own rows, all tables", "docs alone", "docs and all tables"])
+@pytest.mark.parametrize("inverted", [True, False])
+@pytest.mark.parametrize("conflict", ["OMIT", "REPLACE", "ABORT"])
+def test_a_changeset_gives_the_right_answers_or_an_error(
+    tmp_path, changes, tables, inverted, conflict
+):
+    over = tables != "own rows, all tables"
+    conn, other = small(tmp_path / "a.db", over), small(tmp_path / "b.db", over)
+    session = apsw.Session(conn, "main")
+    session.attach("docs" if tables == "docs alone" else None)
+    for sql in CHANGES[changes]:
+        conn.execute(sql.format("docs" if over else "i"))
+    changeset = session.changeset()
+    session.close()
+    changeset = apsw.Changeset.invert(changeset) if inverted else changeset
+    target = conn if inverted else other
+    action = getattr(apsw, f"SQLITE_CHANGESET_{conflict}")
+    failed = False
+    try:
+        apsw.Changeset.apply(changeset, target, conflict=lambda *args: action)
+    except apsw.Error:
+        failed = True
+    assert not failed or tables == "docs and all tables"
+    last = connect(target.filename)
+    for db in (target, last):
+        rows = db.execute("SELECT id FROM {} ORDER BY id".format("docs" if over else "i"))
+        try:
+            sql = "SELECT id FROM i WHERE e MATCH '[0,0]' AND k = 99"
+            assert sorted(db.execute(sql)) == rows.fetchall()
+        except apsw.CorruptError:
+            assert tables == "docs and all tables", "only these change the log twice"
+    last.execute("INSERT INTO i(i) VALUES('rebuild'); INSERT INTO i(i) VALUES('integrity-check')")

@@ -13,6 +13,8 @@
  *     never a crash, 10 seconds, or 64 MB of memory
  *   - an answer to damage that checksums show, or that integrity-check does not find, is
  *     the right one
+ *   - the same on a connection that can only read: every form of query, and SQLite's own
+ *     checks and lists of the schema
  *   - `rebuild` restores the index of all the rows there are, whatever was damaged in it
  *   - DROP TABLE works
  *
@@ -366,6 +368,30 @@ static void probe(sqlite3 *db, const Damage *d, const char *table, uint64_t righ
     ask(db, query[0], table, &rc);
 }
 
+/* What a program does that only reads, and cannot write. */
+static void look(const FsImage *damaged, const char *table) {
+    static const char *const statements[] = {
+        "PRAGMA table_list",
+        "PRAGMA quick_check",
+        "PRAGMA integrity_check",
+        "PRAGMA table_xinfo(@)",
+        "SELECT * FROM @ ORDER BY rowid DESC",
+        "INSERT INTO @(@) VALUES('integrity-check')",
+        0,
+    };
+    int rc = SQLITE_OK;
+    fs_restore(damaged);
+    sqlite3 *db = fixture_open(SQLITE_OPEN_READONLY);
+    for (int i = 0; db != NULL && statements[i] != NULL; i++) {
+        ask(db, statements[i], table, &rc);
+    }
+    const char *const *query = queries_of(table);
+    for (int i = 0; db != NULL && query[i] != NULL; i++) {
+        ask(db, query[i], table, &rc);
+    }
+    sqlite3_close(db);
+}
+
 /* `rebuild` and DROP, each on a connection that has seen nothing yet. */
 static void repair(const Damage *d, const FsImage *damaged, const char *table,
                    uint64_t right) {
@@ -409,6 +435,7 @@ static void try_damage(const Damage *d) {
     fs_save(&damaged);
     probe(db, d, table, right);
     sqlite3_close(db);
+    look(&damaged, table);
     repair(d, &damaged, table, right);
     fs_image_free(&damaged);
     fixture_deadline(0);

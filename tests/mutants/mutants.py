@@ -242,6 +242,34 @@ UNDO = [
         "fault_limits:full:commands in a transaction",
     ),
     Mutant(
+        "an UPDATE changes a row that has gone",
+        "ext/update.c",
+        "    *gone = !exists;\n",
+        "    *gone = !exists && 0;\n",
+        "pytest:tests/test_security.py::test_a_function_that_changes_the_table_leaves_it_consistent",
+    ),
+    Mutant(
+        "a column that an authorizer ignores counts as NULL",
+        "ext/shadow.c",
+        "if (sqlite3_column_decltype(stmt, i) == NULL) {",
+        "if (stmt == NULL) {",
+        "pytest:tests/test_security.py::test_an_authorizer_stops_a_statement_whole",
+    ),
+    Mutant(
+        "a gap in the log is not noticed",
+        "ext/txn.c",
+        "after > 0 && row.state.ver != after + 1 ? VS_CORRUPT",
+        "row.state.ver == 0 ? VS_CORRUPT",
+        "pytest:tests/test_transactions.py::test_a_changeset_gives_the_right_answers_or_an_error",
+    ),
+    Mutant(
+        "a missing shadow table is no damage",
+        "ext/integrity.c",
+        "    int rc = check_tables(index, report);\n",
+        "    int rc = SQLITE_OK;\n    (void)check_tables;\n",
+        "pytest:tests/test_damage.py",
+    ),
+    Mutant(
         "a log row may be as long as it likes",
         "ext/txn.c",
         "    return limit >= 200 && edits <= (size_t)limit - 200;\n",
@@ -253,7 +281,7 @@ UNDO = [
         "ext/shadow.c",
         "rc == SQLITE_DONE && sqlite3_stmt_readonly(stmt) ? SQLITE_AUTH : rc;",
         "rc;",
-        "pytest:tests/test_security.py",
+        "pytest:tests/test_security.py::test_an_authorizer_stops_a_statement_whole",
     ),
     Mutant(
         "a model that was rolled back is used on",

@@ -86,8 +86,8 @@ def _examine(conn: apsw.Connection, table: str | None) -> tuple[list[str], list[
                 db.run(f"INSERT INTO main.{quote(name)}({named}) VALUES({values})")
             except apsw.ReadOnlyError:
                 notes.append(f"{name}: not compared with its rows, the file is read-only")
-            except apsw.Error as e:
-                problems.append(f"{name}: {e}")
+            except apsw.Error as e:  # the index says which it is, in the words of the PRAGMA
+                problems.append(f"{name}: {e}" if name == i.fts else str(e))
         missing = _without_vector(conn, i)
         if missing:
             notes.append(f"{i.label}: {missing:,} rows have no vector")
