@@ -184,6 +184,7 @@ typedef struct VsxGlobal {
     int vec0;                   /* the module vec0 is registered besides */
     char *model[VSX_MODELS];    /* that embed texts here, by number (functions_embed.c) */
     VsxEmbedder *embedder;      /* its functions */
+    int asking_model;           /* vecsql_embed looks whether the program has its own */
     struct VsxGlobal *next;     /* of another connection */
 } VsxGlobal;
 

@@ -31,8 +31,31 @@ static void no_embedder(sqlite3_context *ctx, const void *model) {
         model == NULL ? "" : " for the model ", model == NULL ? "" : model);
 }
 
+/* The program's own vecsql_embed has three parameters, and this one any number. So SQLite
+ * prefers the program's, which is a new function and replaces none: SQLite replaces a function
+ * only while no statement runs. A statement that was prepared before comes here still. */
 static void no_models(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
-    no_embedder(ctx, argc > 1 ? sqlite3_value_text(argv[1]) : NULL);
+    VsxGlobal *global = sqlite3_user_data(ctx);
+    sqlite3 *db = sqlite3_context_db_handle(ctx);
+    sqlite3_stmt *stmt = NULL;
+    if (argc != 3 || global->asking_model) {
+        no_embedder(ctx, argc > 1 ? sqlite3_value_text(argv[1]) : NULL);
+        return;
+    }
+    global->asking_model = 1;
+    int rc = sqlite3_prepare_v2(db, "SELECT vecsql_embed(?1, ?2, ?3)", -1, &stmt, NULL);
+    for (int i = 0; i < argc && rc == SQLITE_OK; i++) {
+        rc = sqlite3_bind_value(stmt, i + 1, argv[i]);
+    }
+    rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
+    global->asking_model = 0;
+    if (rc == SQLITE_ROW) {
+        sqlite3_result_value(ctx, sqlite3_column_value(stmt, 0));
+    } else {
+        sqlite3_result_error(ctx, sqlite3_errmsg(db), -1);
+        sqlite3_result_error_code(ctx, rc);
+    }
+    sqlite3_finalize(stmt);
 }
 
 /* ---- name(text) ------------------------------------------------------------------- */
@@ -207,8 +230,9 @@ int vsx_register_embed(VsxGlobal *global) {
         rc = embedder_create(global, "embed", -1);
     }
     if (rc == SQLITE_OK && !is_known(db, "SELECT vecsql_embed(NULL, NULL, NULL)")) {
-        rc = sqlite3_create_function_v2(db, "vecsql_embed", 3, FLAGS, NULL, no_models,
-                                        NULL, NULL, NULL);
+        global->refs++;
+        rc = sqlite3_create_function_v2(db, "vecsql_embed", -1, FLAGS, global, no_models,
+                                        NULL, NULL, vsx_global_free);
     }
     if (rc != SQLITE_OK) {
         return rc;

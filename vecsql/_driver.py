@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vecsql._errors import InterfaceError
+from vecsql._sharing import lock_of
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 Row = tuple[Any, ...]
+
+_NO_LOCK: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 
 
 def quote(name: str) -> str:
@@ -27,12 +30,17 @@ def literal(text: str | None) -> str:
 
 
 class Db:
-    """A connection of any driver as the helpers see it. Make one with `driver_of`."""
+    """A connection of any driver as the helpers see it. Make one with `driver_of`.
 
-    __slots__ = ("_apsw", "conn")
+    ``with db.lock:`` keeps other threads of a shared connection out between the calls, too.
+    Models work outside of it.
+    """
+
+    __slots__ = ("_apsw", "conn", "lock")
 
     def __init__(self, conn: Any):
         self.conn = conn
+        self.lock: contextlib.AbstractContextManager[None] = lock_of(conn) or _NO_LOCK
         self._apsw = not hasattr(conn, "row_factory")
 
     def _cursor(self) -> Any:
@@ -57,7 +65,7 @@ class Db:
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Runs one statement; returns all its rows as tuples."""
-        with self._text_as_str():
+        with self.lock, self._text_as_str():
             cursor = self._cursor()
             try:
                 found: list[Row] = cursor.execute(sql, parameters).fetchall()
@@ -67,7 +75,7 @@ class Db:
 
     def named_rows(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """Runs one statement; returns its rows as dicts (of two equal names the last one stays)."""
-        with self._text_as_str():
+        with self.lock, self._text_as_str():
             cursor = self._cursor()
             try:
                 cursor.execute(sql, parameters)
@@ -127,19 +135,20 @@ class Db:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing: a write transaction, or a savepoint in the one that is open."""
-        inner = self.in_transaction
-        self.run("SAVEPOINT vecsql_call" if inner else "BEGIN IMMEDIATE")
-        try:
-            yield
-            self.run("RELEASE vecsql_call" if inner else "COMMIT")
-        except BaseException:
-            if self.in_transaction:  # SQLite may have rolled back already: disk full, for one
-                if inner:
-                    self.run("ROLLBACK TO vecsql_call")
-                    self.run("RELEASE vecsql_call")
-                else:
-                    self.run("ROLLBACK")
-            raise
+        with self.lock:
+            inner = self.in_transaction
+            self.run("SAVEPOINT vecsql_call" if inner else "BEGIN IMMEDIATE")
+            try:
+                yield
+                self.run("RELEASE vecsql_call" if inner else "COMMIT")
+            except BaseException:
+                if self.in_transaction:  # SQLite may have rolled back already: disk full, for one
+                    if inner:
+                        self.run("ROLLBACK TO vecsql_call")
+                        self.run("RELEASE vecsql_call")
+                    else:
+                        self.run("ROLLBACK")
+                raise
 
 
 def _as_it_is(cursor: Any, row: Row) -> Row:

@@ -7,13 +7,13 @@ needs numpy only, knows English, and does not know word order.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vecsql._errors import EmbedderError
+from vecsql._sharing import ForkSafeLock
 from vecsql._wordpiece import WordPiece
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class StaticEmbedder:
             raise EmbedderError("path and model_id go together: another model has another id")
         self._path = path
         self._model_id = model_id or "vecsql-static-en-256"
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._loaded: tuple[NDArray[np.int8], WordPiece] | None = None
 
     @property
@@ -118,7 +118,7 @@ class StaticEmbedder:
         return {**self.__dict__, "_lock": None, "_loaded": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _lock=ForkSafeLock())
 
     def _model(self) -> tuple[NDArray[np.int8], WordPiece]:
         with self._lock:

@@ -184,12 +184,14 @@ def _ann_recall(
     found = total = 0
     for _, _, vector in _with_vectors(conn, searcher, sample, embedder):
         assert vector is not None
-        searcher.settings = replace(plain, exact=True)
-        exact = [distance for _, _, distance in searcher.by_vector(vector, k)]
-        searcher.settings = plain
+        with searcher.db.lock:  # the same rows for both
+            searcher.settings = replace(plain, exact=True)
+            exact = [distance for _, _, distance in searcher.by_vector(vector, k)]
+            searcher.settings = plain
+            walked = [distance for _, _, distance in searcher.by_vector(vector, k)]
         if exact:
             limit = exact[-1] + 1e-6 * abs(exact[-1])
-            near = [d for _, _, d in searcher.by_vector(vector, k) if d <= limit]
+            near = [d for d in walked if d <= limit]
             found, total = found + min(len(near), len(exact)), total + len(exact)
     return found / total if total else 1.0
 
@@ -265,6 +267,13 @@ def _rankings(
     if not isinstance(query, str):
         raise SchemaError("tuning a hybrid search takes texts as queries")
     assert vector is not None
+    with searcher.db.lock:  # between the arms and the rows nothing changes
+        return _rankings_now(searcher, query, vector, id_column)
+
+
+def _rankings_now(
+    searcher: Searcher, query: str, vector: NDArray[np.float32], id_column: str | None
+) -> dict[str, list[tuple[Any, float]]]:
     n = searcher.settings.candidates or 100
     lists = {
         "vector": [(key, s) for key, s, _ in searcher.by_vector(vector, n)],

@@ -185,6 +185,8 @@ def _create(db: Db, table: str, embedder: Any, fts: bool) -> None:
         return
     enroll(db, embedder or default_embedder(db))  # asks the model, so before the transaction
     with db.transaction():
+        if has_table(db, table):
+            return  # another connection or thread has made it meanwhile
         create_table(db, table, _COLUMNS, text="body", embedder=embedder, fts=fts)
         _create_books(db, table)
 

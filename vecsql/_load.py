@@ -23,13 +23,18 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from vecsql._dbapi import apsw_cursor_class, connection_class, register_vector_type
+from vecsql._dbapi import (
+    apsw_connection_class,
+    connection_class,
+    register_vector_type,
+    shared_connection_class,
+)
 from vecsql._errors import LoadError
+from vecsql._sharing import ForkSafeLock, lock_of, together
 
 if TYPE_CHECKING:
     import apsw
@@ -47,7 +52,7 @@ _REMEDY = (
 
 # Both guard the process: which copy of the extension serves which SQLite library, and the window
 # in which the entry point is an automatic extension.
-_lock = threading.RLock()
+_lock = ForkSafeLock()
 _copies: dict[str, str] = {}
 
 
@@ -96,7 +101,7 @@ def load(conn: Any, *, vec0: bool = False) -> None:
             f"{type(conn).__module__}.{type(conn).__name__} cannot load extensions; pass the "
             "driver's own connection (apsw, sqlite3 or pysqlite3)"
         )
-    with _lock:
+    with together(lock_of(conn)), _lock:
         library = _library(conn)
         path = _copies.get(library) or loadable_path()
         try:
@@ -157,7 +162,9 @@ def connect(
     """
     if driver in ("sqlite3", "pysqlite3"):
         dbapi = sqlite3 if driver == "sqlite3" else _import(driver, "pysqlite3-binary").dbapi2
-        kwargs.setdefault("factory", connection_class(dbapi))
+        alone = kwargs.get("check_same_thread", True)
+        class_of = connection_class if alone else shared_connection_class
+        kwargs.setdefault("factory", class_of(dbapi))
         if kwargs.get("detect_types"):
             register_vector_type(dbapi)
     if driver == "sqlite3":
@@ -167,8 +174,8 @@ def connect(
     elif driver == "pysqlite3":
         conn = dbapi.connect(database, **kwargs)
     elif driver == "apsw":
-        conn = _import(driver, "apsw").Connection(os.fspath(database), **kwargs)
-        conn.cursor_factory = apsw_cursor_class()
+        _import(driver, "apsw")
+        conn = apsw_connection_class()(os.fspath(database), **kwargs)
     else:
         raise LoadError(f"unknown driver {driver!r}: 'sqlite3', 'pysqlite3' or 'apsw'")
     try:

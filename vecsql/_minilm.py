@@ -11,13 +11,13 @@ import importlib.util
 import json
 import math
 import os
-import threading
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vecsql._errors import EmbedderError
+from vecsql._sharing import ForkSafeLock
 from vecsql._wordpiece import WordPiece
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class MiniLM:
     def __init__(self, path: str | os.PathLike[str] | None = None, model_id: str | None = None):
         self._path = path
         self._model_id = model_id or "all-MiniLM-L6-v2"
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._loaded: _Bert | None = None
 
     @property
@@ -79,7 +79,7 @@ class MiniLM:
         return {**self.__dict__, "_lock": None, "_loaded": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _lock=ForkSafeLock())
 
     def _model(self) -> _Bert:
         with self._lock:

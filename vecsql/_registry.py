@@ -134,6 +134,11 @@ def _is_same(a: Embedder, b: Embedder) -> bool:
 def registry_of(conn: Any) -> Registry:
     """Returns the registry of a connection; makes it, with its SQL functions, at the first use."""
     db = driver_of(conn)
+    with db.lock:
+        return _registry_of(db)
+
+
+def _registry_of(db: Db) -> Registry:
     if getattr(db.conn, "vecsql_registry", None) is not None:
         known: Registry = db.conn.vecsql_registry
         return known
@@ -152,10 +157,10 @@ def registry_of(conn: Any) -> Registry:
     def embed_as(value: Any, model_id: Any, checksum: Any) -> bytes | None:
         return _embedded(registry.find(model_id, checksum, "the index"), value, "vecsql_embed")
 
+    _create(db.conn, "vecsql_embed", 3, embed_as, registry)
+    _create(db.conn, "vecsql_registry", 0, identify, registry)
     if hasattr(db.conn, "vecsql_registry"):  # a connection of vecsql.connect
         db.conn.vecsql_registry = registry
-    _create(db.conn, "vecsql_registry", 0, identify, registry)
-    _create(db.conn, "vecsql_embed", 3, embed_as, registry)
     return registry
 
 
@@ -187,21 +192,23 @@ def register_embedder(
     >>> db.execute("SELECT vec_length(embed('hello'))").fetchone()
     (256,)
     """
-    registry = registry_of(conn)
-    chosen = recognised(driver_of(conn), as_embedder(embedder))
-    model = registry.by_name[name] = registry.add(chosen)
-
-    def embed(value: Any) -> bytes | None:
-        return _embedded(model, value, name)
-
-    def embed_query(value: Any) -> bytes | None:
-        return _embedded(model, value, f"{name}_query", query=True)
-
     db = driver_of(conn)
-    if not _create_marking(db, name, chosen.model_id):
-        _create(db.conn, name, 1, embed, registry)
-    if hasattr(chosen, "encode_query"):
-        _create(db.conn, f"{name}_query", 1, embed_query, registry)
+    chosen = recognised(db, as_embedder(embedder))
+    model_id = chosen.model_id  # may ask the model, so before the lock
+    with db.lock:
+        registry = registry_of(db)
+        model = registry.by_name[name] = registry.add(chosen)
+
+        def embed(value: Any) -> bytes | None:
+            return _embedded(model, value, name)
+
+        def embed_query(value: Any) -> bytes | None:
+            return _embedded(model, value, f"{name}_query", query=True)
+
+        if not _create_marking(db, name, model_id):
+            _create(db.conn, name, 1, embed, registry)
+        if hasattr(chosen, "encode_query"):
+            _create(db.conn, f"{name}_query", 1, embed_query, registry)
 
 
 def embedder_for(conn: Any, info: IndexInfo) -> Embedder:

@@ -235,6 +235,16 @@ class Searcher:
         wanted: Sequence[str] | None = None,
     ) -> list[Hit]:
         """The k best rows."""
+        with self.db.lock:  # between the arms and the rows nothing changes
+            return self._hits(vector, text, k, wanted)
+
+    def _hits(
+        self,
+        vector: NDArray[np.float32] | None,
+        text: str | None,
+        k: int,
+        wanted: Sequence[str] | None,
+    ) -> list[Hit]:
         s = self.settings
         pool = s.mode == "hybrid" or s.diversity > 0 or s.group_by is not None
         n = max(k, s.candidates or (max(100, 4 * k) if pool else k))

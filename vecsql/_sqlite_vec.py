@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 from vecsql._driver import Db, Row, driver_of, quote
 from vecsql._errors import FormatError, SchemaError
+from vecsql._sharing import lock_of, together
 
 Kind = Literal["key", "vector", "partition", "metadata", "auxiliary"]
 
@@ -318,7 +319,8 @@ def import_sqlite_vec(
             f"table {name} stays as it is: the copy in the same file needs a new name"
         )
     total = len(reader)
-    with contextlib.nullcontext() if batch else target.transaction():
+    whole = contextlib.nullcontext() if batch else target.transaction()
+    with together(lock_of(target.conn), lock_of(reader.source.conn)), whole:
         _create(target, reader, name, module, options)
         _copy(target, reader, name, batch, lambda n: progress(n, total) if progress else None)
         if verify:
