@@ -351,6 +351,7 @@ static VsStatus link_batch(VsBatch *b, uint32_t n, int in_order) {
     st = st == VS_OK ? admit(b, in_order) : st;
     uint32_t n_seeds = g->state.n_seeds;
     st = st == VS_OK ? vs_batch_plan(b) : st;
+    st = st == VS_OK ? vs_batch_sharpen(b) : st;
     st = st == VS_OK ? write_newcomers(b) : st;
     st = st == VS_OK ? vs_batch_merge(b) : st;
     st = st == VS_OK ? write_targets(b) : st;

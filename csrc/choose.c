@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "raw.h"
+
 VsStatus vs_rank(VsGraph *g, uint32_t node, const uint32_t *nodes, size_t n, VsHit *out,
                  size_t *n_out) {
     VsQuery q;
@@ -71,7 +73,15 @@ static VsStatus drop_covered(VsGraph *g, const VsCodecParams *by, Left *left, si
     if (st != VS_OK || from >= left->n) {
         return st;
     }
-    q.score(&q, left->code + from, (uint32_t)(left->n - from), order);
+    uint32_t node[VS_PRUNED];
+    for (size_t i = from; q.meets_raw && i < left->n; i++) {
+        node[i - from] = left->hit[i].node & ~VS_NEEDED;
+    }
+    st =
+        vs_full_orders(g, &q, node, left->code + from, (uint32_t)(left->n - from), order);
+    if (st != VS_OK) {
+        return st;
+    }
     g->scratch->evaluations += left->n - from;
     size_t n = from;
     for (size_t i = from; i < left->n; i++) {

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "vec.h"
+
 extern const VsCodec vs_codec_none; /* codec_none.c */
 
 const VsCodec *vs_codec(VsCodecId id) {
@@ -12,8 +14,33 @@ const VsCodec *vs_codec(VsCodecId id) {
                                 : NULL;
 }
 
+static size_t floats_at(const VsCodecParams *params) {
+    return (vs_codec(params->codec)->query_size(params) + 63) / 64 * 64;
+}
+
+size_t vs_query_bytes(const VsCodecParams *params) {
+    int learns = params->codec != VS_CODEC_NONE;
+    return floats_at(params) + (learns ? 2 * params->dims * sizeof(float) : 0);
+}
+
+float *vs_query_floats(const VsCodecParams *params, unsigned char *data) {
+    return (float *)(void *)(data + floats_at(params));
+}
+
+void vs_codec_floats(const VsCodecParams *params, const void *v, float *out) {
+    vs_element_to_f32(params->element, v, out, params->dims);
+    if (params->metric == VS_COSINE) {
+        vs_vec_normalize(out, out, params->dims);
+    }
+}
+
 int vs_codec_sq8_fits(const VsCodecParams *params) {
     return params->element <= VS_F16 && params->metric <= VS_DOT;
+}
+
+int vs_codec_sq8_saves(const VsCodecParams *params) {
+    return vs_codec_sq8.code_size(params) <
+           vs_element_bytes(params->element, params->dims);
 }
 
 int vs_codec_fits(const VsCodecParams *params) {

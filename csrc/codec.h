@@ -65,7 +65,10 @@ struct VsQuery {
     const VsKernels *kernels;
     unsigned char *data; /* what the codec needs of the vector: query_size bytes */
     VsScore score;       /* for walking: reads the first score_bytes of a code */
-    VsScore full; /* by all that a code knows; the same as `score` where that is all */
+    VsScore full;  /* by all that a code knows; the same as `score` where that is all */
+    float *floats; /* the vector itself, and room for another: set if it is compared */
+    int as_floats; /* with what codes stand for, */
+    int meets_raw; /* or with raw rows (raw.h) */
     uint32_t score_bytes;
     float scale;  /* l2, cosine: full order * scale is the squared distance of what the
                      codes stand for; dot: the distance */
@@ -115,9 +118,11 @@ typedef struct VsCodec {
     void (*prepare)(VsQuery *query, const void *v);
     /* from a code. It is compared by all that a code knows. */
     void (*prepare_code)(VsQuery *query, const unsigned char *code);
-    /* How many rows, best codes first, hold the k nearest vectors: so many are compared by
-     * their stored vectors. */
-    size_t (*candidates)(size_t k);
+    /* How many rows, best codes first, hold the k nearest vectors: so many may be compared by
+     * their stored vectors. A beam of `ef` finds that many more at no cost. */
+    size_t (*candidates)(size_t k, size_t ef);
+    /* How many times its blur the distances of neighbours have to differ by (blur.h). */
+    float sharp;
 } VsCodec;
 
 extern const VsCodec vs_codec_sq8; /* sq8.c */
@@ -126,6 +131,11 @@ extern const VsCodec vs_codec_pq;  /* pq.c */
 #define VS_PQ_MAX_PART 64 /* dimensions of a part of pq */
 
 const VsCodec *vs_codec(VsCodecId id);
+/* Bytes of a prepared query with its floats, which begin at vs_query_floats(data). */
+size_t vs_query_bytes(const VsCodecParams *params);
+float *vs_query_floats(const VsCodecParams *params, unsigned char *data);
+/* The vector that a code of v stands for, without a loss: v, cosine: v / |v|. */
+void vs_codec_floats(const VsCodecParams *params, const void *v, float *out);
 /* 1 if the metric is defined on the element type and dims on it. */
 int vs_codec_fits(const VsCodecParams *params);
 /* 1 and the distance, to the bit, if the order of a code tells it (codec none, but for
@@ -145,6 +155,8 @@ float vs_order_beyond(const VsQuery *query, float limit, float error);
 float vs_likely_share(const VsCodecParams *params);
 /* 1 if sq8 can code them: float32 or float16 under l2, cosine or dot. */
 int vs_codec_sq8_fits(const VsCodecParams *params);
+/* 1 if a code of sq8 is smaller than the vector: from 17 dimensions of float32 on, 33 of float16. */
+int vs_codec_sq8_saves(const VsCodecParams *params);
 /* 1 if pq can: the same, in parts of at most VS_PQ_MAX_PART dimensions. */
 int vs_codec_pq_fits(const VsCodecParams *params);
 

@@ -171,7 +171,8 @@ static void prepare_code(VsQuery *query, const unsigned char *code) {
     ready(query);
 }
 
-static size_t none_candidates(size_t k) {
+static size_t none_candidates(size_t k, size_t ef) {
+    (void)ef;
     return k;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "raw.h"
 #include "shelf.h"
 
 uint64_t vs_mix64(uint64_t x) {
@@ -57,10 +58,11 @@ VsState vs_state_initial(const VsParams *params) {
                         params->ef_construction,
                         params->page_bytes,
                         (uint32_t)params->code.nav_bits | params->code.pq_m << 8};
-    return (VsState){.stamp = vs_hash64(VS_FORMAT_VERSION, words, sizeof words),
+    return (VsState){.stamp = vs_hash64(VS_PAGE_VERSION, words, sizeof words),
                      .free_head = VS_NIL,
                      .entry = VS_NIL,
                      .upper_free = VS_NIL,
+                     .raw_free = VS_NIL,
                      .ef_search = params->ef_search};
 }
 
@@ -73,6 +75,9 @@ static void set_geometry(VsGraph *g) {
     g->geo[VS_CODE] = vs_geometry(size, code, 0, code);
     g->geo[VS_UPPER] = vs_geometry(size, VS_UPPER_HEAD, links, VS_UPPER_HEAD + 4 * links);
     g->geo[VS_SEED] = vs_geometry(size, 4, 0, 4);
+    uint32_t raw = VS_RAW_HEAD + 4 * p->code.dims;
+    g->geo[VS_RAW] = vs_geometry(size, raw, 0, raw);
+    g->geo[VS_RAW_AT] = vs_geometry(size, 4, 0, 4);
 }
 
 /* For the pages that walks read. */
@@ -112,7 +117,7 @@ VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHoo
         st = vs_overlay_new(&g->alloc, g->geo, &g->overlay);
     }
     if (st == VS_OK) {
-        st = vs_scratch_new(&g->alloc, codec->query_size(&params->code), &g->scratch);
+        st = vs_scratch_new(&g->alloc, vs_query_bytes(&params->code), &g->scratch);
     }
     if (st != VS_OK) {
         vs_graph_close(g);
@@ -186,6 +191,10 @@ uint32_t vs_slots_used(const VsState *state, VsPageKind kind) {
         return state->n_upper;
     case VS_SEED:
         return state->n_seeds;
+    case VS_RAW:
+        return state->n_raw;
+    case VS_RAW_AT:
+        return state->n_raw > 0 ? state->n_nodes : 0;
     default:
         return state->n_nodes;
     }
@@ -226,6 +235,10 @@ VsStatus vs_slot_judge(const VsGraph *g, VsPageKind kind, const unsigned char *s
              links_ok(g, slot + VS_UPPER_HEAD, n_links);
     } else if (kind == VS_SEED) {
         ok = head < g->state.n_nodes;
+    } else if (kind == VS_RAW) {
+        uint32_t next = head & ~VS_RAW_FREE;
+        ok = (head & VS_RAW_FREE) == 0 ? head < g->state.n_nodes
+                                       : next == VS_RAW_NONE || next < g->state.n_raw;
     }
     return ok ? VS_OK : VS_CORRUPT;
 }
@@ -246,7 +259,8 @@ VsStatus vs_graph_judge(const VsGraph *g) {
     for (int k = 0; k < VS_PAGE_KINDS; k++) {
         uint32_t used = vs_slots_used(&g->state, (VsPageKind)k), per = g->geo[k].per_page;
         uint32_t pages = used / per + (used % per != 0);
-        if (pages > g->state.folded[k] && pages - g->state.folded[k] > in_log) {
+        if (k != VS_RAW_AT && pages > g->state.folded[k] &&
+            pages - g->state.folded[k] > in_log) {
             return VS_CORRUPT;
         }
     }
@@ -267,13 +281,14 @@ static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
     uint32_t ver32 = 0;
     VsStatus st = g->hooks.load(g->hooks.ctx, kind, page, &blob, &len, ver);
     if (st == VS_OK) {
-        st = blob == NULL
-                 ? VS_CORRUPT
-                 : vs_page_decode(&g->geo[kind], kind, page, blob, len, data, &ver32);
-        if (st == VS_OK && ver32 != (uint32_t)*ver) {
-            st = VS_CORRUPT;
+        if (blob == NULL) { /* only around raw rows are there such pages (raw.h) */
+            st = kind == VS_RAW_AT ? VS_OK : VS_CORRUPT;
+            *ver = 0;
+        } else {
+            st = vs_page_decode(&g->geo[kind], kind, page, blob, len, data, &ver32);
+            st = st == VS_OK && ver32 != (uint32_t)*ver ? VS_CORRUPT : st;
+            *crc = st == VS_OK ? vs_page_stored_crc(blob) : 0;
         }
-        *crc = st == VS_OK ? vs_page_stored_crc(blob) : 0;
         g->hooks.load_done(g->hooks.ctx);
     }
     return st;

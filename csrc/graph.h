@@ -1,7 +1,7 @@
 /*
  * The graph: its parameters, state, slots, and the one way to change it.
  *
- * A VsGraph is one vector index in memory. Its contents are the four slot arrays of
+ * A VsGraph is one vector index in memory. Its contents are the six slot arrays of
  * pages.h plus a VsState of counters; both are values: vs_history_* (snapshot.h) keeps
  * older ones by stamp.
  *
@@ -79,8 +79,14 @@ typedef struct VsState {
         ef_search;   /* a setting, here so that it commits and rolls back with the rest */
     uint32_t epoch;  /* of the codec's model; 0: none yet */
     uint32_t fitted; /* live rows when the model was last fitted */
-    uint32_t clipped; /* rows coded since that left its range */
-    uint64_t model;   /* its hash */
+    uint32_t clipped;  /* rows coded since that left its range */
+    uint64_t model;    /* its hash */
+    uint32_t n_raw;    /* RAW slots given out */
+    uint32_t raw_free; /* first free RAW slot, VS_NIL if none (raw.h) */
+    uint32_t raw_rows; /* RAW slots in use */
+    float blur;        /* how far codes misplace neighbours, of what they lose (blur.h) */
+    uint32_t judged;   /* nodes that were linked of late, */
+    uint32_t blurred;  /* and those whose codes did not tell neighbours apart (raw.h) */
 } VsState;
 
 enum {

@@ -8,6 +8,7 @@
 #include "hnsw.h"
 #include "links.h"
 #include "model.h"
+#include "raw.h"
 
 /* ---- writing -------------------------------------------------------------------- */
 
@@ -87,28 +88,42 @@ static VsStatus take_node(VsGraph *g, uint32_t *node) {
     return st;
 }
 
-/* *error: what the node keeps of what the code loses. */
-static VsStatus add_code(VsGraph *g, uint32_t node, const void *v, uint16_t *error) {
+/* *error: what the node keeps of what the code loses; *far: it lies far outside the range. */
+static VsStatus add_code(VsGraph *g, uint32_t node, const void *v, uint16_t *error,
+                         int *far) {
     unsigned char *code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size);
     if (code == NULL) {
         return VS_NOMEM;
     }
-    *error = vs_model_encode(g, v, code);
+    *error = vs_model_encode(g, v, code, far);
     VsStatus st = vs_edit(g, VS_CODE, node, 0, code, g->geo[VS_CODE].fixed_size);
     vs_free(&g->alloc, code);
+    return st;
+}
+
+static VsStatus add_raw(VsGraph *g, uint32_t node, const void *v) {
+    float *floats = vs_alloc(&g->alloc, g->params.code.dims, sizeof *floats);
+    if (floats == NULL) {
+        return VS_NOMEM;
+    }
+    vs_codec_floats(&g->params.code, v, floats);
+    VsStatus st = vs_raw_add(g, node, floats);
+    vs_free(&g->alloc, floats);
     return st;
 }
 
 VsStatus vs_insert_pending(VsGraph *g, int64_t rowid, const void *v, uint32_t *node) {
     int first = g->state.entry == VS_NIL, linked = g->params.kind == VS_HNSW;
     uint16_t error = 0;
+    int far = 0;
     VsStatus st = vs_model_before_insert(g, v);
     st = st == VS_OK ? take_node(g, node) : st;
-    st = st == VS_OK ? add_code(g, *node, v, &error) : st;
+    st = st == VS_OK ? add_code(g, *node, v, &error, &far) : st;
     if (st == VS_OK) {
         st = add_node(g, *node, rowid, linked && !first ? VS_LIVE | VS_PENDING : VS_LIVE,
                       error);
     }
+    st = st == VS_OK && far && vs_raw_helps(g) ? add_raw(g, *node, v) : st;
     st = st == VS_OK && linked ? vs_seed_add(g, *node) : st;
     if (st == VS_OK && linked && first) {
         g->state.entry = *node;

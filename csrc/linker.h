@@ -3,6 +3,8 @@
  * 2024, section 3; Dhulipala et al. for the prefix doubling):
  *
  *   plan    (plan.c)   each new node searches the graph as it is and chooses its links;
+ *   sharpen (sharpen.c) where codes do not tell neighbours apart, rows become raw, and the new
+ *                      nodes among them are planned anew;
  *   write   (build.c)  the new nodes get them;
  *   merge   (merge.c)  the links back are grouped by target; a target whose list would
  *                      overflow chooses anew among its links and the new nodes;
@@ -28,6 +30,9 @@ typedef struct VsNewcomer {
     uint32_t node, level;
     uint32_t first; /* number of its list of layer 0; those of the others follow */
     uint32_t n_near;
+    int blurred; /* its code does not tell its neighbours apart: */
+    uint32_t n_coded;
+    uint32_t coded[VS_NEAR]; /* the nearest of them that are not raw */
     VsHit near[VS_NEAR];
 } VsNewcomer;
 
@@ -62,13 +67,18 @@ typedef struct VsBatch {
     size_t cap_merged;
     VsKeyed *keys; /* to sort by: room for twice as many as are sorted */
     size_t cap_keys;
-    const VsKeyed *order;  /* in which newcomers are planned; among the keys */
-    uint32_t seed_changes; /* of the graph, when the seeds were last in order */
-    VsHit *candidates;     /* ef_construction for each worker */
+    const VsKeyed *planned; /* which newcomers, in which order; among the keys */
+    uint32_t seed_changes;  /* of the graph, when the seeds were last in order */
+    VsHit *candidates;      /* ef_construction for each worker */
 } VsBatch;
 
-/* Finds the links of all newcomers: `links`, `length`, `near`. */
+/* Finds the links of all newcomers: `links`, `length`, `near`, `blurred`, `coded`. */
 VsStatus vs_batch_plan(VsBatch *b);
+/* The same of n newcomers: those at place order[i].item. */
+VsStatus vs_batch_plan_some(VsBatch *b, const VsKeyed *order, size_t n);
+
+/* Makes the newcomers that are blurred raw, and their neighbours, and plans them anew. */
+VsStatus vs_batch_sharpen(VsBatch *b);
 
 /* Finds how the lists of all targets in `reverse` change: `group`, `merged` (links.h). */
 VsStatus vs_batch_merge(VsBatch *b);

@@ -1,5 +1,6 @@
 /* Lists, in-link counters and seeds; contracts in links.h. */
 #include "links.h"
+#include "raw.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -235,6 +236,7 @@ VsStatus vs_node_release(VsGraph *g, uint32_t node) {
         }
     }
     VsNode freed = {.flags = VS_FREE, .upper = g->state.free_head};
+    st = st == VS_OK ? vs_raw_drop(g, node) : st;
     if (st == VS_OK) {
         st = vs_edit(g, VS_NODE, node, 0, &freed, VS_NODE_STORED);
     }

@@ -8,7 +8,20 @@
 
 /* ---- the stored state ----------------------------------------------------------- */
 
-#define STATE_COUNTERS 17
+/* Of the two forms: kinds of pages and counters. The first is that of a graph that has
+ * nothing to put into the others. */
+typedef struct Form {
+    const char *magic;
+    int kinds, counters;
+} Form;
+static const Form forms[] = {{"VSt1", 4, 17}, {"VSt2", VS_PAGE_KINDS, 23}};
+#define STATE_COUNTERS 23
+
+static uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
 
 static void counters_of(const VsState *s, uint32_t *w) {
     uint32_t all[STATE_COUNTERS] = {s->n_nodes,
@@ -27,33 +40,63 @@ static void counters_of(const VsState *s, uint32_t *w) {
                                     s->fitted,
                                     s->clipped,
                                     (uint32_t)s->model,
-                                    (uint32_t)(s->model >> 32)};
+                                    (uint32_t)(s->model >> 32),
+                                    s->n_raw,
+                                    s->raw_free,
+                                    s->raw_rows,
+                                    bits_of(s->blur),
+                                    s->judged,
+                                    s->blurred};
     memcpy(w, all, sizeof all);
 }
 
-static uint32_t state_crc(const unsigned char *blob, uint64_t ver, uint64_t stamp) {
+/* Where what follows the kinds, and what follows the counters, begins. */
+static size_t counters_at(const Form *form) {
+    return 12 + 4 * (size_t)form->kinds;
+}
+
+static size_t rest_at(const Form *form) {
+    return counters_at(form) + 4 * (size_t)form->counters;
+}
+
+static size_t form_size(const Form *form) {
+    return rest_at(form) + 16;
+}
+
+static uint32_t state_crc(const unsigned char *blob, size_t size, uint64_t ver,
+                          uint64_t stamp) {
     unsigned char columns[16];
     vs_put_u64(columns, ver);
     vs_put_u64(columns + 8, stamp);
-    return vs_crc32c(vs_crc32c(0, blob, VS_STATE_SIZE - 4), columns, sizeof columns);
+    return vs_crc32c(vs_crc32c(0, blob, size - 4), columns, sizeof columns);
 }
 
-void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
-                     int has_edits, unsigned char *out) {
+int vs_state_format(const VsState *s) {
+    return s->n_raw > 0 || s->blur > 0 || s->folded[VS_RAW] > 0 ||
+                   s->folded[VS_RAW_AT] > 0
+               ? 2
+               : 1;
+}
+
+size_t vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
+                       int has_edits, unsigned char *out) {
+    const Form *form = &forms[vs_state_format(s) - 1];
     uint32_t w[STATE_COUNTERS];
+    unsigned char *rest = out + rest_at(form);
     counters_of(s, w);
-    memcpy(out, "VSt1", 4);
+    memcpy(out, form->magic, 4);
     vs_put_u64(out + 4, s->fold_ver);
-    for (int i = 0; i < VS_PAGE_KINDS; i++) {
+    for (int i = 0; i < form->kinds; i++) {
         vs_put_u32(out + 12 + 4 * i, s->folded[i]);
     }
-    for (int i = 0; i < STATE_COUNTERS; i++) {
-        vs_put_u32(out + 28 + 4 * i, w[i]);
+    for (int i = 0; i < form->counters; i++) {
+        vs_put_u32(out + counters_at(form) + 4 * (size_t)i, w[i]);
     }
-    vs_put_u32(out + 96, (uint32_t)(has_edits != 0));
-    vs_put_u32(out + 100, (uint32_t)n_edits);
-    vs_put_u32(out + 104, vs_crc32c(0, edits, n_edits));
-    vs_put_u32(out + 108, state_crc(out, s->ver, s->stamp));
+    vs_put_u32(rest, (uint32_t)(has_edits != 0));
+    vs_put_u32(rest + 4, (uint32_t)n_edits);
+    vs_put_u32(rest + 8, vs_crc32c(0, edits, n_edits));
+    vs_put_u32(rest + 12, state_crc(out, form_size(form), s->ver, s->stamp));
+    return form_size(form);
 }
 
 static int state_sane(const VsState *s) {
@@ -65,22 +108,34 @@ static int state_sane(const VsState *s) {
            s->n_seeds <= s->n_nodes &&
            s->n_upper <= (uint64_t)s->n_nodes * VS_MAX_LEVEL &&
            s->max_level <= VS_MAX_LEVEL && s->fold_ver <= s->ver && s->ef_search > 0 &&
-           s->ef_search <= VS_MAX_EF;
+           s->ef_search <= VS_MAX_EF && s->raw_rows <= s->n_raw &&
+           s->n_raw <= s->n_nodes && (s->raw_free == VS_NIL || s->raw_free < s->n_raw) &&
+           s->blur >= 0 && s->blur < 1e30f && s->blurred <= s->judged;
+}
+
+static const Form *form_of(const unsigned char *blob, size_t len) {
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (len == form_size(&forms[i]) && memcmp(blob, forms[i].magic, 4) == 0) {
+            return &forms[i];
+        }
+    }
+    return NULL;
 }
 
 VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                          uint64_t stamp, VsStateRow *out) {
-    if (len != VS_STATE_SIZE || memcmp(blob, "VSt1", 4) != 0 ||
-        vs_get_u32(blob + 108) != state_crc(blob, ver, stamp)) {
+    const Form *form = form_of(blob, len);
+    if (form == NULL || vs_get_u32(blob + len - 4) != state_crc(blob, len, ver, stamp)) {
         return VS_CORRUPT;
     }
-    uint32_t w[STATE_COUNTERS];
-    for (int i = 0; i < STATE_COUNTERS; i++) {
-        w[i] = vs_get_u32(blob + 28 + 4 * i);
+    uint32_t w[STATE_COUNTERS] = {[18] = VS_NIL}; /* no free RAW slot */
+    const unsigned char *rest = blob + rest_at(form);
+    for (int i = 0; i < form->counters; i++) {
+        w[i] = vs_get_u32(blob + counters_at(form) + 4 * (size_t)i);
     }
-    VsStateRow row = {.has_edits = vs_get_u32(blob + 96) != 0,
-                      .edits_len = vs_get_u32(blob + 100),
-                      .edits_crc = vs_get_u32(blob + 104)};
+    VsStateRow row = {.has_edits = vs_get_u32(rest) != 0,
+                      .edits_len = vs_get_u32(rest + 4),
+                      .edits_crc = vs_get_u32(rest + 8)};
     row.state = (VsState){.ver = ver,
                           .stamp = stamp,
                           .fold_ver = vs_get_u64(blob + 4),
@@ -99,8 +154,14 @@ VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                           .epoch = w[12],
                           .fitted = w[13],
                           .clipped = w[14],
-                          .model = w[15] | (uint64_t)w[16] << 32};
-    for (int i = 0; i < VS_PAGE_KINDS; i++) {
+                          .model = w[15] | (uint64_t)w[16] << 32,
+                          .n_raw = w[17],
+                          .raw_free = w[18],
+                          .raw_rows = w[19],
+                          .judged = w[21],
+                          .blurred = w[22]};
+    memcpy(&row.state.blur, &w[20], sizeof row.state.blur);
+    for (int i = 0; i < form->kinds; i++) {
         row.state.folded[i] = vs_get_u32(blob + 12 + 4 * i);
     }
     if (!state_sane(&row.state)) {

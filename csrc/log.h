@@ -11,23 +11,29 @@
 
 #include "graph.h"
 
-#define VS_STATE_SIZE 112 /* bytes of a stored state */
+#define VS_STATE_SIZE 144 /* bytes of a stored state, at the most */
 
 /* The state as the blob of a log row (ver and stamp are columns of the row):
  *
- *     offset  0  "VSt1"
+ *     offset  0  "VSt1", or "VSt2"
  *             4  fold_ver u64
- *            12  folded u32, of each kind
- *            28  n_nodes, n_live, n_dead, free_head, next_seq, entry, max_level, n_upper,
+ *            12  folded u32, of each kind; in VSt1 of the first four
+ *     then       n_nodes, n_live, n_dead, free_head, next_seq, entry, max_level, n_upper,
  *                upper_free, n_seeds, cursor, ef_search, epoch, fitted, clipped: u32 each
- *            88  model u64
- *            96  has_edits u32
- *           100  length of the edits u32
- *           104  their CRC-32C u32
- *           108  CRC-32C of the bytes before, of ver and of stamp, u32
- */
-void vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
-                     int has_edits, unsigned char *out);
+ *                model u64
+ *                in VSt2: n_raw, raw_free, raw_rows u32 each, blur f32, judged, blurred u32
+ *                each
+ *                has_edits u32
+ *                length of the edits u32
+ *                their CRC-32C u32
+ *                CRC-32C of the bytes before, of ver and of stamp, u32
+ *
+ * VSt1 is written while VSt2 has nothing to add: then a library that knows only the first
+ * format reads it. Returns the length. */
+size_t vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_edits,
+                       int has_edits, unsigned char *out);
+/* The format of a file that has such a state: 1 or 2. */
+int vs_state_format(const VsState *s);
 typedef struct VsStateRow {
     VsState state;
     int has_edits; /* 0: that commit wrote pages instead */

@@ -63,7 +63,9 @@ static VsStatus choose_anew(VsGraph *g, VsGroup *to, const VsHit *back, uint32_t
     VsQuery q;
     VsStatus st = vs_query_of_node(g, &g->params.code, to->target, 0, &q);
     if (st == VS_OK) {
-        vs_front_score(g, &q, list);
+        st = vs_front_score(g, &q, list);
+    }
+    if (st == VS_OK) {
         st = rank_links(g, to->target, to->layer, list, &pool);
     }
     for (uint32_t i = 0; i < to->n && i < cap; i++) {

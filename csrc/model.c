@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "blur.h"
+#include "raw.h"
 #include "search.h"
 
 uint16_t vs_error_pack(float error) {
@@ -113,10 +115,17 @@ void vs_model_saved(VsGraph *g) {
 
 /* ---- coding --------------------------------------------------------------------- */
 
-uint16_t vs_model_encode(VsGraph *g, const void *v, unsigned char *code) {
+int vs_model_leaves(const VsCodecParams *params, const VsModel *m, float error,
+                    float times) {
+    float rounding = (float)params->dims * m->step * m->step / 12;
+    return isfinite(error) && error * error > times * (m->typical + rounding);
+}
+
+uint16_t vs_model_encode(VsGraph *g, const void *v, unsigned char *code, int *far) {
     int clipped = 0;
     float error = g->codec->encode(&g->params.code, g->model, v, code, &clipped);
     g->state.clipped += clipped != 0 && g->state.clipped < UINT32_MAX;
+    *far = g->model != NULL && vs_model_leaves(&g->params.code, g->model, error, VS_FAR);
     return vs_error_pack(error);
 }
 
@@ -150,6 +159,7 @@ static VsStatus take_sample(VsGraph *g, size_t want, void *room, float *sample,
     for (size_t u = 0; st == VS_OK && u < g->state.n_nodes && *n < want; u += stride) {
         const VsNode *node = NULL;
         const unsigned char *code = NULL;
+        const float *raw = NULL;
         int found = 0;
         st = vs_node(g, (uint32_t)u, &node);
         int live = st == VS_OK && (node->flags & VS_STATUS_MASK) == VS_LIVE;
@@ -158,11 +168,14 @@ static VsStatus take_sample(VsGraph *g, size_t want, void *room, float *sample,
             vs_element_to_f32(g->params.code.element, room, sample + *n * dims, dims);
             ++*n;
         } else if (st == VS_OK && live && g->model != NULL) {
-            st = vs_slot(g, VS_CODE, (uint32_t)u, &code);
-            if (st == VS_OK) {
+            st = vs_raw(g, (uint32_t)u, &raw);
+            st = st == VS_OK ? vs_slot(g, VS_CODE, (uint32_t)u, &code) : st;
+            if (st == VS_OK && raw != NULL) {
+                memcpy(sample + *n * dims, raw, dims * sizeof *raw);
+            } else if (st == VS_OK) {
                 g->codec->decode(&g->params.code, g->model, code, sample + *n * dims);
-                ++*n;
             }
+            *n += st == VS_OK;
         }
     }
     return st;
@@ -171,31 +184,59 @@ static VsStatus take_sample(VsGraph *g, size_t want, void *room, float *sample,
 typedef struct Recoding {
     const VsModel *from, *to;
     void *vector;        /* of the element type */
-    float *decoded;      /* dims floats */
+    float *floats;       /* dims of them */
     unsigned char *code; /* the new code */
 } Recoding;
 
+/* A row far outside the new range needs its vector. One that was far outside the old range
+ * needs it no more. */
+static VsStatus keep_raw(VsGraph *g, uint32_t node, const Recoding *r, float old,
+                         float error) {
+    const VsCodecParams *p = &g->params.code;
+    if (vs_model_leaves(p, r->to, error, VS_FAR)) {
+        vs_codec_floats(p, r->vector, r->floats);
+        return vs_raw_helps(g) ? vs_raw_add(g, node, r->floats) : VS_OK;
+    }
+    return r->from != NULL && vs_model_leaves(p, r->from, old, VS_FAR)
+               ? vs_raw_drop(g, node)
+               : VS_OK;
+}
+
+/* The code of a node whose row cannot be read: from its raw vector, or from its old code. */
+static VsStatus recode_unread(VsGraph *g, uint32_t node, const Recoding *r, float *error,
+                              int *clipped) {
+    VsCodecParams params = g->params.code;
+    const unsigned char *old = NULL;
+    const float *raw = NULL;
+    VsStatus st = vs_raw(g, node, &raw);
+    st = st == VS_OK && raw == NULL ? vs_slot(g, VS_CODE, node, &old) : st;
+    if (st == VS_OK && raw == NULL) {
+        g->codec->decode(&params, r->from, old, r->floats);
+    } else if (st == VS_OK) {
+        memcpy(r->floats, raw, params.dims * sizeof *raw);
+        *error = 0;
+    }
+    if (st == VS_OK) {
+        params.element = VS_F32;
+        *error += g->codec->encode(&params, r->to, r->floats, r->code, clipped);
+        *error = nextafterf(*error, INFINITY);
+    }
+    return st;
+}
+
 static VsStatus recode_node(VsGraph *g, uint32_t node, const Recoding *r) {
     const VsNode *n = NULL;
-    const unsigned char *old = NULL;
-    VsCodecParams params = g->params.code;
     int found = 0, clipped = 0;
     VsStatus st = vs_node(g, node, &n);
     if (st != VS_OK || (n->flags & VS_STATUS_MASK) == VS_FREE) {
         return st;
     }
-    float error = vs_error(n->error);
+    float old = vs_error(n->error), error = old;
     st = row_vector(g, n, r->vector, &found);
     if (st == VS_OK && found) {
-        error = g->codec->encode(&params, r->to, r->vector, r->code, &clipped);
+        error = g->codec->encode(&g->params.code, r->to, r->vector, r->code, &clipped);
     } else if (st == VS_OK) {
-        st = vs_slot(g, VS_CODE, node, &old);
-        if (st == VS_OK) {
-            g->codec->decode(&params, r->from, old, r->decoded);
-            params.element = VS_F32;
-            error += g->codec->encode(&params, r->to, r->decoded, r->code, &clipped);
-            error = nextafterf(error, INFINITY);
-        }
+        st = recode_unread(g, node, r, &error, &clipped);
     }
     g->state.clipped += clipped != 0;
     if (st == VS_OK) {
@@ -206,7 +247,7 @@ static VsStatus recode_node(VsGraph *g, uint32_t node, const Recoding *r) {
         vs_put_u16(packed, vs_error_pack(error));
         st = vs_edit(g, VS_NODE, node, offsetof(VsNode, error), packed, sizeof packed);
     }
-    return st;
+    return st == VS_OK && found ? keep_raw(g, node, r, old, error) : st;
 }
 
 static VsStatus recode_all(VsGraph *g, const Recoding *r) {
@@ -235,14 +276,21 @@ static VsStatus adopt(VsGraph *g, VsModel *m, Recoding *r) {
     return recode_all(g, r);
 }
 
-static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *sample,
-                    const VsFitting *with, unsigned char *blob) {
+/* What fitting works in. */
+typedef struct Fit {
+    float *sample, *kept; /* kept: for the blur */
+    void *trial;
+    unsigned char *blob;
+    VsFitting with;
+} Fit;
+
+static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, const Fit *f) {
     const VsCodecParams *p = &g->params.code;
     VsModel *m = NULL;
     size_t n = 0;
-    VsStatus st = take_sample(g, want, r->vector, sample, &n);
+    VsStatus st = take_sample(g, want, r->vector, f->sample, &n);
     if (st == VS_OK && n == 0 && v != NULL) {
-        vs_element_to_f32(p->element, v, sample, p->dims);
+        vs_element_to_f32(p->element, v, f->sample, p->dims);
         n = 1;
     }
     if (st != VS_OK || n == 0) {
@@ -251,12 +299,15 @@ static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, float *
     /* Nothing walks a flat table, or a small one: eight bits err less. */
     int scans = g->params.kind == VS_FLAT || g->state.n_live < SCANNED;
     VsNavBits bits = scans && p->nav_bits == VS_NAV_AUTO ? VS_NAV_8 : p->nav_bits;
-    size_t len = g->codec->fit(p, bits, sample, n, with, blob);
-    st = model_new(g, blob, len, &m);
+    size_t kept = vs_blur_keep(p, f->sample, n, f->kept);
+    size_t len = g->codec->fit(p, bits, f->sample, n, &f->with, f->blob);
+    st = model_new(g, f->blob, len, &m);
     if (st != VS_OK) {
         return st;
     }
     g->state.fitted = g->state.n_live > 0 ? g->state.n_live : 1;
+    g->state.blur = vs_blur(p, m, f->kept, kept, f->trial);
+    g->changed = 1; /* the state, if not a code */
     if (g->model != NULL && g->codec->alike(g->model, m) && !vs_model_stale(g)) {
         vs_free(&g->alloc, m);
         return VS_OK;
@@ -274,24 +325,28 @@ VsStatus vs_model_refit(VsGraph *g, const void *v) {
         return st;
     }
     Recoding r = {.vector = vs_alloc(&g->alloc, p->dims, sizeof(float)),
-                  .decoded = vs_alloc(&g->alloc, p->dims, sizeof(float)),
+                  .floats = vs_alloc(&g->alloc, p->dims, sizeof(float)),
                   .code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size)};
-    float *sample = vs_alloc(&g->alloc, want * p->dims, sizeof *sample);
-    unsigned char *blob = vs_alloc(&g->alloc, 1, g->codec->model_size(p));
-    VsFitting with = {.threads =
-                          g->hooks.threads == NULL ? 1 : g->hooks.threads(g->hooks.ctx)};
-    with.scratch =
-        vs_alloc(&g->alloc, 1, g->codec->fit_scratch(p, want, with.threads) + 1);
-    st = r.vector == NULL || r.decoded == NULL || r.code == NULL || sample == NULL ||
-                 blob == NULL || with.scratch == NULL
+    Fit f = {.sample = vs_alloc(&g->alloc, want * p->dims, sizeof(float)),
+             .kept = vs_alloc(&g->alloc, VS_BLUR_TRIED * (size_t)p->dims, sizeof(float)),
+             .trial = vs_alloc(&g->alloc, 1, vs_blur_scratch(p)),
+             .blob = vs_alloc(&g->alloc, 1, g->codec->model_size(p))};
+    f.with.threads = g->hooks.threads == NULL ? 1 : g->hooks.threads(g->hooks.ctx);
+    f.with.scratch =
+        vs_alloc(&g->alloc, 1, g->codec->fit_scratch(p, want, f.with.threads) + 1);
+    st = r.vector == NULL || r.floats == NULL || r.code == NULL || f.sample == NULL ||
+                 f.kept == NULL || f.trial == NULL || f.blob == NULL ||
+                 f.with.scratch == NULL
              ? VS_NOMEM
-             : fit(g, v, want, &r, sample, &with, blob);
+             : fit(g, v, want, &r, &f);
     vs_free(&g->alloc, r.vector);
-    vs_free(&g->alloc, r.decoded);
+    vs_free(&g->alloc, r.floats);
     vs_free(&g->alloc, r.code);
-    vs_free(&g->alloc, sample);
-    vs_free(&g->alloc, blob);
-    vs_free(&g->alloc, with.scratch);
+    vs_free(&g->alloc, f.sample);
+    vs_free(&g->alloc, f.kept);
+    vs_free(&g->alloc, f.trial);
+    vs_free(&g->alloc, f.blob);
+    vs_free(&g->alloc, f.with.scratch);
     return st;
 }
 

@@ -31,9 +31,16 @@ VsStatus vs_model_ready(VsGraph *g);
  * comes, the first one has no other to learn from. */
 VsStatus vs_model_before_insert(VsGraph *g, const void *v);
 
-/* Writes the code of a vector and returns what the node keeps of its error (vs_error),
- * counting it if it left the range. The model must be ready. */
-uint16_t vs_model_encode(VsGraph *g, const void *v, unsigned char *code);
+/* Writes the code of a vector and returns what the node keeps of its error (vs_error).
+ * A row that left the range is counted; *far: by far. The model must be ready. */
+uint16_t vs_model_encode(VsGraph *g, const void *v, unsigned char *code, int *far);
+
+/* 1 if an error of that length is so many times (as squares) as large as those that the model expects:
+ * a query leaves the range, a row lies far outside. */
+#define VS_LEAVES 4
+#define VS_FAR 64
+int vs_model_leaves(const VsCodecParams *params, const VsModel *m, float error,
+                    float times);
 
 /* 1 if so many rows left the range that fitting anew is worth re-coding everything. */
 int vs_model_stale(const VsGraph *g);

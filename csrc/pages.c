@@ -320,7 +320,7 @@ size_t vs_page_encode(const VsGeometry *geo, VsPageKind kind, uint32_t page, uin
     }
     out[0] = 'V';
     out[1] = 'P';
-    out[2] = VS_FORMAT_VERSION;
+    out[2] = VS_PAGE_VERSION;
     out[3] = (unsigned char)((unsigned)kind | (width == 4 ? WIDE_LINKS : 0));
     vs_put_u32(out + 4, page);
     vs_put_u32(out + 8, (uint32_t)ver);
@@ -342,7 +342,7 @@ VsStatus vs_page_decode(const VsGeometry *geo, VsPageKind kind, uint32_t page,
                         const unsigned char *blob, size_t len, unsigned char *data,
                         uint32_t *ver) {
     if (len < VS_PAGE_HEADER || blob[0] != 'V' || blob[1] != 'P' ||
-        blob[2] != VS_FORMAT_VERSION || (blob[3] & ~WIDE_LINKS) != (unsigned)kind ||
+        blob[2] != VS_PAGE_VERSION || (blob[3] & ~WIDE_LINKS) != (unsigned)kind ||
         vs_get_u32(blob + 4) != page || vs_get_u32(blob + 12) != page_crc(blob, len)) {
         return VS_CORRUPT;
     }

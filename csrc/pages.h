@@ -1,7 +1,7 @@
 /*
  * Page tables with copy-on-write snapshots, and the bytes of a page.
  *
- * A graph is four arrays of fixed-size slots (one per VsPageKind). Each array is cut into
+ * A graph is six arrays of fixed-size slots (one per VsPageKind). Each array is cut into
  * pages; a page is the unit that is stored (one row of %_pages), loaded, copied and
  * shared.
  *
@@ -21,7 +21,7 @@
  *
  *     offset size
  *          0    2  "VP"
- *          2    1  format version, 1
+ *          2    1  version of this form, 1
  *          3    1  kind in bits 0-3; bit 7: links take 4 bytes each, otherwise 3
  *          4    4  page number within its kind
  *          8    4  low 32 bits of the version (ver) that it includes
@@ -34,6 +34,8 @@
  *     CODE   the code, as the codec defines it
  *     UPPER  next u32, M links
  *     SEED   node u32
+ *     RAW    owner u32, a float32 for each dimension (raw.h)
+ *     RAW_AT RAW slot u32
  * Three-byte links let 33 nodes of M = 16 share a 4 KiB database page instead of 26.
  */
 #ifndef VS_PAGES_H
@@ -45,7 +47,7 @@
 #include "arena.h"
 #include "threads.h"
 
-#define VS_FORMAT_VERSION 1
+#define VS_PAGE_VERSION 1
 #define VS_PAGE_HEADER 16
 #define VS_NIL UINT32_MAX        /* no node, no slot */
 #define VS_MAX_NODES 0x7FFFFFFFu /* the top bit is the search pool's mark */
@@ -57,7 +59,9 @@ typedef enum VsPageKind {
     VS_CODE = 1,
     VS_UPPER = 2,
     VS_SEED = 3,
-    VS_PAGE_KINDS = 4
+    VS_RAW = 4,
+    VS_RAW_AT = 5,
+    VS_PAGE_KINDS = 6
 } VsPageKind;
 
 typedef struct VsPageRef {

@@ -366,6 +366,20 @@ static void score_table(const VsQuery *query, const unsigned char *const *codes,
     }
 }
 
+/* The same by the table of floats. */
+static void score_exact(const VsQuery *query, const unsigned char *const *codes,
+                        uint32_t n, float *order) {
+    Cut cut = cut_of(query->params);
+    Parts p = parts_of(query, &cut);
+    for (uint32_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (size_t m = 0; m < cut.m; m++) {
+            sum += p.exact[m * K + codes[i][m]];
+        }
+        order[i] = *p.bias + sum;
+    }
+}
+
 /* By the vectors that the codes stand for. */
 static void score_decoded(const VsQuery *query, const unsigned char *const *codes,
                           uint32_t n, float *order) {
@@ -421,7 +435,13 @@ static void pq_prepare(VsQuery *query, const void *v) {
         square += (double)p.query[i] * (double)p.query[i];
     }
     make_table(query, &cut, &p);
-    query->score = score_table;
+    /* One step for all parts is too long where one part is much wider than the others: its
+     * roundings may be no match for what codes lose anyway. */
+    float rounding = *p.unit * *p.unit * (float)cut.m / 12;
+    float lost = query->model->typical / 4;
+    query->score = query->params->metric == VS_DOT || rounding <= lost * lost
+                       ? score_table
+                       : score_exact;
     query->full = score_decoded;
     query->score_bytes = pq_code_size(query->params);
     query->scale = 1;
@@ -448,7 +468,8 @@ static void pq_prepare_code(VsQuery *query, const unsigned char *code) {
 
 /* A code of one byte for four dimensions orders roughly; a row that is read costs as much
  * as a hundred codes. */
-static size_t pq_candidates(size_t k) {
+static size_t pq_candidates(size_t k, size_t ef) {
+    (void)ef;
     return k < SIZE_MAX / 8 ? 8 * k : k;
 }
 
@@ -468,4 +489,5 @@ const VsCodec vs_codec_pq = {
     .prepare = pq_prepare,
     .prepare_code = pq_prepare_code,
     .candidates = pq_candidates,
+    .sharp = 1.15f,
 };

@@ -276,8 +276,12 @@ static VsStatus judge(Scan *s) {
     float order[KEPT + VS_RUN];
     VsStatus st = poll(s, s->n_kept);
     uint32_t n = 0;
-    s->q->full(s->q, s->code, s->n_kept, order);
-    for (uint32_t i = 0; i < s->n_kept; i++) {
+    if (s->errors) { /* bounds of raw rows are those of their codes */
+        s->q->full(s->q, s->code, s->n_kept, order);
+    } else if (st == VS_OK) {
+        st = vs_full_orders(s->g, s->q, s->node, s->code, s->n_kept, order);
+    }
+    for (uint32_t i = 0; st == VS_OK && i < s->n_kept; i++) {
         if (!(order[i] > s->limit && order[i] < VS_LONGEST)) {
             const unsigned char *node = vs_slot_loaded(s->g, VS_NODE, s->node[i]);
             if (node != NULL) {
@@ -585,7 +589,7 @@ typedef struct Hits {
 static float beyond_pool(const Scan *s, float worst) {
     (void)worst;
     const VsPool *pool = &((const Hits *)s->to)->pool;
-    return ((const Hits *)s->to)->all != NULL || pool->n < pool->cap
+    return ((const Hits *)s->to)->all != NULL || pool->n < pool->cap || s->q->meets_raw
                ? INFINITY
                : nextafterf(pool->at[pool->n - 1].order, INFINITY);
 }

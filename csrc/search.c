@@ -45,6 +45,36 @@ static void score_none(const VsQuery *query, const unsigned char *const *codes,
     }
 }
 
+/* 1 if the query has left the range: codes do not tell how far from it they are. */
+static int leaves_range(const VsQuery *q) {
+    return q->params->metric != VS_DOT &&
+           vs_model_leaves(q->params, q->model, q->error, VS_LEAVES);
+}
+
+/* What rounding of float32 does to the query and to what a code stands for. */
+static float error_as_floats(const VsQuery *q) {
+    const VsModel *m = q->model;
+    float zero = (float)m->zero, far = fmaxf(fabsf(zero), fabsf(zero + 255)) * m->step;
+    float length = sqrtf(q->kernels->dot_f32(q->floats, q->floats, q->params->dims));
+    return 1e-6f * (length + far * sqrtf((float)q->params->dims));
+}
+
+static void keep_floats(const VsGraph *g, const void *v, VsQuery *q) {
+    int leaves = leaves_range(q), meets = g->state.raw_rows > 0;
+    if (leaves || meets) {
+        q->floats = vs_query_floats(q->params, q->data);
+        vs_codec_floats(q->params, v, q->floats);
+    }
+    if (leaves) {
+        vs_query_as_floats(q);
+        q->error = error_as_floats(q);
+    } else if (meets && q->params->codec == VS_CODEC_SQ8) {
+        q->score = q->full; /* in whose unit the orders of raw rows are */
+        q->score_bytes = g->codec->code_size(q->params);
+    }
+    q->meets_raw = meets;
+}
+
 VsStatus vs_query_set(VsGraph *g, const void *v, VsQuery *out) {
     VsStatus st = vs_model_ready(g);
     if (st == VS_OK) {
@@ -52,13 +82,36 @@ VsStatus vs_query_set(VsGraph *g, const void *v, VsQuery *out) {
                          .model = g->model,
                          .kernels = vs_kernels(),
                          .data = g->scratch->query[0]};
-        if (g->codec->fit == NULL || g->model != NULL) {
+        if (g->codec->fit == NULL) {
             g->codec->prepare(out, v);
+        } else if (g->model != NULL) {
+            g->codec->prepare(out, v);
+            keep_floats(g, v, out);
         } else { /* there is nothing yet that it could be compared with */
             out->score = out->full = score_none;
         }
     }
     return st;
+}
+
+/* A raw node is compared by its vector, and any by what its code stands for. */
+static VsStatus meet_raw(VsGraph *g, uint32_t node, const unsigned char *code,
+                         VsQuery *q) {
+    const VsCodecParams *p = &g->params.code;
+    const float *v = NULL;
+    VsStatus st = vs_raw(g, node, &v);
+    if (st != VS_OK) {
+        return st;
+    }
+    q->floats = vs_query_floats(p, q->data);
+    q->meets_raw = 1;
+    if (v != NULL) {
+        memcpy(q->floats, v, p->dims * sizeof *v);
+        vs_query_as_floats(q);
+    } else {
+        g->codec->decode(p, g->model, code, q->floats);
+    }
+    return VS_OK;
 }
 
 VsStatus vs_query_of_node(VsGraph *g, const VsCodecParams *by, uint32_t node, int which,
@@ -72,6 +125,7 @@ VsStatus vs_query_of_node(VsGraph *g, const VsCodecParams *by, uint32_t node, in
                          .kernels = vs_kernels(),
                          .data = g->scratch->query[1 + which]};
         g->codec->prepare_code(out, code);
+        st = g->state.raw_rows > 0 ? meet_raw(g, node, code, out) : st;
     }
     return st;
 }
@@ -80,8 +134,11 @@ VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out) {
     const unsigned char *code = NULL;
     VsStatus st = vs_slot(g, VS_CODE, node, &code);
     if (st == VS_OK) {
-        q->score(q, &code, 1, out);
         g->scratch->evaluations++;
+        if (q->meets_raw) {
+            return vs_raw_score(g, q, q->score, &node, &code, 1, out);
+        }
+        q->score(q, &code, 1, out);
     }
     return st;
 }
@@ -154,7 +211,9 @@ static VsStatus offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *entr
     for (size_t i = 0; st == VS_OK && i < n; i++) {
         st = vs_front_one(g, entries[i], &front);
         if (st == VS_OK) {
-            vs_front_score(g, q, &front);
+            st = vs_front_score(g, q, &front);
+        }
+        if (st == VS_OK) {
             vs_pool_offer_front(pool, &front);
         }
     }
@@ -217,10 +276,10 @@ static VsStatus walk(VsGraph *g, const VsQuery *q, uint32_t layer, VsPool *pool,
         for (uint32_t i = 0; st == VS_OK && i < n; i++) {
             st = vs_front_unseen(g, q, chosen[i], layer, &front);
         }
+        st = st == VS_OK ? vs_front_score(g, q, &front) : st;
         if (st != VS_OK) {
             return st;
         }
-        vs_front_score(g, q, &front);
         size_t foremost = offer_front(pool, &front);
         next = foremost < next ? foremost : next;
         if (++rounds % VS_POLL_EVERY == 0 && vs_interrupted(g)) {
@@ -286,7 +345,7 @@ VsStatus vs_descend(VsGraph *g, const VsQuery *q, uint32_t layer, uint32_t *entr
             moved = 0;
             st = vs_front_all(g, best, l, &front);
             if (st == VS_OK) {
-                vs_front_score(g, q, &front);
+                st = vs_front_score(g, q, &front);
             }
             for (uint32_t i = 0; st == VS_OK && i < front.n; i++) {
                 if (front.order[i] < order) {
@@ -356,10 +415,12 @@ static VsStatus refine(VsGraph *g, const VsQuery *q, VsPool *pool) {
             front.node[front.n] = pool->at[from + front.n].node;
         }
         VsStatus st = find_codes(g, &front, 0, 0);
+        st = st == VS_OK
+                 ? vs_full_orders(g, q, front.node, front.code, front.n, front.order)
+                 : st;
         if (st != VS_OK) {
             return st;
         }
-        q->full(q, front.code, front.n, front.order);
         for (uint32_t i = 0; i < front.n; i++) {
             pool->at[from + i].order = front.order[i];
         }

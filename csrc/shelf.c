@@ -97,7 +97,7 @@ size_t vs_shelf_count(VsShelf *shelf) {
 uint64_t vs_shelf_key(VsPageKind kind, uint32_t page, uint32_t crc, uint64_t ver) {
     uint64_t h = (page + ((uint64_t)(ver == 0 ? crc : 0) << 32)) * 0x9E3779B97F4A7C15u;
     h = (h ^ h >> 29 ^ ver) * 0xBF58476D1CE4E5B9u;
-    return (h ^ h >> 32) >> 2 | (uint64_t)kind << 62 | 1;
+    return (h ^ h >> 32) >> 3 | (uint64_t)kind << 61 | 1;
 }
 
 static VsPageHead **place_of(VsPageHead **place, size_t n, uint64_t key) {

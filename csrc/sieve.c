@@ -41,7 +41,7 @@ static void set_dot(VsSieve *sieve, const VsQuery *query) {
 void vs_sieve_set(VsSieve *sieve, const VsQuery *query) {
     const VsCodeKernels *kernels = vs_code_kernels();
     *sieve = (VsSieve){0};
-    if (query->params->codec != VS_CODEC_SQ8) {
+    if (query->params->codec != VS_CODEC_SQ8 || query->as_floats) {
         return;
     }
     sieve->blocks = vs_sq8_blocks(query->params);

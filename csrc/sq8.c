@@ -548,8 +548,11 @@ static void sq8_prepare_code(VsQuery *query, const unsigned char *code) {
 }
 
 /* Eight bits order all but neighbours of almost the same distance. */
-static size_t sq8_candidates(size_t k) {
-    return k < SIZE_MAX / 2 ? k + k / 4 + 4 : k;
+static size_t sq8_candidates(size_t k, size_t ef) {
+    size_t few = k < SIZE_MAX / 2 ? k + k / 4 + 4 : k;
+    size_t more = k < SIZE_MAX / 4 ? 2 * k + 8 : k;
+    more = more < ef ? more : ef;
+    return few > more ? few : more;
 }
 
 const VsCodec vs_codec_sq8 = {
@@ -568,4 +571,5 @@ const VsCodec vs_codec_sq8 = {
     .prepare = sq8_prepare,
     .prepare_code = sq8_prepare_code,
     .candidates = sq8_candidates,
+    .sharp = 5.5f,
 };

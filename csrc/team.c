@@ -93,7 +93,7 @@ VsStatus vs_team_open(VsGraph *g, unsigned n, VsTeam *t) {
     t->view = vs_alloc_zero(&g->alloc, t->n, sizeof *t->view);
     VsStatus st = t->view == NULL ? VS_NOMEM : vs_load_all(g);
     for (unsigned i = 1; st == VS_OK && i < t->n; i++) {
-        st = vs_scratch_new(&g->alloc, g->codec->query_size(&g->params.code),
+        st = vs_scratch_new(&g->alloc, vs_query_bytes(&g->params.code),
                             &t->view[i].scratch);
     }
     return st;

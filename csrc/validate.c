@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "raw.h"
+
 typedef struct Check {
     VsGraph *g;
     VsFinding *out;
@@ -31,6 +33,7 @@ const char *vs_flaw_text(VsFlaw flaw) {
         "the entry point is wrong",
         "a node cannot be reached",
         "the free list is damaged",
+        "raw vectors and nodes disagree",
     };
     return (size_t)flaw < sizeof text / sizeof *text ? text[flaw] : "unknown flaw";
 }
@@ -110,6 +113,37 @@ static int check_counts(Check *c) {
         u = node_at(c, u)->upper;
     }
     return u == VS_NIL && free_left == 0 ? 1 : flaw(c, VS_FLAW_FREE_LIST, u);
+}
+
+/* Every RAW slot belongs to a node that knows it, or is free. */
+static int check_raw(Check *c) {
+    VsGraph *g = c->g;
+    const VsState *s = &g->state;
+    uint32_t used = 0, left = s->n_raw - s->raw_rows, next = s->raw_free;
+    for (uint32_t i = 0; i < s->n_raw; i++) {
+        uint32_t owner = vs_get_u32(vs_slot_loaded(g, VS_RAW, i));
+        if (!go_on(c, i)) {
+            return 0;
+        }
+        if ((owner & VS_RAW_FREE) == 0) {
+            used++;
+            if (owner >= s->n_nodes || status_of(node_at(c, owner)) == VS_FREE ||
+                vs_get_u32(vs_slot_loaded(g, VS_RAW_AT, owner)) != i + 1) {
+                return flaw(c, VS_FLAW_RAW, owner);
+            }
+        }
+    }
+    for (; next != VS_NIL && left > 0; left--) {
+        uint32_t head = next < s->n_raw ? vs_get_u32(vs_slot_loaded(g, VS_RAW, next)) : 0;
+        if ((head & VS_RAW_FREE) == 0) {
+            return flaw(c, VS_FLAW_RAW, VS_NIL);
+        }
+        head &= ~VS_RAW_FREE;
+        next = head == VS_RAW_NONE ? VS_NIL : head;
+    }
+    return used == s->raw_rows && left == 0 && next == VS_NIL
+               ? 1
+               : flaw(c, VS_FLAW_RAW, VS_NIL);
 }
 
 /* One list: targets sane and distinct; counts what they add to the in-links. */
@@ -219,7 +253,8 @@ static VsStatus check_graph(Check *c) {
     c->queue = vs_alloc(a, n, sizeof *c->queue);
     if (c->indeg != NULL && c->indeg_old != NULL && c->reached != NULL &&
         c->queue != NULL) {
-        if (check_counts(c) && check_links(c) && c->g->params.kind == VS_HNSW) {
+        if (check_counts(c) && check_raw(c) && check_links(c) &&
+            c->g->params.kind == VS_HNSW) {
             (void)check_reach(c);
         }
         st = c->interrupted ? VS_INTERRUPT : VS_OK;

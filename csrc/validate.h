@@ -17,7 +17,8 @@ typedef enum VsFlaw {
     VS_FLAW_SEED,  /* seed marks, seed list and older in-links disagree */
     VS_FLAW_ENTRY, /* the entry point is not a live node of the highest level */
     VS_FLAW_UNREACHABLE, /* a live node that no search can reach */
-    VS_FLAW_FREE_LIST    /* the free list is cyclic, too short or too long */
+    VS_FLAW_FREE_LIST,   /* the free list is cyclic, too short or too long */
+    VS_FLAW_RAW          /* RAW slots, their owners and their free list disagree */
 } VsFlaw;
 
 typedef struct VsFinding {

@@ -13,6 +13,7 @@
 #include "hnsw.h"
 #include "kernels.h"
 #include "model.h"
+#include "raw.h"
 #include "search.h"
 #include "team.h"
 #include "validate.h"
@@ -186,13 +187,15 @@ static VsStatus likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n
     int bounded = g->params.code.codec != VS_CODEC_PQ; /* its errors do add up */
     for (size_t i = 0; i < n; i++) {
         const VsNode *node = NULL;
+        float part = share;
         VsStatus st = vs_node(g, hits[i].node, &node);
+        st = st == VS_OK ? vs_share_of(g, hits[i].node, share, &part) : st;
         if (st != VS_OK) {
             return st;
         }
         out[i] = (Candidate){-INFINITY, node->rowid};
         if (bounded) {
-            vs_bounds(q, hits[i].order, vs_error(node->error), share, &out[i].low, &high);
+            vs_bounds(q, hits[i].order, vs_error(node->error), part, &out[i].low, &high);
         }
     }
     qsort(out, n, sizeof *out, compare_candidates);
@@ -253,7 +256,7 @@ static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) 
 int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_t k,
                      size_t ef, const float *vectors, int64_t *rowids, float *distances) {
     const VsGraph *g = index->graph;
-    size_t room = vectors == NULL ? k : g->codec->candidates(k);
+    size_t room = vectors == NULL ? k : g->codec->candidates(k, ef);
     unsigned threads = room > VS_SCAN_SORTED ? 1 : index->threads;
     VsTeam team;
     VsStatus st = vs_team_open(index->graph, threads, &team);

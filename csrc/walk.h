@@ -15,6 +15,7 @@
 
 #include "batch.h"
 #include "graph.h"
+#include "raw.h"
 
 #define VS_CHECKED 0x80000000u /* in a pool entry: this node was expanded */
 /* Steps of a walk, or pages of a scan, between interrupt polls. */
@@ -70,9 +71,14 @@ VsStatus vs_front_all(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out);
 VsStatus vs_front_one(VsGraph *g, uint32_t node, VsFront *out);
 
 /* Computes the orders of a front: one call, no choice per candidate. */
-static inline void vs_front_score(VsGraph *g, const VsQuery *q, VsFront *front) {
-    q->score(q, front->code, front->n, front->order);
+static inline VsStatus vs_front_score(VsGraph *g, const VsQuery *q, VsFront *front) {
     g->scratch->evaluations += front->n;
+    if (q->meets_raw) {
+        return vs_raw_score(g, q, q->score, front->node, front->code, front->n,
+                            front->order);
+    }
+    q->score(q, front->code, front->n, front->order);
+    return VS_OK;
 }
 
 /* Whether a node may be returned at all. */

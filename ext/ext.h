@@ -63,6 +63,7 @@ typedef struct VsxSchema {
     char *detached;      /* it has none on purpose (content.c) */
     int content_lost;    /* that table, or a vector column of it, does not exist */
     int config_lost;     /* %_config is damaged */
+    int format;          /* that the file had when it was opened */
     int vec0;            /* a table of the module vec0 */
     int chunk_size;      /* vec0: chunk_size= */
 } VsxSchema;
@@ -263,6 +264,8 @@ int vsx_shadow_name(const char *suffix);
 int vsx_shadow_missing(const VsxIndex *index, char **out);
 /* Writes %_config anew from the definition. */
 int vsx_shadow_configure(VsxIndex *index);
+/* Makes the file one of `format`, if it is of an older one. */
+int vsx_shadow_upgrade(VsxIndex *index, int format);
 /* Reads %_config into the definition (parameters as they were resolved at creation). */
 int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSchema *def,
                       char **err);

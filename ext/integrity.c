@@ -9,17 +9,20 @@
  *     quick  every page readable and sound, counters, links, in-links, reachability
  *            (vs_validate)
  *     full   besides: every row with a vector has one node and the node names that row,
- *            no node is left over, and its code is that of the stored vector
+ *            no node is left over, and its code is that of the stored vector; so is what a
+ *            raw row has beside it
  */
 #include <string.h>
 
 #include "../csrc/model.h"
+#include "../csrc/raw.h"
 #include "../csrc/validate.h"
 #include "ext.h"
 #include "rowmap.h"
 
 static int describe(const VsxVector *v, const VsFinding *f, char **report) {
-    static const char *const kinds[] = {"node", "code", "upper", "seed"};
+    static const char *const kinds[] = {"node", "code",       "upper",
+                                        "seed", "raw vector", "raw vector map"};
     const VsxIndex *i = v->index;
     const char *column = i->def->column[i->def->vector[v->number]].name;
     if (f->flaw == VS_FLAW_PAGE) {
@@ -42,6 +45,27 @@ static int report_row(const VsxVector *v, sqlite3_int64 rowid, const char *what,
         sqlite3_mprintf("%s.%s.%s: row %lld: %s", i->schema, i->table,
                         i->def->column[i->def->vector[v->number]].name, rowid, what);
     return *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+/* What the index keeps of the vector of a raw row. */
+static VsStatus check_raw(VsGraph *g, uint32_t node, const void *vector,
+                          const char **what) {
+    const VsCodecParams *p = &g->params.code;
+    const float *raw = NULL;
+    VsStatus st = vs_raw(g, node, &raw);
+    if (st != VS_OK || raw == NULL) {
+        return st;
+    }
+    float *floats = vs_alloc(&g->alloc, p->dims, sizeof *floats);
+    if (floats == NULL) {
+        return VS_NOMEM;
+    }
+    vs_codec_floats(p, vector, floats);
+    if (memcmp(floats, raw, p->dims * sizeof *raw) != 0) {
+        *what = "the index keeps another vector of it";
+    }
+    vs_free(&g->alloc, floats);
+    return VS_OK;
 }
 
 /* One row against its node; *what names the first difference. */
@@ -84,6 +108,8 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
             *what = "its code is not that of its vector";
         } else if (!(vs_error(node->error) >= lost)) {
             *what = "the error of its code is larger than its node says";
+        } else {
+            st = check_raw(g, (uint32_t)id, vector.v, what);
         }
     }
     vsx_vector_free(&vector);

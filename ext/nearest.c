@@ -400,7 +400,7 @@ static int nearest_round(VsxKnn *knn, Asking *a) {
 static int nearest(VsxKnn *knn) {
     VsGraph *g = graph_of(knn);
     size_t live = g->state.n_live, want = knn->want < live ? knn->want : live,
-           need = g->codec->candidates(want);
+           need = g->codec->candidates(want, knn->ef);
     Asking a = {.want = want, .times = 1, .done = want == 0};
     a.need = need > want ? need : want + 1; /* one more tells of a tie */
     int rc = a.done ? SQLITE_OK : open_gate(knn, a.need);

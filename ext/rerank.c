@@ -21,6 +21,7 @@
 #include "../csrc/batch.h"
 #include "../csrc/codec.h"
 #include "../csrc/model.h"
+#include "../csrc/raw.h"
 #include "../csrc/scan.h"
 #include "knn.h"
 #include "row_fetch.h"
@@ -254,14 +255,15 @@ VsStatus vsx_likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
     for (size_t i = 0; i < n; i++) {
         const VsNode *node = NULL;
         VsCandidate *c = &out[i];
-        float high, guess;
+        float high, guess, part = share;
         VsStatus st = vs_node(g, hits[i].node, &node);
+        st = st == VS_OK ? vs_share_of(g, hits[i].node, share, &part) : st;
         if (st != VS_OK) {
             return st;
         }
         *c = (VsCandidate){0, hits[i].order, hits[i].node, 0};
         vs_bounds(q, c->order, vs_error(node->error), 0, &guess, &high);
-        vs_bounds(q, c->order, vs_error(node->error), share, &c->low, &high);
+        vs_bounds(q, c->order, vs_error(node->error), part, &c->low, &high);
         c->spread = guess - c->low;
     }
     qsort(out, n, sizeof *out, compare_likely);

@@ -241,7 +241,9 @@ static int check_vector(const VsxColumn *c, char **err) {
 static int resolve_codec(VsxColumn *c, char **err) {
     VsCodecParams *p = &c->params.code;
     if (p->codec == CODEC_NOT_GIVEN) {
-        p->codec = vs_codec_sq8_fits(p) ? VS_CODEC_SQ8 : VS_CODEC_NONE;
+        int pays =
+            vs_codec_sq8_fits(p) && (vs_codec_sq8_saves(p) || p->nav_bits != VS_NAV_AUTO);
+        p->codec = pays ? VS_CODEC_SQ8 : VS_CODEC_NONE;
     }
     if (p->codec == VS_CODEC_SQ8 && !vs_codec_sq8_fits(p)) {
         *err = sqlite3_mprintf("column %s: codec=sq8 is for float and float16 with l2, "

@@ -296,7 +296,8 @@ int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_
     m.k_live = k < live ? k : live;
     m.scans = code->codec != VS_CODEC_PQ && /* as a cursor decides */
               vs_search_scans(v->graph, k, m.ef, live);
-    m.ask = m.scans ? m.k_live + SCAN_MARGIN(m.k_live) : v->graph->codec->candidates(k);
+    m.ask =
+        m.scans ? m.k_live + SCAN_MARGIN(m.k_live) : v->graph->codec->candidates(k, m.ef);
     m.ask = m.ask > k ? m.ask : k + 1; /* one more tells of a tie */
     m.ask = m.ask < live ? m.ask : live;
     size_t block = BLOCK_HITS / m.ask < BLOCK ? BLOCK_HITS / m.ask : BLOCK;

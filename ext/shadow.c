@@ -18,7 +18,7 @@
 
 #include "ext.h"
 
-#define FORMAT 1
+#define FORMAT 2
 
 /* Room that a database page leaves for a stored page: its cell and record headers take
  * the rest. */
@@ -198,8 +198,19 @@ int vsx_shadow_configure(VsxIndex *index) {
     int rc = write_config(index->global->db, index->schema, index->table, index->def);
     if (rc == SQLITE_OK) {
         index->def->config_lost = 0;
+        index->def->format = FORMAT;
     }
     return rc;
+}
+
+int vsx_shadow_upgrade(VsxIndex *index, int format) {
+    if (index->def->format >= format) {
+        return SQLITE_OK;
+    }
+    return vsx_exec(index->global->db,
+                    "UPDATE \"%w\".\"%w_config\" SET value = %d WHERE key = 'format' AND "
+                    "value < %d",
+                    index->schema, index->table, format, format);
 }
 
 #define SUFFIX_MAX 16
@@ -346,8 +357,9 @@ int vsx_shadow_config(sqlite3 *db, const char *schema, const char *table, VsxSch
             format, FORMAT);
         return SQLITE_ERROR;
     }
+    def->format = format;
     /* Damage does not keep the table from being connected, or it could not be dropped. */
-    int lost = rc == SQLITE_OK && (format != FORMAT || known < 2 + def->n_vectors);
+    int lost = rc == SQLITE_OK && (format < 1 || known < 2 + def->n_vectors);
     if (lost || rc == SQLITE_ERROR || (rc & 0xFF) == SQLITE_CORRUPT) {
         return config_default(db, schema, def);
     }

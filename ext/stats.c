@@ -12,7 +12,7 @@
 #include "table_function.h"
 #include "vector_cache.h"
 
-enum { FIGURES = 8 + 28 };
+enum { FIGURES = 8 + 29 };
 
 typedef enum Kind { NUMBER, WORD, MODEL, RECALL } Kind;
 
@@ -118,6 +118,7 @@ static int collect(StatsCursor *c) {
     add_word(c, "distance_metric", vsx_metric_name(g->params.code.metric));
     add_word(c, "element", vs_element_name(g->params.code.element));
     add(c, "dims", g->params.code.dims);
+    add(c, "raw_rows", s->raw_rows);
     add(c, "m", g->params.m);
     add(c, "ef_construction", g->params.ef_construction);
     add(c, "ef_search", s->ef_search);

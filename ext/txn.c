@@ -464,12 +464,12 @@ static int write_log_row(VsxVector *v, const unsigned char *edits, size_t len,
     unsigned char state[VS_STATE_SIZE];
     sqlite3_stmt *stmt = NULL;
     const VsState *s = &v->graph->state;
-    vs_state_encode(s, edits, len, has_edits, state);
-    int rc = vsx_stmt(v, VSX_SQL_LOG_PUT, &stmt);
+    int size = (int)vs_state_encode(s, edits, len, has_edits, state);
+    int rc = vsx_shadow_upgrade(v->index, vs_state_format(s));
+    rc = rc == SQLITE_OK ? vsx_stmt(v, VSX_SQL_LOG_PUT, &stmt) : rc;
     rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, (sqlite3_int64)s->ver) : rc;
     rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 2, (sqlite3_int64)s->stamp) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_blob(stmt, 3, state, VS_STATE_SIZE, SQLITE_STATIC)
-                         : rc;
+    rc = rc == SQLITE_OK ? sqlite3_bind_blob(stmt, 3, state, size, SQLITE_STATIC) : rc;
     if (rc == SQLITE_OK && has_edits) {
         rc = sqlite3_bind_blob64(stmt, 4, len > 0 ? (const void *)edits : "", len,
                                  SQLITE_STATIC);

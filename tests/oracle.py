@@ -16,7 +16,7 @@ import vecsql
 DIM = 3
 CREATE = (
     "CREATE VIRTUAL TABLE {table} USING vecsql"
-    "(id INTEGER PRIMARY KEY, embedding FLOAT[3] m=4 ef_construction=20, tag TEXT)"
+    "(id INTEGER PRIMARY KEY, embedding FLOAT[3] codec=sq8 m=4 ef_construction=20, tag TEXT)"
 )
 
 

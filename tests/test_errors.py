@@ -13,7 +13,8 @@ import vecsql
 def table():
     db = vecsql.connect(":memory:", driver="apsw")
     db.execute(
-        "CREATE VIRTUAL TABLE docs USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[3], year INTEGER)"
+        "CREATE VIRTUAL TABLE docs USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[3] codec=sq8, "
+        "year INTEGER)"
     )
     db.execute("INSERT INTO docs VALUES(1, '[1, 2, 3]', 2000)")
     return db

@@ -124,7 +124,7 @@ def test_zero_vectors_under_cosine_are_found_at_distance_one():
 def test_optimize_codes_anew_what_left_the_range():
     r = np.random.default_rng(2)
     data = r.normal(size=(5000, 16)).astype(np.float32)
-    db = table("", data[:4200])
+    db = table("codec=sq8", data[:4200])
     before = db.execute("SELECT epoch FROM t_model0").fetchall()
     db.execute("INSERT INTO t(t) VALUES('optimize')")
     assert db.execute("SELECT epoch FROM t_model0").fetchall() == before

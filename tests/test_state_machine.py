@@ -75,7 +75,7 @@ class Client:
 class Machine(RuleBasedStateMachine):
     """Small tables: whatever the query, the answer is brute force's."""
 
-    CREATE = "embedding FLOAT[3] m=4 ef_construction=20"
+    CREATE = "embedding FLOAT[3] codec=sq8 m=4 ef_construction=20"
     PRELOAD = 0
     template: ClassVar[Path]
     preloaded: ClassVar[Rows]
@@ -453,7 +453,7 @@ class LargeMachine(Machine):
     """Enough rows that the graph is walked, and a graph as poor as can be: it must still lead to
     every row."""
 
-    CREATE = "embedding FLOAT[3] m=2 ef_construction=4"
+    CREATE = "embedding FLOAT[3] codec=sq8 m=2 ef_construction=4"
     PRELOAD = 700
     recall: ClassVar[list[float]] = []  # of every query of the run
 

@@ -34,8 +34,8 @@ def stats(db, vector: str = "a") -> dict[str, object]:
 
 def test_figures_agree_with_the_table(db):
     a, b = stats(db), stats(db, "b")
-    assert (a["index"], a["codec"], a["distance_metric"]) == ("hnsw", "sq8", "l2")
-    assert (b["index"], b["codec"], b["distance_metric"]) == ("flat", "sq8", "cosine")
+    assert (a["index"], a["codec"], a["distance_metric"]) == ("hnsw", "none", "l2")
+    assert (b["index"], b["codec"], b["distance_metric"]) == ("flat", "none", "cosine")
     assert (a["dims"], a["m"], a["rows"]) == (4, 8, 100)
     assert (b["dims"], b["rows"]) == (2, 50)
     assert a["ef_search"] == 64

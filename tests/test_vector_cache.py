@@ -72,7 +72,9 @@ def test_a_size_that_is_none_is_refused(text):
 
 def test_it_stays_below_its_limit_and_right_when_rows_share_places():
     conn, dims = connect(":memory:"), 4096
-    conn.execute(f"CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[{dims}])")
+    conn.execute(
+        f"CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[{dims}] codec=sq8)"
+    )
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(200, dims)).astype(np.float32)
     conn.executemany("INSERT INTO t VALUES(?, ?)", enumerate(r.tobytes() for r in rows))

@@ -1,5 +1,6 @@
 /* Risk: bytes that are not what was written are believed, or what is written is not all
  * of the graph. */
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -161,25 +162,21 @@ static void test_going_back_leaves_nothing_of_what_came_after(void) {
 
 /* ---- what is read is checked ----------------------------------------------------- */
 
-static void test_a_changed_byte_of_a_state_or_its_edits_is_refused(void) {
+static void check_state_bytes(const VsState *s, size_t size) {
     unsigned char blob[VS_STATE_SIZE], edits[20] = "twenty bytes of edit";
-    VsParams params = test_params(DIMS, 4, VS_HNSW);
     VsStateRow row;
-    VsState s = vs_state_initial(&params);
-    s.ver = 7;
-    s.stamp = 99;
-    vs_state_encode(&s, edits, sizeof edits, 1, blob);
-    CHECK(vs_state_decode(blob, sizeof blob, 7, 99, &row) == VS_OK);
-    CHECK(vs_state_decode(blob, sizeof blob, 8, 99, &row) == VS_CORRUPT);
-    CHECK(vs_state_decode(blob, sizeof blob, 7, 98, &row) == VS_CORRUPT);
-    CHECK(vs_state_decode(blob, sizeof blob - 1, 7, 99, &row) == VS_CORRUPT);
-    for (size_t i = 0; i < sizeof blob; i++) {
+    CHECK(vs_state_encode(s, edits, sizeof edits, 1, blob) == size);
+    CHECK(vs_state_decode(blob, size, 7, 99, &row) == VS_OK);
+    CHECK(memcmp(&row.state, s, sizeof *s) == 0);
+    CHECK(vs_state_decode(blob, size, 8, 99, &row) == VS_CORRUPT);
+    CHECK(vs_state_decode(blob, size, 7, 98, &row) == VS_CORRUPT);
+    CHECK(vs_state_decode(blob, size - 1, 7, 99, &row) == VS_CORRUPT);
+    for (size_t i = 0; i < size; i++) {
         blob[i] ^= 4;
-        CHECKF(vs_state_decode(blob, sizeof blob, 7, 99, &row) == VS_CORRUPT, "byte %zu",
-               i);
+        CHECKF(vs_state_decode(blob, size, 7, 99, &row) == VS_CORRUPT, "byte %zu", i);
         blob[i] ^= 4;
     }
-    CHECK(vs_state_decode(blob, sizeof blob, 7, 99, &row) == VS_OK);
+    CHECK(vs_state_decode(blob, size, 7, 99, &row) == VS_OK);
     CHECK(vs_state_check_edits(&row, edits, sizeof edits) == VS_OK);
     CHECK(vs_state_check_edits(&row, edits, sizeof edits - 1) == VS_CORRUPT);
     for (size_t i = 0; i < sizeof edits; i++) {
@@ -189,10 +186,30 @@ static void test_a_changed_byte_of_a_state_or_its_edits_is_refused(void) {
     }
 }
 
+static void test_a_changed_byte_of_a_state_or_its_edits_is_refused(void) {
+    VsParams params = test_params(DIMS, 4, VS_HNSW);
+    VsState s = vs_state_initial(&params);
+    s.ver = 7;
+    s.stamp = 99;
+    CHECK(vs_state_format(&s) == 1);
+    check_state_bytes(&s, 112);
+    s.n_nodes = 9;
+    s.n_raw = 5;
+    s.raw_rows = 4;
+    s.raw_free = 2;
+    s.blur = 0.25f;
+    s.judged = 70;
+    s.blurred = 7;
+    s.folded[VS_RAW_AT] = 3;
+    CHECK(vs_state_format(&s) == 2);
+    check_state_bytes(&s, VS_STATE_SIZE);
+}
+
 /* A state whose checksum is right, with counters that cannot be. */
 static void test_a_state_that_cannot_be_is_refused(void) {
+    enum { BAD = 18 };
     VsParams params = test_params(DIMS, 4, VS_HNSW);
-    VsState s = vs_state_initial(&params), bad[12];
+    VsState s = vs_state_initial(&params), bad[BAD];
     VsStateRow row;
     unsigned char blob[VS_STATE_SIZE];
     s.n_nodes = 10;
@@ -202,7 +219,10 @@ static void test_a_state_that_cannot_be_is_refused(void) {
     s.n_seeds = 1;
     s.entry = 2;
     s.ver = s.fold_ver = 5;
-    for (int i = 0; i < 12; i++) {
+    s.n_raw = 3;
+    s.raw_rows = 2;
+    s.raw_free = 1;
+    for (int i = 0; i < BAD; i++) {
         bad[i] = s;
     }
     bad[0].n_live = 11;
@@ -217,9 +237,15 @@ static void test_a_state_that_cannot_be_is_refused(void) {
     bad[9].ef_search = VS_MAX_EF + 1;
     bad[10].n_upper = 10 * VS_MAX_LEVEL + 1;
     bad[11].ver = bad[11].fold_ver = UINT64_MAX / 2;
+    bad[12].raw_rows = 4;
+    bad[13].n_raw = 11;
+    bad[14].raw_free = 3;
+    bad[15].blur = -1;
+    bad[16].blur = NAN;
+    bad[17].blurred = 1;
     vs_state_encode(&s, NULL, 0, 0, blob);
     CHECK(vs_state_decode(blob, sizeof blob, s.ver, s.stamp, &row) == VS_OK);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < BAD; i++) {
         vs_state_encode(&bad[i], NULL, 0, 0, blob);
         CHECKF(vs_state_decode(blob, sizeof blob, bad[i].ver, bad[i].stamp, &row) ==
                    VS_CORRUPT,

@@ -154,7 +154,10 @@ static void check_most(Table *t, const VsQuery *q, uint64_t *left_out) {
     VsGraph *g = t->g;
     VsSieve sieve;
     vs_sieve_set(&sieve, q);
-    CHECK(sieve.kernels != NULL);
+    CHECK((sieve.kernels == NULL) == q->as_floats);
+    if (q->as_floats) { /* of one that leaves the range the high planes tell nothing */
+        return;
+    }
     for (uint32_t u = 0; u < g->state.n_nodes; u++) {
         const unsigned char *code = NULL;
         float order, other;
@@ -233,7 +236,7 @@ static void check_scan(Table *t, const VsQuery *q, size_t k) {
     CHECK(memcmp(want, got, n * sizeof *got) == 0);
 }
 
-static void check_table(Table *t, Random *r, uint64_t *left_out) {
+static void check_table(Table *t, Random *r, uint64_t *left_out, uint32_t *in_range) {
     uint64_t words[MOST_ROWS / 64 + 1];
     VsQuery q;
     for (int i = 0; i < 4; i++) {
@@ -252,6 +255,7 @@ static void check_table(Table *t, Random *r, uint64_t *left_out) {
         }
         CHECK(vs_query_set(t->g, v, &q) == VS_OK);
         check_most(t, &q, left_out);
+        *in_range += !q.as_floats;
         for (size_t k = 1; k <= 600; k += k < 4 ? 1 : k * 5) {
             float other, low, high;
             CHECK(vs_order(t->g, &q, (uint32_t)(k % n), &other) == VS_OK);
@@ -273,17 +277,18 @@ static void test_a_scan_gives_what_its_definition_gives(void) {
     for (size_t d = 0; d < sizeof dims / sizeof *dims; d++) {
         for (int metric = VS_L2; metric <= VS_DOT; metric++) {
             uint64_t left_out = 0;
+            uint32_t in_range = 0;
             for (size_t n = d % 2; n < sizeof rows / sizeof *rows; n += 2 - d % 2 / 2) {
                 fill(&t, &r, dims[d], (VsMetric)metric, rows[n], (int)(n + d) % 2);
-                check_table(&t, &r, &left_out);
+                check_table(&t, &r, &left_out, &in_range);
                 remove_rows(&t, &r, rows[n], 30);
                 if (t.g->state.n_live > 0) {
-                    check_table(&t, &r, &left_out);
+                    check_table(&t, &r, &left_out, &in_range);
                 }
                 vs_graph_close(t.g);
                 CHECK(t.heap.live == 0);
             }
-            CHECK(left_out > 100); /* the bounds are of use */
+            CHECK(left_out > 100 || in_range < 16); /* the bounds are of use */
         }
     }
 }

@@ -25,11 +25,11 @@ def vectors(n: int, dims: int, seed: int) -> np.ndarray:
 
 
 def main(path: str) -> None:
-    """Tables with folded pages and a log behind them, deletions, several columns, content=."""
+    """Folded pages and a log behind them, deletions, several columns, content=, raw rows."""
     db = vecsql.connect(path, driver="apsw")
     db.execute(
-        "CREATE VIRTUAL TABLE own USING vecsql(id INTEGER PRIMARY KEY, a FLOAT[8] m=4, "
-        "b FLOAT[3] distance_metric=cosine index=flat, tag TEXT indexed, +note TEXT)"
+        "CREATE VIRTUAL TABLE own USING vecsql(id INTEGER PRIMARY KEY, a FLOAT[8] m=4 codec=sq8, "
+        "b FLOAT[3] distance_metric=cosine index=flat codec=sq8, tag TEXT indexed, +note TEXT)"
     )
     a, b = vectors(600, 8, 1), vectors(600, 3, 2)
     insert = "INSERT INTO own VALUES(?, ?, ?, ?, ?)"
@@ -51,6 +51,15 @@ def main(path: str) -> None:
         "e FLOAT[8] distance_metric=dot m=4 codec=none)"
     )
     db.execute("DELETE FROM docs WHERE id = 7")
+    db.execute("CREATE VIRTUAL TABLE far USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[20] m=4)")
+    e = vectors(420, 20, 3) + np.arange(420, dtype=np.float32)[:, None] % 4 * 100000
+    insert = "INSERT INTO far VALUES(?, ?)"
+    with db:
+        db.executemany(insert, [(i, e[i].tobytes()) for i in range(400)])
+    db.execute("INSERT INTO far(far) VALUES('optimize')")
+    db.execute("DELETE FROM far WHERE id % 40 = 7")
+    with db:
+        db.executemany(insert, [(i, e[i].tobytes()) for i in range(400, 405)])
     db.close()
 
 

@@ -6,15 +6,17 @@
 #define VECTOR "printf('[%d,%d,%d]', i * 7 % 19 - 9, i * i % 17 - 8, i * 5 % 13 - 6)"
 
 const char *const setup[] = {
-    "CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, embedding FLOAT[3] m=4 "
+    "CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, embedding FLOAT[3] "
+    "codec=sq8 m=4 "
     "ef_construction=20, tag TEXT indexed, +note TEXT)",
     "INSERT INTO t(id, embedding, tag, note) " ROWS(
         40) "SELECT i, " VECTOR ", 'tag' || i % 4, i || '' FROM n",
     "CREATE VIRTUAL TABLE f USING vecsql(id INTEGER PRIMARY KEY, embedding FLOAT[3] "
-    "index=flat)",
+    "codec=sq8 index=flat)",
     "INSERT INTO f(id, embedding) " ROWS(12) "SELECT i, " VECTOR " FROM n",
-    "CREATE VIRTUAL TABLE w USING vecsql(id INTEGER PRIMARY KEY, embedding FLOAT[3] m=4, "
-    "other FLOAT[2] distance_metric=cosine m=4, tag TEXT)",
+    "CREATE VIRTUAL TABLE w USING vecsql(id INTEGER PRIMARY KEY, embedding FLOAT[3] "
+    "codec=sq8 m=4, "
+    "other FLOAT[2] distance_metric=cosine codec=sq8 m=4, tag TEXT)",
     "INSERT INTO w(id, embedding, other) " ROWS(12) "SELECT i, " VECTOR
                                                     ", printf('[%d,%d]', i, 13 - i) "
                                                     "FROM n",
@@ -23,9 +25,10 @@ const char *const setup[] = {
     "embedding BLOB)",
     "INSERT INTO docs " ROWS(12) "SELECT i, 'title ' || i, vec_f32(" VECTOR ") FROM n",
     "CREATE VIRTUAL TABLE c USING vecsql(content=docs, content_rowid=id, "
-    "embedding FLOAT[3] m=4)",
+    "embedding FLOAT[3] codec=sq8 m=4)",
     "CREATE VIRTUAL TABLE y USING vecsql(name TEXT PRIMARY KEY, embedding FLOAT[3] m=4 "
-    "codec=pq pq_m=3, half FLOAT16[3] m=4, small INT8[3] m=4, bits BIT[16] m=4, "
+    "codec=pq pq_m=3, half FLOAT16[3] codec=sq8 m=4, small INT8[3] m=4, bits BIT[16] "
+    "m=4, "
     "whole FLOAT[3] codec=none m=4)",
     "INSERT INTO y(name, embedding, half, small, bits, whole) " ROWS(
         9) "SELECT 'row ' || i, " VECTOR ", vec_f16(" VECTOR "), vec_int8(" VECTOR
@@ -147,7 +150,8 @@ const Case cases[] = {
      {"INSERT INTO t(t) VALUES('integrity-check')",
       "INSERT INTO c(c) VALUES('integrity-check')"}},
     {"create, rename and drop",
-     {"CREATE VIRTUAL TABLE n USING vecsql(embedding FLOAT[3] m=4, a TEXT indexed)",
+     {"CREATE VIRTUAL TABLE n USING vecsql(embedding FLOAT[3] codec=sq8 m=4, a TEXT "
+      "indexed)",
       "INSERT INTO n(rowid, embedding, a) VALUES(1, '[1,2,3]', 'x')",
       "ALTER TABLE n RENAME TO m", "INSERT INTO m(rowid, embedding) VALUES(2, '[2,2,3]')",
       "SELECT rowid FROM m WHERE embedding MATCH '[1,2,3]' AND k = 3", "DROP TABLE m",
@@ -162,7 +166,7 @@ const Case cases[] = {
      {"SELECT count(title = 'TITLE 4' OR NULL) FROM c"}},
     {"create over a content table",
      {"CREATE VIRTUAL TABLE n USING vecsql(content=docs, content_rowid=id, "
-      "embedding FLOAT[3] m=4)",
+      "embedding FLOAT[3] codec=sq8 m=4)",
       "INSERT INTO docs VALUES(60, 'new', vec_f32('[1,2,3]'))",
       "SELECT count(*) FROM n WHERE title = 'NEW'", "DROP TABLE n"}},
     {"functions",

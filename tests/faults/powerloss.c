@@ -74,7 +74,7 @@ static const char *const workload[] = {
     "DELETE FROM t WHERE id BETWEEN 210 AND 220",
     "INSERT INTO t(t) VALUES('rebuild')",
     "DELETE FROM t WHERE id = 300",
-    "CREATE VIRTUAL TABLE n USING vecsql(embedding FLOAT[3] m=4)",
+    "CREATE VIRTUAL TABLE n USING vecsql(embedding FLOAT[3] codec=sq8 m=4)",
     "INSERT INTO n(rowid, embedding) VALUES(1, '[1,2,3]')",
     "DROP TABLE w",
     "VACUUM",

@@ -106,7 +106,7 @@ static void write_some(sqlite3 *db, unsigned *random) {
 }
 
 #define DROPPED                                                                          \
-    "CREATE VIRTUAL TABLE d USING vecsql(embedding FLOAT[3] m=4);"                       \
+    "CREATE VIRTUAL TABLE d USING vecsql(embedding FLOAT[3] codec=sq8 m=4);"             \
     "INSERT INTO d(rowid, embedding) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL "        \
     "SELECT i + 1 FROM n WHERE i < 60) SELECT i, printf('[%d,%d,%d]', i, i % 5, i % 3) " \
     "FROM n;"
@@ -170,7 +170,7 @@ static void build(const char *journal) {
     fixture_build(journal);
     sqlite3 *db = open_plain();
     must_exec(db, "CREATE VIRTUAL TABLE b USING vecsql(id INTEGER PRIMARY KEY, embedding "
-                  "FLOAT[3] m=8)");
+                  "FLOAT[3] codec=sq8 m=8)");
     must_exec(db, "INSERT INTO b(id, embedding) WITH RECURSIVE n(i) AS (SELECT 1 UNION "
                   "ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, printf('[%d,%d,%d]', "
                   "i % 17, i % 23, i % 31) FROM n");
