@@ -541,7 +541,6 @@ def test_random_changes_of_a_table_are_followed(run):
     for _ in range(150):
         open_before = db.in_transaction
         kind, how = rng.randrange(16), rng.choice(conflict)
-        kind = kind % 6 if db.in_transaction and kind in (12, 13, 14) else kind
         try:
             if kind < 6:
                 sql = f"INSERT{how} INTO docs(id, u, w, e) VALUES (?,?,?,?), (?,?,?,?)"

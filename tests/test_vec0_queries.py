@@ -274,7 +274,7 @@ def test_difference_k_counts_rows_for_which_the_condition_is_true(pair, conditio
     assert [r[0] for r in b.rows] != [r[0] for r in a.rows]
 
 
-@pytest.mark.parametrize("condition", ["", "AND exact = 1", "AND m = 1 AND exact = 1"])
+@pytest.mark.parametrize("condition", ["", "AND m = 1", "AND exact = 1", "AND m = 1 AND exact = 1"])
 def test_equal_distances_come_in_the_order_of_sqlite_vec(condition):
     """Chunk by chunk, of each the last row first."""
     p = Pair()

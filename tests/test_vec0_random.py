@@ -234,20 +234,21 @@ def test_distances_and_the_order_of_equal_ones_are_those_of_sqlite_vec(chunk, el
     dims = int(rng.choice([8, 16, 24, 32, 128, 136, 384] + ([1, 3, 7] if element != "bit" else [])))
     first, n = int(rng.integers(2)), int(rng.choice([5, 100, 1300]))
     pair = Pair()
-    pair.same(f"CREATE VIRTUAL TABLE t USING vec0(e {element}[{dims}]{metric}{chunk})")
+    pair.same(f"CREATE VIRTUAL TABLE t USING vec0(e {element}[{dims}]{metric}, m integer{chunk})")
     rows = vectors(rng, element, dims, n)
     rows = [rows[i] if rng.random() < 0.7 else rows[i // 2] for i in range(n)]
     make = {"float": "vec_f32", "int8": "vec_int8", "bit": "vec_bit"}[element]
     for conn in (pair.ours, pair.theirs):
         with conn:
             conn.executemany(
-                f"INSERT INTO t(rowid, e) VALUES (?, {make}(?))",
-                [(first + i, row) for i, row in enumerate(rows)],
+                f"INSERT INTO t(rowid, e, m) VALUES (?, {make}(?), ?)",
+                [(first + i, row, i % 5) for i, row in enumerate(rows)],
             )
     for query in [*vectors(rng, element, dims, 4), rows[0]]:
         for k in (1, 7, n // 2 + 1, n + 1):
-            sql = f"SELECT rowid, distance FROM t WHERE e MATCH {make}(?) AND k = ?"
-            pair.same(sql, (query, min(k, 4096)), ordered=True)
+            for condition in ("", " AND m = 2", " AND m < 3", " AND rowid IN (1, 2, 5, 9, 1200)"):
+                sql = f"SELECT rowid, distance FROM t WHERE e MATCH {make}(?) AND k = ?"
+                pair.same(sql + condition, (query, min(k, 4096)), ordered=True)
     for name in [] if element == "bit" else ["l2", "l1", "cosine"]:
         pair.same(f"SELECT vec_distance_{name}(e, {make}(?)) FROM t", (query,), ordered=True)
     pair.close()
