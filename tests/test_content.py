@@ -329,6 +329,19 @@ def test_a_declared_conflict_clause_replaces_too(db):
     assert intact(db)
 
 
+def test_a_statement_that_fails_does_not_bring_a_replaced_row_back(db):
+    db.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, u UNIQUE, e BLOB)")
+    db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=d, e FLOAT[2])")
+    db.execute("INSERT INTO d VALUES(1,'a','[1,0]'),(2,'b','[0,1]'),(3,'c','[0.5,0]')")
+    db.execute("BEGIN; UPDATE OR REPLACE d SET u = 'c' WHERE id = 1")
+    with pytest.raises(apsw.ConstraintError):
+        db.execute("INSERT INTO d VALUES(3,'x',NULL),(2,'y','[1,1]')")
+    assert nearest(db, table="j") == [1, 2]
+    db.execute("COMMIT")
+    assert nearest(db, table="j") == [1, 2]
+    assert intact(db)
+
+
 def test_a_unique_index_that_was_dropped_costs_no_scan(db):
     db.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, u, e BLOB); CREATE UNIQUE INDEX u ON d(u)")
     db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=d, e FLOAT[2])")
