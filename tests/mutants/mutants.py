@@ -45,22 +45,22 @@ DISK = [
     Mutant(
         "pages that nobody has are believed in",
         "csrc/graph.c",
-        "if (pages > g->state.folded[k] && pages - g->state.folded[k] > in_log) {",
-        "if (0 && in_log) {",
+        "            pages - g->state.folded[k] > in_log) {",
+        "            0 && in_log) {",
         "test_disk",
     ),
     Mutant(
         "a state's checksum is not looked at",
         "csrc/log.c",
-        " ||\n        vs_get_u32(blob + 108) != state_crc(blob, ver, stamp)",
+        " || vs_get_u32(blob + len - 4) != state_crc(blob, len, ver, stamp)",
         "",
         "test_disk",
     ),
     Mutant(
         "a state's checksum does not cover its columns",
         "csrc/log.c",
-        "vs_crc32c(vs_crc32c(0, blob, VS_STATE_SIZE - 4), columns, sizeof columns)",
-        "vs_crc32c(vs_crc32c(0, blob, VS_STATE_SIZE - 4), columns, 0)",
+        "vs_crc32c(vs_crc32c(0, blob, size - 4), columns, sizeof columns)",
+        "vs_crc32c(vs_crc32c(0, blob, size - 4), columns, 0)",
         "test_disk",
     ),
     Mutant(
@@ -730,8 +730,8 @@ QUERIES = [
     Mutant(
         "descending order is taken for ascending",
         "ext/plan.c",
-        "           !info->aOrderBy[0].desc && ",
-        "           ",
+        "           !info->aOrderBy[0].desc &&\n",
+        "           1 &&\n",
         "pytest:tests/test_queries.py::test_descending_order_is_right",
     ),
     Mutant(
