@@ -173,9 +173,10 @@ def register_embedder(
 
     ``conn`` is a connection of apsw, sqlite3 or pysqlite3. ``embedder`` is an `Embedder`, a
     function from a list of texts to an array of shape (n, dim), or an object of
-    sentence-transformers or LangChain; the default is the bundled model. NULL gives NULL; anything
-    else that is not text is an error. A connection can have several, under several names; an index
-    finds the one of its model by the model id.
+    sentence-transformers or LangChain; the last three are asked once, to be known by their answer.
+    The default is the bundled model. NULL gives NULL; anything else that is not text is an error. A
+    connection can have several, under several names; an index finds the one of its model by the
+    model id.
 
     sqlite3 and pysqlite3 hide the message of an error in a function; connections of
     `vecsql.connect` show it, and it is in the log "vecsql".
