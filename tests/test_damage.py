@@ -106,4 +106,7 @@ def test_every_check_reports_damage_in_the_same_words(tmp_path, over, name):
     command = [sys.executable, "-m", "vecsql", "check", str(path), "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert json.loads(done.stdout)["problems"] == [report]
+    problems = json.loads(done.stdout)["problems"]
+    assert problems[0] == report
+    # of lost triggers it says besides which command mends them
+    assert len(problems) == 1 or name == "no triggers", problems
