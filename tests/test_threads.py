@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -829,3 +830,108 @@ def test_locks_that_threads_hold_are_free_in_a_forked_child(driver):
         thread.join()
     """
     assert program(code, driver) == "0"
+
+
+# --- a minute of everything ----------------------------------------------------------------------
+
+STRESS = """
+import random, sys, time, threading, traceback, vecsql
+
+path, driver, seconds, seed = sys.argv[1:]
+shared = {} if driver == "apsw" else {"check_same_thread": False}
+db = vecsql.connect(path, driver=driver, **shared)
+vecsql.register_embedder(db)
+db.execute("CREATE TABLE counter(n)").close()
+vecsql.create_table(db, "notes", {"body": str, "owner": int}, text="body", fts=True)
+vecsql.create_table(db, "later", {"body": str}, text="body", mode="sync")
+with db:
+    db.execute("INSERT INTO counter VALUES (0)").close()
+if driver != "apsw":
+    db.commit()
+SQL = "SELECT rowid FROM notes_embedding WHERE embedding MATCH embed(?) AND k = 1"
+until = time.monotonic() + float(seconds)
+failed = []
+rows, documents = ([{} for _ in range(8)] for _ in range(2))
+counted, queued = [0] * 8, [0] * 8
+
+def words(rng, owner, n):
+    letters = "bcdfghklmnprst"
+    noun = "".join(rng.choice(letters) + rng.choice("aeiou") for _ in range(4))
+    return f"{noun} {owner} {noun[::-1]} number {n}"
+
+def work(owner):
+    rng = random.Random(f"{seed} {owner}")
+    mine, n = rows[owner], 0
+    while time.monotonic() < until and not failed:
+        n += 1
+        kind = rng.randrange(8)
+        body = words(rng, owner, n)
+        if kind == 0:
+            mine[vecsql.insert(db, "notes", {"body": body, "owner": owner})] = body
+        elif kind == 1:
+            with db:
+                db.execute("INSERT INTO notes(body, owner) VALUES (?, ?)", (body, owner)).close()
+                (rowid,) = db.execute("SELECT last_insert_rowid()").fetchone()
+            mine[rowid] = body
+        elif kind == 2 and mine:
+            rowid = rng.choice(list(mine))
+            assert vecsql.update(db, "notes", {"id": rowid, "body": body}) == 1
+            mine[rowid] = body
+        elif kind == 3 and mine:
+            rowid = rng.choice(list(mine))
+            found = {row for (row,) in db.execute(SQL, (mine[rowid],)).fetchall()}
+            hits = vecsql.search(db, "notes", mine[rowid], 5, where="owner = ?", params=[owner])
+            assert rowid in {hit.id for hit in hits}, (rowid, mine[rowid], hits)
+            assert len(found) == 1
+            assert all(hit["body"] == mine[hit.id] for hit in hits)
+        elif kind == 4:
+            source = f"{owner} {rng.randrange(5)}"
+            vecsql.ingest(db, "docs", [{"source": source, "text": body}])
+            documents[owner][source] = body
+        elif kind == 5:
+            with db:
+                (value,) = db.execute("SELECT n FROM counter").fetchone()
+                db.execute("UPDATE counter SET n = ?", (value + 1,)).close()
+            counted[owner] += 1
+        elif kind == 6:
+            vecsql.insert(db, "later", {"body": body})
+            queued[owner] += 1
+            vecsql.sync(db, "later")
+        elif mine:
+            rowid = rng.choice(list(mine))
+            with db:
+                db.execute("DELETE FROM notes WHERE id = ?", (rowid,)).close()
+            del mine[rowid]
+
+def guarded(owner):
+    try:
+        work(owner)
+    except BaseException:
+        failed.append(traceback.format_exc())
+
+threads = [threading.Thread(target=guarded, args=(i,)) for i in range(8)]
+for t in threads: t.start()
+for t in threads: t.join()
+assert not failed, failed[0]
+assert not db.in_transaction
+db.close()
+db = vecsql.connect(path, driver=driver)
+expected = {rowid: body for mine in rows for rowid, body in mine.items()}
+assert dict(db.execute("SELECT id, body FROM notes")) == expected
+assert db.execute("SELECT count(*) FROM notes_embedding").fetchone() == (len(expected),)
+assert db.execute("SELECT n FROM counter").fetchone() == (sum(counted),)
+assert db.execute("SELECT count(*) FROM later_embedding").fetchone() == (sum(queued),)
+wanted = {source: body for mine in documents for source, body in mine.items()}
+assert dict(db.execute("SELECT source, body FROM docs")) == wanted
+assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+print("steps", len(expected), sum(counted), sum(queued))
+"""
+
+
+@pytest.mark.slow
+def test_eight_threads_lose_nothing_and_answer_right_for_a_minute(driver, tmp_path):
+    seconds = int(os.environ.get("VECSQL_SECONDS", 60))
+    seed = os.environ.get("VECSQL_SEED", str(random.SystemRandom().randrange(10**6)))
+    print(f"VECSQL_SEED={seed}")
+    out = program(STRESS, tmp_path / "a.db", driver, seconds, seed, timeout=3 * seconds + LONG)
+    assert all(int(n) for n in out.split()[1:])
