@@ -148,7 +148,7 @@ def test_search_of_other_dimensions_is_refused(tmp_path):
 def test_wrong_sql_is_one_line(demo):
     directory, _ = demo
     err = cli("search", directory / "vecsql-demo.db", "pydoc", "x", "--where", "nope = 1", code=1)
-    assert err == "Error: no such column: nope\n"
+    assert err == "Error: --where 'nope = 1': no such column: nope\n"
 
 
 def test_info_counts_rows(demo):

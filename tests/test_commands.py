@@ -217,10 +217,7 @@ def test_check_exits_with_3_for_damage_and_optimize_repairs_it(library, tmp_path
 
 
 def test_check_finds_full_text_out_of_step(library, tmp_path):
-    sql = (
-        "DROP TRIGGER docs_embedding_fts_update; "
-        "UPDATE docs SET body = 'other', embedding = zeroblob(1024) WHERE id = 3"
-    )
+    sql = "INSERT INTO docs_embedding_fts(docs_embedding_fts) VALUES ('delete-all')"
     done = subprocess.run(
         [sys.executable, "-m", "vecsql", "check", damaged_copy(library, tmp_path, sql), "--json"],
         capture_output=True, text=True, cwd=sys.prefix,
@@ -415,6 +412,42 @@ def _text_of(node):
 @pytest.mark.parametrize(("place", "text"), [pytest.param(p, t, id=p) for p, t in messages()])
 def test_the_command_line_names_options_and_no_call_of_python(place, text):
     assert not re.search(r"vecsql\.\w+", as_commands(text)), as_commands(text)
+
+
+def test_messages_name_options_where_python_has_arguments(library):
+    for command, said in (
+        (["search", library, "docs", "x", "--where", "a ="], "--where 'a =': incomplete input"),
+        (["export", library, "docs", "-", "--where", "a ="], "--where 'a =': "),
+        (["search", library, "docs", "x", "--where", "(a"], "--where is one SQL condition"),
+        (["search", library, "docs", "x", "--where", "distance < 1"], ": --max-distance says"),
+        (["search", library, "docs", "x", "--embedder", "minilm"], "leave --embedder out"),
+        (["index", library, "docs", "--text", "body", "--column", "e", "--dim", "3"], "--dim 3"),
+        (["ingest", library, "d", ".", "--max-tokens", "9", "--overlap", "9"], "--overlap"),
+    ):
+        err = cli(*command, code=1)
+        assert said in err, err
+        assert not re.search(r"\b(where|mode|text|embedder|dim|max_distance)=", err)
+
+
+def test_what_is_no_database_is_named_with_its_reason(library, tmp_path):
+    text = tmp_path / "a.csv"
+    text.write_text("id,text\n1,night train\n" * 100)
+    assert f"{text}: file is not a database" in cli("info", text, code=1)
+    with pytest.raises(apsw.NotADBError):
+        vecsql.connect(text, driver="apsw", vec0=True)
+    locked = vecsql.connect(library)
+    locked.execute("BEGIN EXCLUSIVE")
+    try:
+        err = cli("query", library, "PRAGMA busy_timeout = 1; CREATE TABLE t(a)", code=1)
+    finally:
+        locked.rollback()
+        locked.close()
+    assert f"{library}: database is locked: another program is writing" in err
+
+
+def test_max_distance_leaves_out_rows(library):
+    rows = json.loads(cli("search", library, "docs", "x", "--max-distance", "-1", "--json"))
+    assert rows == []
 
 
 def test_a_missing_table_is_answered_with_those_that_there_are(library, tmp_path):

@@ -164,7 +164,9 @@ def test_two_models_serve_two_indexes_on_one_connection(db):
     ((a, b),) = rows(db, "SELECT a, b FROM notes")
     assert np.frombuffer(a, "<f4").tolist() == [3, 1]
     assert np.frombuffer(b, "<f4").tolist() == [30, 1, 0]
-    with pytest.raises(vecsql.SchemaError, match="several indexes, name the column: a, b"):
+    with pytest.raises(
+        vecsql.SchemaError, match="several indexes: column= tells which, one of a, b"
+    ):
         index_of(db, "notes")
     assert index_of(db, "notes", "B").model_id == "two"
 

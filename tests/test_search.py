@@ -92,7 +92,7 @@ def test_a_vector_and_a_text_search_together(db):
     )
     hits = vecsql.search(db, "notes", vector, k=3, mode="hybrid", text="storm")
     assert {"vector", "text"} == {arm for h in hits for arm in h.arms}
-    with pytest.raises(ValueError, match="needs text="):
+    with pytest.raises(ValueError, match="text= gives the words"):
         vecsql.search(db, "notes", vector, mode="hybrid")
 
 

@@ -195,7 +195,7 @@ def index_of(conn: Any, table: str, column: str | None = None) -> IndexInfo:
         found = named
     if len(found) > 1:
         have = ", ".join(i.column for i in found)
-        raise SchemaError(f"{table} has several indexes, name the column: {have}")
+        raise SchemaError(f"{table} has several indexes: column= tells which, one of {have}")
     if not found:
         raise SchemaError(_not_found(db, table))
     return found[0]

@@ -142,7 +142,9 @@ def evaluate(
 def _judged(queries: Mapping[str, Any], qrels: Qrels) -> list[str]:
     judged = [q for q in queries if qrels.get(q)]
     if not judged:
-        raise ValueError("no query has judgements: queries and qrels have the same ids as keys")
+        raise ValueError(
+            "no query has judgements: the ids of the queries and of the judgements (qrels) differ"
+        )
     return judged
 
 
@@ -265,7 +267,7 @@ def _rankings(
 ) -> dict[str, list[tuple[Any, float]]]:
     """Both arms' candidates as (document, score), a document where its best row is."""
     if not isinstance(query, str):
-        raise SchemaError("tuning a hybrid search takes texts as queries")
+        raise SchemaError("tuning a hybrid search takes texts as queries, got a vector")
     assert vector is not None
     with searcher.db.lock:  # between the arms and the rows nothing changes
         return _rankings_now(searcher, query, vector, id_column)

@@ -361,7 +361,9 @@ def _new_target(db: Db, table: str, plan: _Plan) -> Target:
     found, settings, key, texts, dim = plan.found, plan.settings, plan.key, plan.texts, plan.dim
     source, exists, names = found.source, has_table(db, table), plan.names
     if table.lower().startswith(("vecsql_", "sqlite_")):
-        raise SchemaError(f"{table}: names that begin so belong to vecsql and SQLite")
+        raise SchemaError(
+            f"{table}: names that begin so belong to vecsql and SQLite; choose another"
+        )
     column = (
         plan.vector or next(iter(plan.left), None) or _free(("embedding", "vector"), found.names)
     )

@@ -45,6 +45,7 @@ _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 _ENTRY = "sqlite3_vecsql_init"
 _ENTRY_VEC0 = "sqlite3_vecsqlvec0_init"  # registers the module vec0 besides
 _ANOTHER_LIBRARY = "another SQLite library"  # part of the entry point's message
+_OF_THE_FILE = ("not a database", "malformed", "unable to open", "disk I/O")
 _REMEDY = (
     "Install another driver (pip install pysqlite3-binary, then driver='pysqlite3'), "
     "use driver='apsw', or use a Python built with --enable-loadable-sqlite-extensions."
@@ -107,6 +108,8 @@ def load(conn: Any, *, vec0: bool = False) -> None:
         try:
             _load_extension(conn, path, vec0)
         except Exception as e:
+            if any(reason in str(e) for reason in _OF_THE_FILE):
+                raise
             if _ANOTHER_LIBRARY not in str(e) or library in _copies:
                 raise LoadError(f"cannot load {path}: {e}") from e
             path = _private_copy(library)

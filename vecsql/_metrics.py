@@ -91,7 +91,8 @@ def parse_measure(name: str) -> tuple[Callable[..., float], int | None]:
         if key in _FUNCTIONS and (k != 0) and (k is not None or key in ("rr", "ap", "ndcg")):
             return _FUNCTIONS[key], k
     raise ValueError(
-        f"unknown measure {name!r}: P@k, R@k, Success@k, nDCG[@k], RR[@k] (MRR) or AP[@k] (MAP)"
+        f"unknown measure {name!r}; known are P@k, R@k, Success@k, nDCG[@k], RR[@k] (MRR) and "
+        "AP[@k] (MAP)"
     )
 
 

@@ -340,7 +340,8 @@ def key_of(db: Db, table: str) -> str:
     if len(keys) == 1 and keys[0][1].upper() == "INTEGER" and db.rows(own_index, (table,)):
         raise SchemaError(
             f"{table}.{keys[0][0]} is no rowid, which is what ties an index to its rows: the table "
-            "is WITHOUT ROWID, or the key is declared DESC"
+            "is WITHOUT ROWID, or the key is declared DESC; a table with a plain INTEGER PRIMARY "
+            "KEY can have an index"
         )
     if len(keys) != 1 or keys[0][1].upper() != "INTEGER":
         have = ", ".join(f"{name} {kind}" for name, kind in keys) or "none"

@@ -141,8 +141,7 @@ class Searcher:
         if "text" in settings.arms and self.info.fts is None:
             raise SchemaError(
                 f"{self.info.label} has no full text, which mode={settings.mode!r} needs: "
-                f"vecsql.add_full_text(db, {self.info.table!r}, {self.info.column!r}), or "
-                "create_index(..., fts=True)"
+                f"vecsql.add_full_text(db, {self.info.table!r}, {self.info.column!r}) adds it"
             )
 
     # --- arms ---
@@ -421,5 +420,7 @@ def search(
     if text is None and isinstance(query, str):
         text = query
     if "text" in settings.arms and text is None:
-        raise ValueError(f"mode={mode!r} with a vector as the query needs text= besides")
+        raise ValueError(
+            f"mode={mode!r} looks for words too, and the query is a vector: text= gives the words"
+        )
     return searcher.hits(vector, text, k, columns)

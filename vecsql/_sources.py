@@ -133,7 +133,9 @@ def documents_of(
     try:
         codecs.lookup(encoding)
     except LookupError as e:
-        raise FormatError(f"there is no encoding {encoding!r}") from e
+        raise FormatError(
+            f"there is no encoding {encoding!r}: expected a name such as utf-8 or cp1252"
+        ) from e
     wanted = _suffixes(suffixes)
     left_out = [exclude] if isinstance(exclude, str) else exclude
     if isinstance(sources, (str, os.PathLike)):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vecsql._cache import encode_texts
-from vecsql._catalog import IndexInfo, registered
+from vecsql._catalog import IndexInfo, has_table, no_table, registered
 from vecsql._driver import Db, driver_of, quote
 from vecsql._errors import EmbedderError, SchemaError
 from vecsql._followed import require_followed
@@ -66,6 +66,8 @@ def _chosen(db: Db, table: str | None, column: str | None) -> list[IndexInfo]:
         )
     ]
     if not found and table is not None:
+        if not has_table(db, table):
+            raise SchemaError(no_table(db, table))
         what = table if column is None else f"{table}.{column}"
         raise SchemaError(f"{what} has no index made by vecsql.create_index")
     return found

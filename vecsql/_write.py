@@ -45,7 +45,10 @@ def write_records(
         with _replacing(path) as temporary:
             return _write_arrow(temporary, format, records, columns, vector)
     if vector is None:
-        raise FormatError(f"{format} holds vectors, and there is no column of vectors")
+        raise FormatError(
+            f"{format} holds vectors, and there is no column of vectors: csv, jsonl "
+            "and parquet hold rows without"
+        )
     blocks = _blocks(records, vector)
     with _replacing(path) as temporary:
         return _ARRAYS[format](temporary, blocks, dim)
@@ -138,7 +141,10 @@ def _write_arrow(
             try:
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
             except (arrow.ArrowInvalid, arrow.ArrowTypeError) as e:
-                raise FormatError(f"a column of {path.name[1:]} changes its type: {e}") from e
+                raise FormatError(
+                    f"a column has several types, which {path.name[1:]} cannot hold: {e}; "
+                    "csv and jsonl can"
+                ) from e
             n += len(block)
         if writer is None:
             schema = _arrow_schema(arrow, [], columns, vector)

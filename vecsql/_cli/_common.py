@@ -171,12 +171,31 @@ def reported(path: str = "") -> Iterator[None]:
         raise KeyboardInterrupt from e
     except BrokenPipeError:  # nobody reads what is printed
         raise
-    except (apsw.CantOpenError, apsw.NotADBError, apsw.CorruptError) as e:
+    except (apsw.BusyError, apsw.LockedError) as e:
+        raise click.ClickException(
+            f"{path}: {e}: another program is writing; repeat the command when it is done"
+        ) from e
+    except (
+        apsw.CantOpenError, apsw.NotADBError, apsw.CorruptError, apsw.ReadOnlyError, apsw.FullError
+    ) as e:  # fmt: skip
         raise click.ClickException(as_commands(f"{path}: {e}".removeprefix(": "))) from e
     except (Error, apsw.Error, ValueError, OSError) as e:
         raise click.ClickException(as_commands(str(e))) from e
     except (MemoryError, RecursionError, OverflowError) as e:
         raise click.ClickException(as_commands(str(e)) or f"{type(e).__name__}: too large") from e
+
+
+@contextlib.contextmanager
+def conditioned(where: str | None) -> Iterator[None]:
+    """Says that an error in SQL is one of --where."""
+    import apsw
+
+    try:
+        yield
+    except apsw.SQLError as e:
+        if where is None:
+            raise
+        raise click.ClickException(f"--where {where!r}: {e}") from e
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import click
 from vecsql._cli._common import (
     NEW_DB,
     column_option,
+    conditioned,
     db_argument,
     embedder_named,
     embedder_option,
@@ -328,7 +329,8 @@ def export(
         if vector is None and format in ("npy", "fvecs", "bvecs", "hdf5"):
             names, vector = [info.source], info.source
         count = f"SELECT count(*) FROM main.{quote(info.table)}"
-        total = handle.value(count + (f" WHERE {where}\n" if where else ""))
+        with conditioned(where):
+            total = handle.value(count + (f" WHERE {where}\n" if where else ""))
         with meter(f"Exporting {table}", total) as bar:
 
             def counted() -> Any:

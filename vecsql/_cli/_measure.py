@@ -199,7 +199,9 @@ def bench(
         info = index_of(conn, table, column)
         asked = _stored_queries(conn, info, sample) if queries is None else _queries_of(queries)
         if not asked:
-            raise click.ClickException(f"{table} has no vectors to ask for")
+            raise click.ClickException(
+                f"{table} has no vectors to ask for: --queries FILE brings some"
+            )
         rows = _measure(conn, info, asked, k, widths)
     title = f"{info.label}: {len(asked)} queries, k = {k}"
     if png is not None:
@@ -237,7 +239,7 @@ def _queries_of(path: str) -> list[tuple[Any, Any]]:
 
     vector, records = read_all(open_source(path))
     if vector is None:
-        raise click.ClickException(f"{path} has no column of vectors")
+        raise click.ClickException(f"{path} has no column of vectors, such as embedding: [1, 2, 3]")
     return [(None, r[vector]) for r in records if r.get(vector) is not None]
 
 

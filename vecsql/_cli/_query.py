@@ -11,6 +11,7 @@ from vecsql._cli._common import (
     NEW_DB,
     chosen_embedder,
     column_option,
+    conditioned,
     db_argument,
     embedder_named,
     embedder_option,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.argument("query")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Rows wanted.")
 @where_option
+@click.option("--max-distance", type=float, metavar="D", help="Leave out rows farther than D.")
 @click.option("--hybrid", "mode", flag_value="hybrid", help="By vector and by full text, fused.")
 @click.option("--text", "mode", flag_value="text", help="By full text alone.")
 @click.option(
@@ -65,6 +67,7 @@ def search(
     query: str,
     k: int,
     where: str | None,
+    max_distance: float | None,
     mode: str | None,
     weights: tuple[float, float],
     fusion: Any,
@@ -86,24 +89,26 @@ def search(
     wanted = listed(columns) if columns else None
     with opened(db) as conn:
         info, shown = index_for(conn, table, column)
-        beside = shown != info.table
+        beside, given = shown != info.table, where
         if beside and where:
             where = f"rowid IN (SELECT rowid FROM {_quoted(shown)} WHERE {where}\n)"
-        hits = find(
-            conn,
-            info.table,
-            _vector_or_text(query),
-            k,
-            where=where,
-            mode=mode or "vector",  # type: ignore[arg-type]
-            column=info.column,
-            columns=[] if beside else wanted,
-            embedder=chosen_embedder(conn, embedder, info),
-            weights=weights,
-            fusion=fusion,
-            diversity=diversity,
-            group_by=group_by,
-        )
+        with conditioned(given):
+            hits = find(
+                conn,
+                info.table,
+                _vector_or_text(query),
+                k,
+                where=where,
+                max_distance=max_distance,
+                mode=mode or "vector",  # type: ignore[arg-type]
+                column=info.column,
+                columns=[] if beside else wanted,
+                embedder=chosen_embedder(conn, embedder, info),
+                weights=weights,
+                fusion=fusion,
+                diversity=diversity,
+                group_by=group_by,
+            )
         rows = _beside(conn, shown, hits, wanted) if beside else [h.row for h in hits]
     print_rows(
         [_shown(shown, hit, row, mode, explain) for hit, row in zip(hits, rows, strict=True)],

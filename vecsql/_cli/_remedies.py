@@ -15,6 +15,8 @@ _COMMANDS = (
     (r"vecsql\.create_index\(db, '([^']*)', .*?\)", r"vecsql index DB \1 --text COLUMN"),
     (r"vecsql\.add_full_text\(db, '([^']*)'.*?\)", r"vecsql index DB \1 --fts"),
     (r"vecsql\.reembed_discard\(db, '([^']*)'.*?\)", r"vecsql reembed DB \1 --discard"),
+    (r"vecsql\.rebuild\([^()]*\) or `([^`]*)`", r"`\1`"),
+    (_CALL.format("rebuild"), "vecsql optimize DB TABLE --rebuild"),
     (_CALL.format("create_index"), "vecsql index DB TABLE --text COLUMN"),
     (_CALL.format("add_full_text"), "vecsql index DB TABLE --fts"),
     (_CALL.format("drop_index"), "vecsql index DB TABLE --drop"),
@@ -28,6 +30,20 @@ _COMMANDS = (
     ),
     (_CALL.format("register_embedder"), "--embedder NAME"),
     (_CALL.format(r"(?:insert|upsert|bulk_insert)"), "vecsql import DB TABLE FILE"),
+    (
+        r"give it another model_id and use vecsql reembed",
+        "--embedder names the model that made them, or vecsql reembed",
+    ),
+    (r": text= gives the words", ": ask with a text"),
+    (
+        r"<= overlap < max_tokens, got overlap (\d+), max_tokens",
+        r"<= --overlap < --max-tokens, got \1 and",
+    ),
+    (r"\bmode='(\w+)'", r"--\1"),
+    (r"\bdim=(\d+)", r"--dim \1"),
+    (r"\bfts=True", "--fts"),
+    (r"\b(where|text|column|embedder|dim)=", r"--\1"),
+    (r"\bmax_distance=", "--max-distance"),
 )
 _PATTERNS = tuple((re.compile(pattern), command) for pattern, command in _COMMANDS)
 
