@@ -139,9 +139,8 @@ def test_a_limit_on_lengths_fits_or_fails(tmp_path, kind, limit, inner):
         assert len(found.fetchall()) == committed
         fresh.close()
     print(outcomes)
-    assert limit < 5000 or kind == "codec=pq" or committed > 0, (
-        "nothing fits: the test shows nothing"
-    )
+    if limit == 20_000 and kind != "codec=pq":  # whose codebook is longer
+        assert committed == 414, "more edits than a log row may hold become pages"
 
 
 def test_a_row_that_is_too_long_is_no_table_that_is_used_up(db):

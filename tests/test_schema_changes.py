@@ -335,6 +335,42 @@ def test_every_order_of_ddl_and_savepoints_commits_what_it_says(start):
     run_orders(3, start)
 
 
+TAKEN_BACK = {
+    "dropped and made again": ["drop", "create", "put"],
+    "dropped and made with the same rows": ["drop", "create", "put 3", "put"],
+    "made anew twice": ["drop", "create", "put", "drop", "create", "put 3"],
+    "renamed, and another made": ["rename", "create", "put"],
+}
+
+
+@pytest.mark.parametrize("inside", TAKEN_BACK)
+@pytest.mark.parametrize("last", ["put", "delete", "put 3", "savepoint", None])
+def test_what_was_made_in_a_savepoint_that_is_rolled_back_leaves_nothing(inside, last):
+    """Nobody tells the new table: its edits must not reach the old one."""
+    p = Program(connect(":memory:"))
+    p.create("t", "hnsw")
+    p.put("t", 1, 3)
+    p.savepoint()
+    p.put_other()
+    for step in [*TAKEN_BACK[inside], "rollback to", *([last] if last else [])]:
+        STEPS[step](p)
+    p.commit()
+    p.check()
+
+
+@pytest.mark.parametrize("last", ["put", "savepoint", "create", None])
+def test_a_table_that_was_made_and_taken_back_costs_no_other_row(last):
+    p = Program(connect(":memory:"))
+    p.begin()
+    p.put_other()
+    for step in ["savepoint", "create", "put", "rollback to", *([last] if last else [])]:
+        STEPS[step](p)
+    p.put("t", 2)
+    p.commit()
+    p.check()
+    assert p.other == 1
+
+
 def run_random(path, seeds):
     for seed in seeds:
         rng = random.Random(seed)
