@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "choose.h"
+#include "copies.h"
 #include "linker.h"
 #include "links.h"
 #include "sort.h"
@@ -214,20 +215,29 @@ static VsStatus offer_back(VsBatch *b, uint32_t target, uint32_t layer, VsHit hi
     return st;
 }
 
-/* Writes one list of a newcomer, and notes the links back. */
-static VsStatus write_list(VsBatch *b, uint32_t node, uint32_t layer, uint32_t number) {
+/* Writes one list of a newcomer, and notes the links back. One that stands behind copies
+ * (`before`, or VS_NIL) links back to that one, and nobody else links to it. */
+static VsStatus write_list(VsBatch *b, const VsNewcomer *x, uint32_t layer,
+                           uint32_t before) {
     VsGraph *g = b->team.graph;
-    const VsHit *links = b->links + (size_t)number * g->params.m;
-    uint32_t targets[VS_MAX_M], n = 0;
+    const VsHit *links = b->links + (size_t)(x->first + layer) * g->params.m;
+    uint32_t targets[VS_MAX_M], n = 0, node = x->node, most = VS_MAX_M;
     VsList list;
     VsStatus st = VS_OK;
-    for (uint32_t i = 0; st == VS_OK && i < b->length[number]; i++) {
+    if (before != VS_NIL && layer == 0) {
+        most = VS_COPY_LINKS;
+        targets[n++] = before;
+        st = vs_count_links(g, before, 1, 0);
+    }
+    for (uint32_t i = 0; st == VS_OK && i < b->length[x->first + layer] && n < most;
+         i++) {
         const VsNode *v = NULL;
         st = vs_node(g, links[i].node, &v);
-        if (st == VS_OK && v->indeg < VS_MAX_INDEG) {
+        if (st == VS_OK && v->indeg < VS_MAX_INDEG &&
+            (before == VS_NIL || (links[i].node != before && links[i].node != x->twin))) {
             targets[n++] = links[i].node;
             st = vs_count_links(g, links[i].node, 1, 0); /* newer to older */
-            st = st == VS_OK
+            st = st == VS_OK && before == VS_NIL
                      ? offer_back(b, links[i].node, layer, (VsHit){links[i].order, node})
                      : st;
         }
@@ -250,6 +260,7 @@ static void fetch_newcomer(const VsBatch *b, const VsNewcomer *x) {
 }
 
 static VsStatus write_newcomers(VsBatch *b) {
+    VsGraph *g = b->team.graph;
     VsStatus st = VS_OK;
     b->n_reverse = 0;
     for (size_t i = 0; st == VS_OK && i < b->n; i++) {
@@ -257,8 +268,10 @@ static VsStatus write_newcomers(VsBatch *b) {
         if (i + 1 < b->n) {
             fetch_newcomer(b, x + 1);
         }
+        uint32_t before = VS_NIL;
+        st = x->twin != VS_NIL ? vs_copies_append(g, x->node, x->twin, &before) : VS_OK;
         for (uint32_t layer = 0; st == VS_OK && layer <= x->level; layer++) {
-            st = write_list(b, x->node, layer, x->first + layer);
+            st = write_list(b, x, layer, before);
         }
     }
     return st;
@@ -352,6 +365,7 @@ static VsStatus link_batch(VsBatch *b, uint32_t n, int in_order) {
     uint32_t n_seeds = g->state.n_seeds;
     st = st == VS_OK ? vs_batch_plan(b) : st;
     st = st == VS_OK ? vs_batch_sharpen(b) : st;
+    st = st == VS_OK ? vs_copies_confirm(b) : st;
     st = st == VS_OK ? write_newcomers(b) : st;
     st = st == VS_OK ? vs_batch_merge(b) : st;
     st = st == VS_OK ? write_targets(b) : st;

@@ -95,10 +95,24 @@ static VsStatus drop_covered(VsGraph *g, const VsCodecParams *by, Left *left, si
     return VS_OK;
 }
 
-VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, VsHit *hits, size_t *n,
-                  uint32_t cap) {
+/* Drops from left[from..] what has that order. */
+static void drop_equal(Left *left, size_t from, float order) {
+    size_t n = from;
+    for (size_t i = from; i < left->n; i++) {
+        left->hit[n] = left->hit[i];
+        left->code[n] = left->code[i];
+        n += left->hit[n].order != order || (left->hit[n].node & VS_NEEDED) != 0;
+    }
+    left->n = n;
+}
+
+VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, uint32_t node, VsHit *hits,
+                  size_t *n, uint32_t cap) {
     Left left = {.hit = hits, .n = *n < VS_PRUNED ? *n : VS_PRUNED};
-    VsStatus st = VS_OK;
+    float own = 0;
+    VsQuery q;
+    VsStatus st = vs_query_of_node(g, by, node, 1, &q);
+    st = st == VS_OK ? vs_order(g, &q, node, &own) : st;
     uint32_t kept = 0, needed = 0;
     for (size_t i = 0; st == VS_OK && i < left.n; i++) {
         st = vs_slot(g, VS_CODE, hits[i].node & ~VS_NEEDED, &left.code[i]);
@@ -113,7 +127,9 @@ VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, VsHit *hits, size_t *n,
         }
         hit.node &= ~VS_NEEDED;
         hits[kept++] = hit; /* kept <= at */
-        if (kept < cap) {
+        if (kept < cap && hit.order == own) {
+            drop_equal(&left, at + 1, own);
+        } else if (kept < cap) {
             st = drop_covered(g, by, &left, at + 1, hit.node);
         }
     }
@@ -141,7 +157,7 @@ VsStatus vs_choose(VsGraph *g, uint32_t node, VsHit *hits, size_t *n, uint32_t c
     for (size_t i = 0; i < n_rest; i++) {
         rest[i] = (VsHit){hits[i].order, hits[i].node & ~VS_NEEDED};
     }
-    VsStatus st = vs_prune(g, &g->params.code, hits, n, cap);
+    VsStatus st = vs_prune(g, &g->params.code, node, hits, n, cap);
     if (st != VS_OK || g->params.code.metric != VS_DOT || *n == cap) {
         return st;
     }
@@ -154,7 +170,7 @@ VsStatus vs_choose(VsGraph *g, uint32_t node, VsHit *hits, size_t *n, uint32_t c
         return st;
     }
     vs_hits_sort(rest, n_rest);
-    st = vs_prune(g, &g->apart, rest, &n_rest, cap - (uint32_t)*n);
+    st = vs_prune(g, &g->apart, node, rest, &n_rest, cap - (uint32_t)*n);
     if (st == VS_OK) {
         memcpy(hits + *n, rest, n_rest * sizeof *rest);
         *n += n_rest;

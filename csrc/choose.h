@@ -20,15 +20,16 @@
 /* Candidates beyond these are not looked at. */
 #define VS_PRUNED 512
 
-/* Keeps up to `cap` of the hits (sorted by the metric of `by`, nearest to some node first), in
- * place, and returns how many in *n: one is kept if it is nearer to that node than to every one kept
- * before. So a hit equal to one kept is dropped, and duplicates do not fill lists. Needed
- * ones are always kept (there are at most `cap`).
+/* Keeps up to `cap` of the hits (sorted by the metric of `by`, nearest to `node` first),
+ * in place, and returns how many in *n: one is kept if it is nearer to the node than to
+ * every one kept before. So a hit equal to one kept is dropped, and duplicates do not fill
+ * lists. A copy of the node (copies.h) stands where the node does: it only keeps other
+ * copies out. Needed ones are always kept (there are at most `cap`).
  *
  * Each that is kept is compared at once with all that are left, in one batch: the same
  * comparisons as one by one, but a query is prepared per link and not per candidate. */
-VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, VsHit *hits, size_t *n,
-                  uint32_t cap);
+VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, uint32_t node, VsHit *hits,
+                  size_t *n, uint32_t cap);
 
 /* Chooses the list of `node`: hits are sorted by the metric, needed ones marked, 2 * cap
  * at most. */

@@ -92,10 +92,13 @@ static VsStatus add_links_of(VsGraph *g, uint32_t from, uint32_t layer, uint32_t
 }
 
 /* Fills up to `room` places behind links[0..*n-1] with candidates that lead somewhere
- * new. */
-static VsStatus refill(VsGraph *g, uint32_t layer, const VsHit *ranked, size_t n_ranked,
-                       uint32_t room, uint32_t *links, uint32_t *n) {
-    VsStatus st = VS_OK;
+ * new, or to a copy of the node (copies.h). */
+static VsStatus refill(VsGraph *g, uint32_t node, uint32_t layer, const VsHit *ranked,
+                       size_t n_ranked, uint32_t room, uint32_t *links, uint32_t *n) {
+    float own;
+    VsQuery q;
+    VsStatus st = vs_query_of_node(g, &g->apart, node, 0, &q);
+    st = st == VS_OK ? vs_order(g, &q, node, &own) : st;
     for (size_t i = 0; st == VS_OK && i < n_ranked && room > 0; i++) {
         const VsNode *c = NULL;
         int add = 0;
@@ -104,7 +107,8 @@ static VsStatus refill(VsGraph *g, uint32_t layer, const VsHit *ranked, size_t n
         }
         st = vs_node(g, ranked[i].node, &c);
         if (st == VS_OK && !add && c->level >= layer && c->indeg < VS_MAX_INDEG) {
-            st = vs_is_diverse(g, &ranked[i], links, *n, VS_RELAXED, &add);
+            add = ranked[i].order <= own;
+            st = add ? VS_OK : vs_is_diverse(g, &ranked[i], links, *n, VS_RELAXED, &add);
             if (st == VS_OK && add) {
                 links[(*n)++] = ranked[i].node;
                 room--;
@@ -138,7 +142,7 @@ static VsStatus repair_list(VsGraph *g, uint32_t node, uint32_t layer, int live)
     }
     st = vs_rank(g, node, near, n_near, ranked, &n_ranked);
     uint32_t room = n - kept;
-    st = st == VS_OK ? refill(g, layer, ranked, n_ranked, room, links, &kept) : st;
+    st = st == VS_OK ? refill(g, node, layer, ranked, n_ranked, room, links, &kept) : st;
     return st == VS_OK ? vs_list_set(g, node, layer, links, kept) : st;
 }
 

@@ -29,6 +29,7 @@
 typedef struct VsNewcomer {
     uint32_t node, level;
     uint32_t first; /* number of its list of layer 0; those of the others follow */
+    uint32_t twin;  /* a node at distance 0 (copies.h), VS_NIL: none */
     uint32_t n_near;
     int blurred; /* its code does not tell its neighbours apart: */
     uint32_t n_coded;
@@ -72,7 +73,7 @@ typedef struct VsBatch {
     VsHit *candidates;      /* ef_construction for each worker */
 } VsBatch;
 
-/* Finds the links of all newcomers: `links`, `length`, `near`, `blurred`, `coded`. */
+/* Finds the links of all newcomers: `links`, `length`, `near`, `twin`, `blurred`, `coded`. */
 VsStatus vs_batch_plan(VsBatch *b);
 /* The same of n newcomers: those at place order[i].item. */
 VsStatus vs_batch_plan_some(VsBatch *b, const VsKeyed *order, size_t n);

@@ -317,9 +317,7 @@ VsStatus vs_reap(VsGraph *g, uint32_t node) {
 
 /* ---- rescue --------------------------------------------------------------------- */
 
-/* Makes `from` link to `node`: in a free place or instead of the farthest link that is
- * not needed. *done 0: there is no such place. */
-static VsStatus take_in(VsGraph *g, uint32_t from, uint32_t node, int *done) {
+VsStatus vs_take_in(VsGraph *g, uint32_t from, uint32_t node, int *done) {
     VsList list;
     uint32_t links[2 * VS_MAX_M];
     VsHit ranked[2 * VS_MAX_M];
@@ -361,7 +359,7 @@ static VsStatus take_in_by_any(VsGraph *g, uint32_t node, const VsHit *candidate
         st = st == VS_OK ? vs_list(g, candidates[i].node, 0, &list) : st;
         if (st == VS_OK && (from->flags & (VS_STATUS_MASK | VS_PENDING)) == VS_LIVE &&
             from->seq < to->seq && !vs_list_holds(&list, node)) {
-            st = take_in(g, candidates[i].node, node, done);
+            st = vs_take_in(g, candidates[i].node, node, done);
         }
         if (st != VS_OK || *done) {
             return st;

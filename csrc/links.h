@@ -47,6 +47,10 @@ VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t targ
 VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target,
                         int *out);
 
+/* Makes `from` link to `node` in layer 0: in a free place, or instead of the farthest link
+ * that is not needed. *done 0: there is no such place. */
+VsStatus vs_take_in(VsGraph *g, uint32_t from, uint32_t node, int *done);
+
 /* Gives a live node an in-link from the nearest older candidate that can take one; if
  * none can, the node is (or becomes) a seed. */
 VsStatus vs_rescue(VsGraph *g, uint32_t node, const VsHit *candidates, size_t n);

@@ -119,6 +119,16 @@ static VsStatus judge(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
     return st;
 }
 
+/* A nearest candidate that is no farther from the newcomer than it is from itself. */
+static VsStatus find_twin(VsGraph *g, const VsQuery *q, Plan *p, size_t n) {
+    float own;
+    VsStatus st = vs_order(g, q, p->x->node, &own);
+    if (st == VS_OK && n > 0 && p->candidates[0].order <= own) {
+        p->x->twin = p->candidates[0].node;
+    }
+    return st;
+}
+
 /* ---- links ------------------------------------------------------------------------ */
 
 /* What the links back are sorted by is the metric of the graph. */
@@ -139,7 +149,7 @@ static VsStatus choose_links(VsGraph *g, const Plan *p, uint32_t layer, size_t n
     VsHit *links = p->batch->links + (size_t)list * m;
     length = &p->batch->length[list];
     vs_hits_without(p->candidates, &n, links, *length);
-    VsStatus st = vs_prune(g, p->by, p->candidates, &n, m - *length);
+    VsStatus st = vs_prune(g, p->by, p->x->node, p->candidates, &n, m - *length);
     st = st == VS_OK ? order_links(g, p, p->candidates, n) : st;
     if (st == VS_OK) {
         memcpy(links + *length, p->candidates, n * sizeof(VsHit));
@@ -167,7 +177,12 @@ static VsStatus plan_layer(VsGraph *g, const VsQuery *q, uint32_t layer, Plan *p
     if (st == VS_OK && layer == 0) {
         p->x->n_near = n < VS_NEAR ? (uint32_t)n : VS_NEAR;
         memcpy(p->x->near, p->candidates, p->x->n_near * sizeof(VsHit));
-        st = p->by == &g->params.code ? judge(g, q, p->candidates, n, p->x) : st;
+        st = p->by == &g->params.code
+                 ? judge(g, q, g->scratch->pool, g->scratch->n_met, p->x)
+                 : st;
+    }
+    if (st == VS_OK && layer == 0 && p->by->metric == g->apart.metric) {
+        st = find_twin(g, q, p, n);
     }
     return st == VS_OK ? choose_links(g, p, layer, n) : st;
 }
@@ -196,6 +211,7 @@ static VsStatus plan_newcomer(void *ctx, VsGraph *g, unsigned worker, size_t ite
     p.x->n_near = 0;
     p.x->blurred = 0;
     p.x->n_coded = 0;
+    p.x->twin = VS_NIL;
     VsStatus st = plan_by(g, &g->params.code, &p);
     return st == VS_OK && g->params.code.metric == VS_DOT ? plan_by(g, &g->apart, &p)
                                                           : st;

@@ -23,6 +23,8 @@ typedef struct VsScratch {
     size_t n_touched, cap_touched;
     VsHit *pool;
     size_t cap_pool;
+    size_t n_copies; /* that the last walk met and left out of its pool */
+    size_t n_met;    /* hits in `pool` after vs_search_layer, copies too */
     uint32_t *seeds;
     size_t cap_seeds;
     void *scan;                       /* scan.c */

@@ -11,6 +11,9 @@ uint64_t vs_evaluations(const VsGraph *g) {
     return g->scratch->evaluations;
 }
 
+/* A pool of ef and the place behind it; copies that wait; copies that these lead to. */
+#define POOL_ROOM(ef) (3 * (ef) + 1)
+
 VsStatus vs_walk_reserve(VsGraph *g, size_t ef) {
     VsScratch *s = g->scratch;
     size_t words = (size_t)g->state.n_nodes / 64 + 1, had = s->cap_visited;
@@ -22,7 +25,8 @@ VsStatus vs_walk_reserve(VsGraph *g, size_t ef) {
                      4);
     }
     if (st == VS_OK) {
-        st = vs_grow(&g->alloc, (void **)&s->pool, &s->cap_pool, ef + 1, sizeof *s->pool);
+        st = vs_grow(&g->alloc, (void **)&s->pool, &s->cap_pool, POOL_ROOM(ef),
+                     sizeof *s->pool);
     }
     return st;
 }
@@ -249,16 +253,67 @@ static uint32_t choose(const VsGraph *g, VsPool *pool, uint32_t layer, size_t *n
     return n;
 }
 
-/* Offers a scored front; returns the foremost place that changed, or cap. */
-static size_t offer_front(VsPool *pool, const VsFront *front) {
+/* Whether all that a walk knows of two nodes is the same. */
+static VsStatus same_code(VsGraph *g, uint32_t a, uint32_t b, int *same) {
+    const unsigned char *x = NULL, *y = NULL;
+    const float *v = NULL, *w = NULL;
+    VsStatus st = vs_slot(g, VS_CODE, a, &x);
+    st = st == VS_OK ? vs_slot(g, VS_CODE, b, &y) : st;
+    *same = st == VS_OK && memcmp(x, y, g->geo[VS_CODE].fixed_size) == 0;
+    if (*same && g->state.raw_rows > 0) {
+        st = vs_raw(g, a, &v);
+        st = st == VS_OK ? vs_raw(g, b, &w) : st;
+        *same = st == VS_OK && (v == NULL) == (w == NULL) &&
+                (v == NULL || memcmp(v, w, g->params.code.dims * sizeof *v) == 0);
+    }
+    return st;
+}
+
+/* 1 if another node of the pool has the code of the one at `place`. */
+static VsStatus has_copy(VsGraph *g, const VsPool *pool, size_t place, int *copy) {
+    float order = pool->at[place].order;
+    uint32_t node = pool->at[place].node;
+    VsStatus st = VS_OK;
+    *copy = 0;
+    for (size_t i = place; st == VS_OK && !*copy && i > 0; i--) {
+        if (pool->at[i - 1].order != order) {
+            break;
+        }
+        st = same_code(g, node, pool->at[i - 1].node & ~VS_CHECKED, copy);
+    }
+    for (size_t i = place + 1; st == VS_OK && !*copy && i < pool->n; i++) {
+        if (pool->at[i].order != order) {
+            break;
+        }
+        st = same_code(g, node, pool->at[i].node & ~VS_CHECKED, copy);
+    }
+    return st;
+}
+
+/* Offers a scored front; *foremost: the foremost place that changed, or cap. Of copies
+ * (copies.h) the pool takes one, and some of the others wait behind it. */
+static VsStatus offer_front(VsGraph *g, VsPool *pool, const VsFront *front,
+                            size_t *foremost) {
     VsHit near[VS_FRONT];
     uint32_t n = vs_front_near(front, pool, near);
-    size_t foremost = pool->cap;
-    for (uint32_t i = 0; i < n; i++) {
+    VsStatus st = VS_OK;
+    *foremost = pool->cap;
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+        int copy = 0;
         size_t place = vs_pool_offer(pool, near[i]);
-        foremost = place < foremost ? place : foremost;
+        st = place < pool->cap ? has_copy(g, pool, place, &copy) : VS_OK;
+        if (copy) {
+            pool->n--;
+            memmove(pool->at + place, pool->at + place + 1,
+                    (pool->n - place) * sizeof *pool->at);
+            if (g->scratch->n_copies < pool->cap) {
+                pool->at[pool->cap + 1 + g->scratch->n_copies++] = near[i];
+            }
+        } else {
+            *foremost = place < *foremost ? place : *foremost;
+        }
     }
-    return foremost;
+    return st;
 }
 
 /* Expands pool entries, nearest first, until all are expanded. `budget` evaluations at
@@ -268,6 +323,7 @@ static VsStatus walk(VsGraph *g, const VsQuery *q, uint32_t layer, VsPool *pool,
     uint64_t limit = g->scratch->evaluations + budget;
     uint32_t chosen[VS_EXPANDED], n, rounds = 0;
     size_t next = 0;
+    g->scratch->n_copies = 0;
     *finished = 1;
     while ((n = choose(g, pool, layer, &next, chosen)) > 0) {
         VsFront front;
@@ -280,7 +336,11 @@ static VsStatus walk(VsGraph *g, const VsQuery *q, uint32_t layer, VsPool *pool,
         if (st != VS_OK) {
             return st;
         }
-        size_t foremost = offer_front(pool, &front);
+        size_t foremost;
+        st = offer_front(g, pool, &front, &foremost);
+        if (st != VS_OK) {
+            return st;
+        }
         next = foremost < next ? foremost : next;
         if (++rounds % VS_POLL_EVERY == 0 && vs_interrupted(g)) {
             return VS_INTERRUPT;
@@ -297,6 +357,13 @@ static void take_pool(VsPool *pool) {
     for (size_t i = 0; i < pool->n; i++) {
         pool->at[i].node &= ~VS_CHECKED;
     }
+}
+
+/* Puts the copies that wait behind a pool to its end. */
+static void add_copies(VsGraph *g, VsPool *pool) {
+    size_t n = g->scratch->n_copies;
+    memmove(pool->at + pool->n, pool->at + pool->cap + 1, n * sizeof *pool->at);
+    pool->n += n;
 }
 
 VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
@@ -316,6 +383,11 @@ VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
         take_pool(&pool);
         memcpy(hits, pool.at, pool.n * sizeof *hits);
         *n = pool.n;
+        add_copies(g, &pool);
+        if (g->scratch->n_copies > 0) {
+            vs_hits_sort(pool.at, pool.n);
+        }
+        g->scratch->n_met = pool.n;
     }
     return st;
 }
@@ -432,29 +504,81 @@ static VsStatus refine(VsGraph *g, const VsQuery *q, VsPool *pool) {
     return VS_OK;
 }
 
+/* What a walk may return, as it is found. */
+typedef struct Results {
+    VsHit *hits;
+    size_t n, k;
+} Results;
+
+static VsStatus keep_result(VsGraph *g, VsHit hit, Results *out) {
+    int live = 0;
+    VsStatus st = vs_is_live(g, hit.node, &live);
+    if (st == VS_OK && live) {
+        out->hits[out->n++] = hit;
+    }
+    return st;
+}
+
+/* Puts the copies that a node links to, and that were not seen, to queue[*n..]. */
+static VsStatus find_copies(VsGraph *g, VsHit hit, VsHit *queue, size_t *n, size_t cap) {
+    VsList list;
+    VsStatus st = vs_list(g, hit.node, 0, &list);
+    for (uint32_t i = 0; st == VS_OK && i < list.cap && list.links[i] < g->state.n_nodes;
+         i++) {
+        int same = 0;
+        if (*n < cap && !vs_is_visited(g->scratch, list.links[i])) {
+            st = same_code(g, hit.node, list.links[i], &same);
+            if (same) {
+                (void)vs_visit(g->scratch, list.links[i]);
+                queue[(*n)++] = (VsHit){hit.order, list.links[i]};
+            }
+        }
+    }
+    return st;
+}
+
+/* Keeps the hits and behind each its copies, those that wait behind the pool and those
+ * that they lead to. queue: room for `cap`. */
+static VsStatus keep_with_copies(VsGraph *g, const VsPool *pool, VsHit *queue, size_t cap,
+                                 Results *out) {
+    VsStatus st = VS_OK;
+    vs_forget_visits(g->scratch);
+    for (size_t i = 0; i < pool->n; i++) {
+        (void)vs_visit(g->scratch, pool->at[i].node);
+    }
+    for (size_t i = 0; st == VS_OK && i < pool->n && out->n < out->k; i++) {
+        size_t n = 0;
+        st = keep_result(g, pool->at[i], out);
+        st = st == VS_OK ? find_copies(g, pool->at[i], queue, &n, cap) : st;
+        for (size_t at = 0; st == VS_OK && at < n && out->n < out->k; at++) {
+            st = keep_result(g, queue[at], out);
+            st = st == VS_OK ? find_copies(g, queue[at], queue, &n, cap) : st;
+        }
+    }
+    return st;
+}
+
 /* Keeps what may be returned: the first k live ones. */
 static VsStatus keep_results(VsGraph *g, const VsQuery *q, VsPool *pool, size_t k,
                              VsHit *hits, size_t *n) {
-    size_t kept = 0;
+    size_t n_copies = g->scratch->n_copies, cap = pool->cap;
+    Results out = {hits, 0, k};
+    VsStatus st = VS_OK;
     take_pool(pool);
+    add_copies(g, pool);
     if (q->full != q->score) {
-        VsStatus st = refine(g, q, pool);
-        if (st != VS_OK) {
-            return st;
-        }
+        st = refine(g, q, pool);
+    } else if (n_copies > 0) {
+        vs_hits_sort(pool->at, pool->n);
     }
-    for (size_t i = 0; i < pool->n && kept < k; i++) {
-        int live = 0;
-        VsStatus st = vs_is_live(g, pool->at[i].node, &live);
-        if (st != VS_OK) {
-            return st;
-        }
-        if (live) {
-            hits[kept++] = pool->at[i];
-        }
+    if (st == VS_OK && n_copies > 0) {
+        st = keep_with_copies(g, pool, pool->at + 2 * cap + 1, cap, &out);
     }
-    *n = kept;
-    return VS_OK;
+    for (size_t i = 0; st == VS_OK && n_copies == 0 && i < pool->n && out.n < k; i++) {
+        st = keep_result(g, pool->at[i], &out);
+    }
+    *n = out.n;
+    return st;
 }
 
 /* One beam search of layer 0 with a pool of `beam`. */
@@ -480,8 +604,9 @@ static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
     if (st == VS_OK) {
         st = walk(g, q, 0, &pool, budget, finished);
     }
+    st = st == VS_OK ? keep_results(g, q, &pool, k, hits, n) : st;
     vs_forget_visits(g->scratch);
-    return st == VS_OK ? keep_results(g, q, &pool, k, hits, n) : st;
+    return st;
 }
 
 /* Tombstones take places in the pool: make it that much longer. */

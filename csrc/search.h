@@ -5,8 +5,8 @@
  * Differences from the paper, each because it measured better or because a table must not
  * lose rows: one sorted pool holds both candidates and results (as Glass and NSG do);
  * upper layers are walked greedily; layer 0 begins at the seeds too, so that every live
- * row can be reached (graph.h); equal distances prefer the newer node, so that among
- * duplicates a search finds those that still have room for links.
+ * row can be reached (graph.h); of copies (copies.h) the pool holds one, and the results
+ * have the others behind it: a beam is as long as if no row had copies.
  */
 #ifndef VS_SEARCH_H
 #define VS_SEARCH_H
@@ -50,7 +50,8 @@ int vs_search_scans(const VsGraph *g, size_t k, size_t ef, size_t codes);
 VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, VsHit *hits, size_t *n);
 
 /* Candidates for the links of a new node: from `entry` down to `layer`. hits must hold
- * ef. The pool is left in hits, DEAD nodes included. */
+ * ef. The pool is left in hits, DEAD nodes included. With the copies that it
+ * met it is in scratch->pool. */
 VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
                          const uint32_t *entries, size_t n_entries, size_t ef,
                          VsHit *hits, size_t *n);
