@@ -1022,6 +1022,14 @@ RECENT = [
         "pytest:tests/test_dbapi.py::test_a_query_embedded_by_another_model_is_refused_with_both_names",
     ),
     Mutant(
+        "the program's embedder replaces the extension's",
+        "ext/functions_embed.c",
+        '"vecsql_embed", -1, FLAGS',
+        '"vecsql_embed", 3, FLAGS',
+        "pytest:tests/test_threads.py::"
+        "test_a_statement_that_one_thread_has_not_finished_is_no_bar_to_the_first_model",
+    ),
+    Mutant(
         "a vector does not say which model made it",
         "ext/functions_embed.c",
         "        sqlite3_result_subtype(ctx, VSX_SUBTYPE_EMBEDDED + (unsigned)e->number);\n",
