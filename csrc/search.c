@@ -290,30 +290,49 @@ static VsStatus has_copy(VsGraph *g, const VsPool *pool, size_t place, int *copy
     return st;
 }
 
+/* Takes the hit at `place` out again if it is a copy; some copies wait behind the pool. */
+static VsStatus take_out_copy(VsGraph *g, VsPool *pool, size_t place, int *copy) {
+    VsHit hit = pool->at[place];
+    VsStatus st = has_copy(g, pool, place, copy);
+    if (*copy) {
+        pool->n--;
+        memmove(pool->at + place, pool->at + place + 1,
+                (pool->n - place) * sizeof *pool->at);
+        if (g->scratch->n_copies < pool->cap) {
+            pool->at[pool->cap + 1 + g->scratch->n_copies++] = hit;
+        }
+    }
+    return st;
+}
+
+/* Whether a hit next to the one at `place` is as near. */
+static inline int is_tied(const VsPool *pool, size_t place) {
+    const VsHit *at = pool->at + place;
+    return (place > 0 && at[-1].order == at->order) ||
+           (place + 1 < pool->n && at[1].order == at->order);
+}
+
 /* Offers a scored front; *foremost: the foremost place that changed, or cap. Of copies
- * (copies.h) the pool takes one, and some of the others wait behind it. */
+ * (copies.h) the pool takes one. */
 static VsStatus offer_front(VsGraph *g, VsPool *pool, const VsFront *front,
                             size_t *foremost) {
     VsHit near[VS_FRONT];
     uint32_t n = vs_front_near(front, pool, near);
-    VsStatus st = VS_OK;
-    *foremost = pool->cap;
-    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
-        int copy = 0;
+    size_t first = pool->cap;
+    for (uint32_t i = 0; i < n; i++) {
         size_t place = vs_pool_offer(pool, near[i]);
-        st = place < pool->cap ? has_copy(g, pool, place, &copy) : VS_OK;
-        if (copy) {
-            pool->n--;
-            memmove(pool->at + place, pool->at + place + 1,
-                    (pool->n - place) * sizeof *pool->at);
-            if (g->scratch->n_copies < pool->cap) {
-                pool->at[pool->cap + 1 + g->scratch->n_copies++] = near[i];
+        if (place < pool->cap && is_tied(pool, place)) {
+            int copy = 0;
+            VsStatus st = take_out_copy(g, pool, place, &copy);
+            if (st != VS_OK) {
+                return st;
             }
-        } else {
-            *foremost = place < *foremost ? place : *foremost;
+            place = copy ? pool->cap : place;
         }
+        first = place < first ? place : first;
     }
-    return st;
+    *foremost = first;
+    return VS_OK;
 }
 
 /* Expands pool entries, nearest first, until all are expanded. `budget` evaluations at

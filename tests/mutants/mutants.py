@@ -443,8 +443,8 @@ GRAPH = [
     Mutant(
         "copies take places in a pool",
         "csrc/search.c",
-        "st = place < pool->cap ? has_copy(g, pool, place, &copy) : VS_OK;",
-        "(void)has_copy;",
+        "if (place < pool->cap && is_tied(pool, place)) {",
+        "if (0) {",
         "test_copies",
     ),
     Mutant(
@@ -485,15 +485,15 @@ GRAPH = [
     Mutant(
         "the dead are returned",
         "csrc/search.c",
-        "        if (live) {\n            hits[kept++] = pool->at[i];",
-        "        if (live || 1) {\n            hits[kept++] = pool->at[i];",
+        "    if (st == VS_OK && live) {\n        out->hits[out->n++] = hit;",
+        "    if (st == VS_OK && (live || 1)) {\n        out->hits[out->n++] = hit;",
         "test_graph",
     ),
     Mutant(
         "one hit too few",
         "csrc/search.c",
-        "i < pool->n && kept < k; i++)",
-        "i < pool->n && kept + 1 < k; i++)",
+        "i < pool->n && out.n < k; i++)",
+        "i < pool->n && out.n + 1 < k; i++)",
         "test_graph",
     ),
     Mutant(
