@@ -14,13 +14,16 @@ import pytest
 from tests.patched import ROOT, needs_compiler, patched_package
 
 STEPS = {
-    "discarded edits stay in memory": ("ext/txn.c", "            v->stale = 1;\n", ""),
+    "discarded edits stay in memory": (
+        "ext/txn.c",
+        "        v->stale = 1;\n        vs_forget(v->graph);\n        vsx_rowmap_clear(v->map);\n",
+        "",
+    ),
     "a savepoint does not flush": (
         "ext/entry.c",
-        "return t->index->writing ? SQLITE_OK : vsx_explain(t, vsx_flush(t->index, 0, n));",
-        "(void)t;\n    (void)n;\n    return SQLITE_OK;",
+        "return t->index->writing ? SQLITE_OK : vsx_explain(t, vsx_flush(t->index, 0));",
+        "(void)t;\n    return SQLITE_OK;",
     ),
-    "ROLLBACK TO is ignored": ("ext/entry.c", "if (!index->writing) {", "if (index == NULL) {"),
 }
 
 
