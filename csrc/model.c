@@ -188,18 +188,15 @@ typedef struct Recoding {
     unsigned char *code; /* the new code */
 } Recoding;
 
-/* A row far outside the new range needs its vector. One that was far outside the old range
- * needs it no more. */
-static VsStatus keep_raw(VsGraph *g, uint32_t node, const Recoding *r, float old,
-                         float error) {
+/* A row far outside the new range needs its vector. One that is raw stays so: whether its new
+ * code tells its neighbours apart is found out where rows are linked, by `rebuild` for all. */
+static VsStatus keep_raw(VsGraph *g, uint32_t node, const Recoding *r, float error) {
     const VsCodecParams *p = &g->params.code;
-    if (vs_model_leaves(p, r->to, error, VS_FAR)) {
-        vs_codec_floats(p, r->vector, r->floats);
-        return vs_raw_helps(g) ? vs_raw_add(g, node, r->floats) : VS_OK;
+    if (!vs_raw_helps(g) || !vs_model_leaves(p, r->to, error, VS_FAR)) {
+        return VS_OK;
     }
-    return r->from != NULL && vs_model_leaves(p, r->from, old, VS_FAR)
-               ? vs_raw_drop(g, node)
-               : VS_OK;
+    vs_codec_floats(p, r->vector, r->floats);
+    return vs_raw_add(g, node, r->floats);
 }
 
 /* The code of a node whose row cannot be read: from its raw vector, or from its old code. */
@@ -231,7 +228,7 @@ static VsStatus recode_node(VsGraph *g, uint32_t node, const Recoding *r) {
     if (st != VS_OK || (n->flags & VS_STATUS_MASK) == VS_FREE) {
         return st;
     }
-    float old = vs_error(n->error), error = old;
+    float error = vs_error(n->error);
     st = row_vector(g, n, r->vector, &found);
     if (st == VS_OK && found) {
         error = g->codec->encode(&g->params.code, r->to, r->vector, r->code, &clipped);
@@ -247,7 +244,7 @@ static VsStatus recode_node(VsGraph *g, uint32_t node, const Recoding *r) {
         vs_put_u16(packed, vs_error_pack(error));
         st = vs_edit(g, VS_NODE, node, offsetof(VsNode, error), packed, sizeof packed);
     }
-    return st == VS_OK && found ? keep_raw(g, node, r, old, error) : st;
+    return st == VS_OK && found ? keep_raw(g, node, r, error) : st;
 }
 
 static VsStatus recode_all(VsGraph *g, const Recoding *r) {

@@ -57,7 +57,7 @@ static size_t put(float *smallest, size_t kept, size_t most, float x) {
 
 /* How far down the order of four bits VS_NAV_HELD of the nearest are: they, and the others
  * that come before the last of them. The query itself has the order INFINITY in both. */
-static size_t depth(const Trial *t) {
+static size_t depth_of(const Trial *t) {
     float near[VS_NAV_NEAR], found[VS_NAV_HELD];
     size_t n_near = 0, n_found = 0, n = VS_NAV_HELD;
     for (size_t i = 0; i < t->n; i++) {
@@ -76,7 +76,7 @@ static size_t depth(const Trial *t) {
 }
 
 int vs_nav_holds(const VsCodecParams *params, const unsigned char *blob, size_t len,
-                 size_t n, void *scratch) {
+                 size_t n, unsigned depth, void *scratch) {
     VsCodecParams floats = *params; /* the sample's, whatever the column's are */
     VsModel model = {0};
     size_t size = vs_codec_sq8.code_size(params), total = 0, queries = 0;
@@ -98,8 +98,8 @@ int vs_nav_holds(const VsCodecParams *params, const unsigned char *blob, size_t 
         q.full(&q, t.code, (uint32_t)n, t.full);
         q.score(&q, t.code, (uint32_t)n, t.high);
         t.full[i] = t.high[i] = INFINITY;
-        total += depth(&t);
+        total += depth_of(&t);
         queries++;
     }
-    return total * 100 <= queries * VS_NAV_HELD * VS_NAV_DEPTH;
+    return total * 100 <= queries * VS_NAV_HELD * depth;
 }

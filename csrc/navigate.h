@@ -32,8 +32,12 @@ size_t vs_nav_scratch(const VsCodecParams *params);
 size_t vs_nav_keep(const VsCodecParams *params, const float *sample, size_t n,
                    void *scratch);
 
-/* 1 if the model (its stored form, of four bits) holds on the n vectors that were kept. */
+/* The same where nav_bits=4 was asked for: a walk may take longer, but not lose its way. */
+#define VS_NAV_WORST 130
+
+/* 1 if the model (its stored form, of four bits) needs no more than `depth` per cent on the n
+ * vectors that were kept. */
 int vs_nav_holds(const VsCodecParams *params, const unsigned char *blob, size_t len,
-                 size_t n, void *scratch);
+                 size_t n, unsigned depth, void *scratch);
 
 #endif

@@ -489,5 +489,5 @@ const VsCodec vs_codec_pq = {
     .prepare = pq_prepare,
     .prepare_code = pq_prepare_code,
     .candidates = pq_candidates,
-    .sharp = 1.15f,
+    .sharp = 1.4f,
 };

@@ -219,21 +219,20 @@ static void fit_range(const VsCodecParams *params, const float *sample, size_t m
 
 static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *sample,
                       size_t n, const VsFitting *with, unsigned char *blob) {
-    int tries =
-        wanted == VS_NAV_AUTO && params->dims >= HIGH_FROM && params->metric != VS_DOT;
+    int chooses = wanted == VS_NAV_AUTO, dot = params->metric == VS_DOT;
+    int tries = chooses ? params->dims >= HIGH_FROM && !dot : wanted == VS_NAV_4;
     VsKeyed *keys = with->scratch;
     void *trial = keys + n_keys(params, n);
     size_t kept = tries ? vs_nav_keep(params, sample, n, trial) : 0;
     size_t m = gather(params, sample, n, keys);
-    if (params->metric != VS_DOT) { /* there the longest are the nearest */
+    if (!dot) { /* there the longest are the nearest */
         sample = without_outliers(sample, &m);
     }
     fit_range(params, sample, m,
-              wanted != VS_NAV_AUTO ? wanted
-              : tries               ? VS_NAV_4
-                                    : VS_NAV_8,
+              tries ? VS_NAV_4 : VS_NAV_8,
               blob);
-    if (tries && !vs_nav_holds(params, blob, MODEL_SIZE, kept, trial)) {
+    if (tries && !vs_nav_holds(params, blob, MODEL_SIZE, kept,
+                               chooses ? VS_NAV_DEPTH : VS_NAV_WORST, trial)) {
         fit_range(params, sample, m, VS_NAV_8, blob);
     }
     return MODEL_SIZE;

@@ -528,6 +528,27 @@ GRAPH = [
 
 CODES = [
     Mutant(
+        "rows that codes do not tell apart stay as they are",
+        "csrc/plan.c",
+        "    x->blurred = far - near < ",
+        "    x->blurred = far - near < -1 && far - near < ",
+        "test_raw",
+    ),
+    Mutant(
+        "the vector of a freed node stays behind",
+        "csrc/links.c",
+        "    st = st == VS_OK ? vs_raw_drop(g, node) : st;\n",
+        "",
+        "test_raw",
+    ),
+    Mutant(
+        "what a pq code loses is not added where raw rows are compared",
+        "csrc/raw.c",
+        "        *out = by < FLT_MAX ? by : 0;",
+        "        *out = by < FLT_MAX ? 0 : 0;",
+        "test_raw",
+    ),
+    Mutant(
         "the bound of a code's error is too small",
         "csrc/sq8.c",
         "sqrt(vs_sum_up(z->lost))",
