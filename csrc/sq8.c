@@ -228,9 +228,7 @@ static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *samp
     if (!dot) { /* there the longest are the nearest */
         sample = without_outliers(sample, &m);
     }
-    fit_range(params, sample, m,
-              tries ? VS_NAV_4 : VS_NAV_8,
-              blob);
+    fit_range(params, sample, m, tries ? VS_NAV_4 : VS_NAV_8, blob);
     if (tries && !vs_nav_holds(params, blob, MODEL_SIZE, kept,
                                chooses ? VS_NAV_DEPTH : VS_NAV_WORST, trial)) {
         fit_range(params, sample, m, VS_NAV_8, blob);

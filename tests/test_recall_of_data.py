@@ -58,8 +58,8 @@ def recall(x: np.ndarray, queries: np.ndarray, options: str, n_rows: int) -> lis
             db.execute("INSERT INTO t(t) VALUES(?)", (command,))
         hits = 0
         for q in queries:
-            rows = db.execute("SELECT rowid FROM t WHERE e MATCH ? AND k = 10", (q.tobytes(),))
-            ids = [r[0] for r in rows.fetchall()]
+            sql = "SELECT rowid FROM t WHERE e MATCH ? AND k = 10"
+            ids = np.array([r[0] for r in db.execute(sql, (q.tobytes(),)).fetchall()], int)
             d = np.sort(((x.astype(np.float64) - q) ** 2).sum(1))[9]
             near = ((x[ids].astype(np.float64) - q) ** 2).sum(1) <= d * (1 + 1e-6)
             hits += min(10, int(near.sum()))
@@ -69,7 +69,7 @@ def recall(x: np.ndarray, queries: np.ndarray, options: str, n_rows: int) -> lis
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_codecs_cost_little_recall_on_any_data(name):
+def test_codecs_cost_little_recall_on_any_data(name: str) -> None:
     rng = np.random.default_rng(SEED)
     n = 10_000
     x = np.ascontiguousarray(DATA[name](rng, n), np.float32)

@@ -126,7 +126,7 @@ static Table t;
 
 static void test_rows_that_codes_do_not_tell_apart_are_found(void) {
     static const VsCodecId codecs[] = {VS_CODEC_NONE, VS_CODEC_SQ8, VS_CODEC_PQ};
-    static const double less[] = {0, 0.02, 0.05}; /* than without a codec */
+    static const double less[] = {0, 0.02, 0.09}; /* no vector is read here */
     draw(&t, 1);
     for (int metric = VS_L2; metric <= VS_COSINE; metric++) {
         double most = 0;
