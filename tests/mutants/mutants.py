@@ -406,13 +406,6 @@ GRAPH = [
         "test_build",
     ),
     Mutant(
-        "linked seeds stay behind pending ones",
-        "csrc/build.c",
-        "if (b->seed_changes != g->seed_changes) {",
-        "if (0) {",
-        "test_build",
-    ),
-    Mutant(
         "sorting takes a digit that most have for one that all have",
         "csrc/sort.c",
         "if (next[digit_of(at[0].key, d)] == n) {",
