@@ -979,27 +979,6 @@ FETCH = [
 
 RECENT = [
     Mutant(
-        "bounds that are not numbers are believed",
-        "csrc/codec.c",
-        " || !(fabsf(value) < 1e37f) || !(spread < 1e37f)",
-        "",
-        "pytest:tests/test_sq8.py::test_a_vector_out_of_all_proportion_costs_no_query_its_rows",
-    ),
-    Mutant(
-        "one vector has all the codes",
-        "csrc/sq8.c",
-        "        sample = without_outliers(sample, &m);\n",
-        "        (void)without_outliers;\n",
-        "pytest:tests/test_sq8.py::test_a_vector_out_of_all_proportion_does_not_blur_the_others",
-    ),
-    Mutant(
-        "many queries read the nearest by their codes only",
-        "ext/search_many.c",
-        "vs_search_scans(v->graph, k, m.ef, live);",
-        "0;",
-        "pytest:tests/test_search_many.py::test_a_scan_is_exact_where_codes_order_badly_and_distances_tie",
-    ),
-    Mutant(
         "many queries leave ties to their walks",
         "ext/rerank_many.c",
         "a->lost = !a->proven && ",
@@ -1012,13 +991,6 @@ RECENT = [
         "if (!r->proven && n > 0 && ",
         "if (0 && n > 0 && ",
         "pytest:tests/test_answers.py::test_ties_of_a_walk_come_in_order_of_the_key",
-    ),
-    Mutant(
-        "rows beyond the reach of a scan count",
-        "ext/nearest.c",
-        ".reach = r->proven ? (double)reach : HUGE_VAL,",
-        ".reach = HUGE_VAL,",
-        "pytest:tests/test_answers.py::test_each_kind_of_data_is_answered_exactly_where_it_is_scanned",
     ),
     Mutant(
         "a scan behind a filter keeps a margin",
