@@ -273,7 +273,6 @@ static int vtab_rollback_to(sqlite3_vtab *base, int n) {
     (void)n;
     if (!index->writing) {
         vsx_content_rolled_back(index, 0);
-        vsx_discard(index, 0);
     }
     return SQLITE_OK;
 }

@@ -365,8 +365,8 @@ int vsx_flush(VsxIndex *index, int commit);
 int vsx_commit(VsxIndex *index);
 /* xCommit and xRollback: the transaction is over. */
 void vsx_ended(VsxIndex *index, int committed);
-/* Drops everything that was not flushed. Cannot fail. `whole`: the transaction is gone. */
-void vsx_discard(VsxIndex *index, int whole);
+/* Drops everything that was not flushed: the transaction is gone. Cannot fail. */
+void vsx_discard(VsxIndex *index);
 /* Brings the pages on disk up to date with the log. */
 int vsx_fold(VsxVector *v);
 /* Forgets what is known of the database: the next refresh reads everything anew. */

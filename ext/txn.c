@@ -23,8 +23,10 @@
  * table that was created inside a savepoint when that savepoint is rolled back, and it
  * calls xSync for tables whose CREATE was. Nor is it told when the definition of a table
  * was read anew: then two VsxIndex of one table are alive in a transaction. One that meets
- * the mark of the other has it flush first. xRollback and xRollbackTo only give memory
- * back. Nothing is final in xSync: it may come twice, and a rollback may follow it.
+ * the mark of the other has it flush first. SQLite calls xRollbackTo also when an
+ * xSavepoint has failed, and then nothing was rolled back: it drops no edits. xRollback
+ * only gives memory back. Nothing is final in xSync: it may come twice, and a rollback may
+ * follow it.
  *
  * A flush or a rebuild that fails half way poisons the vector column: nothing is read or
  * committed while the newest row is what it was at the failure. A rollback changes that
@@ -715,7 +717,7 @@ static int is_gone(const VsxIndex *i, int *out) {
 static int excuse(VsxIndex *index, int rc) {
     int gone = 0;
     if (rc == SQLITE_ERROR && is_gone(index, &gone) == SQLITE_OK && gone) {
-        vsx_discard(index, 1);
+        vsx_discard(index);
         return SQLITE_OK;
     }
     return rc;
@@ -786,7 +788,7 @@ void vsx_ended(VsxIndex *index, int committed) {
         vsx_content_rolled_back(now, 1);
     }
     if (!committed) {
-        vsx_discard(index, 1);
+        vsx_discard(index);
     }
     for (int i = 0; committed && i < index->def->n_vectors; i++) {
         vs_history_trim(index->vector[i].graph, &index->vector[i].history);
@@ -824,11 +826,11 @@ int vsx_open_fresh(VsxVector *v, VsGraph **out) {
     return SQLITE_OK;
 }
 
-void vsx_discard(VsxIndex *index, int whole) {
+void vsx_discard(VsxIndex *index) {
     for (int i = 0; i < index->def->n_vectors; i++) {
         VsxVector *v = &index->vector[i];
         drop_edits(v);
-        if (whole && v->poison != SQLITE_OK) {
+        if (v->poison != SQLITE_OK) {
             v->poison = SQLITE_OK;
             vsx_unknown(v);
         }
