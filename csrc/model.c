@@ -281,41 +281,58 @@ typedef struct Fit {
     VsFitting with;
 } Fit;
 
-static VsStatus fit(VsGraph *g, const void *v, size_t want, Recoding *r, const Fit *f) {
+/* Fits on the n vectors in f->sample, which stand for so many rows. */
+static VsStatus fit(VsGraph *g, size_t n, uint32_t rows, Recoding *r, const Fit *f) {
     const VsCodecParams *p = &g->params.code;
     VsModel *m = NULL;
-    size_t n = 0;
-    VsStatus st = take_sample(g, want, r->vector, f->sample, &n);
-    if (st == VS_OK && n == 0 && v != NULL) {
-        vs_element_to_f32(p->element, v, f->sample, p->dims);
-        n = 1;
-    }
-    if (st != VS_OK || n == 0) {
-        return st;
-    }
     /* Nothing walks a flat table, or a small one: eight bits err less. */
-    int scans = g->params.kind == VS_FLAT || g->state.n_live < SCANNED;
+    int scans = g->params.kind == VS_FLAT || rows < SCANNED;
     VsNavBits bits = scans && p->nav_bits == VS_NAV_AUTO ? VS_NAV_8 : p->nav_bits;
     size_t kept = vs_blur_keep(p, f->sample, n, f->kept);
     size_t len = g->codec->fit(p, bits, f->sample, n, &f->with, f->blob);
-    st = model_new(g, f->blob, len, &m);
+    VsStatus st = model_new(g, f->blob, len, &m);
     if (st != VS_OK) {
         return st;
     }
-    g->state.fitted = g->state.n_live > 0 ? g->state.n_live : 1;
+    g->state.fitted = rows > 0 ? rows : 1;
     g->state.blur = vs_blur(p, m, f->kept, kept, f->trial);
     g->changed = 1; /* the state, if not a code */
-    if (g->model != NULL && g->codec->alike(g->model, m) && !vs_model_stale(g)) {
+    if (g->model != NULL && g->codec->alike(p, g->model, m) && !vs_model_stale(g)) {
         vs_free(&g->alloc, m);
         return VS_OK;
     }
     return adopt(g, m, r);
 }
 
-VsStatus vs_model_refit(VsGraph *g, const void *v) {
+/* Takes the sample that is given, that of the live rows, or the first vector, and fits. */
+static VsStatus sample_and_fit(VsGraph *g, const VsSample *given, const void *v,
+                               size_t want, Recoding *r, const Fit *f) {
+    size_t n = 0, dims = g->params.code.dims;
+    VsStatus st = VS_OK;
+    if (given != NULL) {
+        n = given->n;
+        memcpy(f->sample, given->v, n * dims * sizeof *f->sample);
+    } else {
+        st = take_sample(g, want, r->vector, f->sample, &n);
+    }
+    if (st == VS_OK && n == 0 && v != NULL) {
+        vs_element_to_f32(g->params.code.element, v, f->sample, dims);
+        n = 1;
+    }
+    return st == VS_OK && n > 0
+               ? fit(g, n, given != NULL ? given->rows : g->state.n_live, r, f)
+               : st;
+}
+
+size_t vs_model_sample_size(const VsGraph *g) {
+    return g->codec->fit == NULL ? 0 : g->codec->sample_size(&g->params.code);
+}
+
+static VsStatus refit(VsGraph *g, const VsSample *given, const void *v) {
     const VsCodecParams *p = &g->params.code;
-    size_t want = g->codec->sample_size(p);
+    size_t want = vs_model_sample_size(g);
     want = g->state.n_live < want ? g->state.n_live : want;
+    want = given != NULL ? given->n : want;
     want = want == 0 ? 1 : want;
     VsStatus st = vs_model_ready(g);
     if (st != VS_OK) {
@@ -335,7 +352,7 @@ VsStatus vs_model_refit(VsGraph *g, const void *v) {
                  f.kept == NULL || f.trial == NULL || f.blob == NULL ||
                  f.with.scratch == NULL
              ? VS_NOMEM
-             : fit(g, v, want, &r, &f);
+             : sample_and_fit(g, given, v, want, &r, &f);
     vs_free(&g->alloc, r.vector);
     vs_free(&g->alloc, r.floats);
     vs_free(&g->alloc, r.code);
@@ -345,6 +362,14 @@ VsStatus vs_model_refit(VsGraph *g, const void *v) {
     vs_free(&g->alloc, f.blob);
     vs_free(&g->alloc, f.with.scratch);
     return st;
+}
+
+VsStatus vs_model_refit(VsGraph *g, const void *v) {
+    return refit(g, NULL, v);
+}
+
+VsStatus vs_model_learn(VsGraph *g, const VsSample *sample) {
+    return refit(g, sample, NULL);
 }
 
 VsStatus vs_model_before_insert(VsGraph *g, const void *v) {

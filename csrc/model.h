@@ -9,7 +9,8 @@
  * of live rows has grown fourfold, up to VS_FITTED_ROWS: early ranges come from few rows,
  * and re-coding few rows costs nothing. If the new range is much like the old one, the old
  * model stays. Later, when samples hardly grow any more, only `optimize` fits again, if too
- * many rows left the range.
+ * many rows left the range. A rebuild knows all rows before it codes the first: it fits once,
+ * on a sample of all.
  *
  * Fitting is part of the statement that inserts (vs_begin .. vs_done): codes are changed
  * by vs_edit, so a failure half way is undone with the rest. Rows are read through the
@@ -47,6 +48,19 @@ int vs_model_stale(const VsGraph *g);
 
 /* Fits on a sample of the live rows and codes every node anew. */
 VsStatus vs_model_refit(VsGraph *g, const void *v);
+
+/* Vectors taken evenly from so many rows. */
+typedef struct VsSample {
+    const float *v; /* n * dims */
+    size_t n;
+    uint32_t rows;
+} VsSample;
+
+/* How many vectors the codec wants to see; 0: it learns nothing. */
+size_t vs_model_sample_size(const VsGraph *g);
+/* Fits on rows that are to come, as if they were there: between vs_begin and vs_done, like
+ * the others. */
+VsStatus vs_model_learn(VsGraph *g, const VsSample *sample);
 
 /* The model that the next flush has to store, NULL if there is none. */
 const VsModel *vs_model_unsaved(const VsGraph *g);

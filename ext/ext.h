@@ -486,8 +486,10 @@ int vsx_find_function(sqlite3_vtab *base, int argc, const char *name,
 int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
 /* command.c */
 int vsx_command(VsxTable *t, sqlite3_value *command);
-/* Builds the index of every vector column anew from the row table. */
+/* rebuild.c: builds the index of every vector column anew from the row table. */
 int vsx_rebuild(VsxTable *t);
+/* The same of one vector column; the caller flushes. */
+int vsx_rebuild_vector(VsxVector *v);
 /* integrity.c */
 int vsx_integrity(sqlite3_vtab *base, const char *schema, const char *table, int flags,
                   char **err);
