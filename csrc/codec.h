@@ -42,8 +42,9 @@ typedef struct VsModel {
     const unsigned char *blob; /* the stored form (%_model) */
     uint32_t len;
     uint32_t nav_bits; /* 4 or 8 */
-    float step;        /* of sq8: code c stands for (c + zero) * step */
+    float step;        /* of sq8: code c stands for (c + zero) * step, */
     int32_t zero;
+    const float *middle; /* plus that of its dimension; NULL: 0 of all */
     float typical; /* mean square of what coding loses of a vector, over the sample */
     void *derived; /* of pq: the codebooks by columns */
     float reach;   /* of pq: no vector that a code stands for is longer */
@@ -102,7 +103,7 @@ typedef struct VsCodec {
     /* How many vectors a sample should have. */
     size_t (*sample_size)(const VsCodecParams *params);
     /* 1 if the one is as good as the other: not worth coding everything anew. */
-    int (*alike)(const VsModel *a, const VsModel *b);
+    int (*alike)(const VsCodecParams *params, const VsModel *a, const VsModel *b);
     /* Reads the stored form. VS_CORRUPT if it is none. */
     VsStatus (*read_model)(const VsCodecParams *params, const unsigned char *blob,
                            size_t len, VsModel *out);

@@ -43,6 +43,8 @@ typedef struct Plan {
 #define NEAR_END 10
 #define FAR_END 64
 #define LEAST_END 16 /* of fewer candidates, with as much between them */
+/* The distance of a code and a raw row is wrong by what the code loses, and a little. */
+#define BESIDE_RAW 1.25f
 
 static float distance_of(const VsQuery *q, float order) {
     float scaled = order * q->scale;
@@ -87,6 +89,21 @@ static VsStatus take_coded(VsGraph *g, const VsQuery *q, const VsHit *hits, size
     return st;
 }
 
+/* What the distances of n hits can be wrong by, if a code loses `lost`: by its blur, or, where
+ * raw rows are among them, by all of it. (Orders of pq make up for that: raw.c.) */
+static VsStatus wrong_by(VsGraph *g, const VsHit *hits, uint32_t n, float lost,
+                         float *out) {
+    const float *raw = NULL;
+    VsStatus st = VS_OK;
+    int beside = g->state.raw_rows > 0 && g->params.code.codec == VS_CODEC_SQ8;
+    for (uint32_t i = 0; beside && st == VS_OK && raw == NULL && i < n; i++) {
+        st = vs_raw(g, hits[i].node, &raw);
+    }
+    float blur = g->codec->sharp * g->state.blur;
+    *out = lost * (raw != NULL ? fmaxf(blur, BESIDE_RAW) : blur);
+    return st;
+}
+
 /* Whether the code of a newcomer tells its neighbours apart (blur.h), given candidates by
  * distance. One that came from far outside is raw already: its neighbours may not be. */
 static VsStatus judge(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
@@ -110,9 +127,10 @@ static VsStatus judge(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
     }
     float far = distance_of(q, hits[end - 1].order),
           near = distance_of(q, hits[end * NEAR_END / FAR_END - 1].order);
-    float lost = vs_error(v->error) * length,
-          blur = g->codec->sharp * g->state.blur * lost;
-    x->blurred = far - near < fmaxf(blur, length * clipped) && isfinite(blur);
+    float lost = vs_error(v->error) * length, wrong = 0;
+    st = st == VS_OK ? wrong_by(g, hits, end, lost, &wrong) : st;
+    int same = near <= distance_of(q, hits[0].order); /* ten rows of one code */
+    x->blurred = isfinite(wrong) && (same || far - near < fmaxf(wrong, length * clipped));
     if (st == VS_OK && x->blurred) { /* a code adds what it loses to the distance */
         st = take_coded(g, q, hits, n, far + 2 * lost, x);
     }

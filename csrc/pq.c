@@ -264,7 +264,8 @@ static size_t pq_fit(const VsCodecParams *params, VsNavBits nav_bits, float *sam
 }
 
 /* A codebook of more rows is always worth having: fitting is rare (model.h). */
-static int pq_alike(const VsModel *a, const VsModel *b) {
+static int pq_alike(const VsCodecParams *params, const VsModel *a, const VsModel *b) {
+    (void)params;
     return a->hash == b->hash;
 }
 

@@ -4,10 +4,10 @@
 #include "cpu.h"
 #include "lanes.h"
 
-void vs_quantise_scalar(const VsScale *scale, const float *x, size_t n, unsigned char *c,
-                        double lost[VS_SUMS]) {
+void vs_quantise_scalar(const VsScale *scale, const float *middle, const float *x,
+                        size_t n, unsigned char *c, double lost[VS_SUMS]) {
     for (size_t i = 0; i < n; i++) {
-        double v = (double)x[i] * scale->factor;
+        double v = (double)x[i] * scale->factor - (double)middle[i];
         double t = v * scale->inverse - scale->zero;
         t = t > 0 ? t : 0;
         t = t < 255 ? t : 255;
@@ -30,9 +30,10 @@ typedef struct Lanes {
 } Lanes;
 
 /* Four elements: returns their codes. */
-AVX2 static inline __m128i quantise_four(const Lanes *scale, const float *x,
-                                         __m256d *lost) {
+AVX2 static inline __m128i quantise_four(const Lanes *scale, const float *middle,
+                                         const float *x, __m256d *lost) {
     __m256d v = _mm256_mul_pd(_mm256_cvtps_pd(_mm_loadu_ps(x)), scale->factor);
+    v = _mm256_sub_pd(v, _mm256_cvtps_pd(_mm_loadu_ps(middle)));
     __m256d t = _mm256_sub_pd(_mm256_mul_pd(v, scale->inverse), scale->zero);
     t = _mm256_max_pd(t, _mm256_setzero_pd());
     t = _mm256_min_pd(t, _mm256_set1_pd(255));
@@ -44,21 +45,21 @@ AVX2 static inline __m128i quantise_four(const Lanes *scale, const float *x,
     return code;
 }
 
-AVX2 static void quantise_avx2(const VsScale *scale, const float *x, size_t n,
-                               unsigned char *c, double lost[VS_SUMS]) {
+AVX2 static void quantise_avx2(const VsScale *scale, const float *middle, const float *x,
+                               size_t n, unsigned char *c, double lost[VS_SUMS]) {
     const Lanes lanes = {_mm256_set1_pd(scale->factor), _mm256_set1_pd(scale->step),
                          _mm256_set1_pd(scale->inverse), _mm256_set1_pd(scale->zero)};
     __m256d first = _mm256_loadu_pd(lost), second = _mm256_loadu_pd(lost + 4);
     size_t whole = n / VS_SUMS * VS_SUMS;
     for (size_t i = 0; i < whole; i += VS_SUMS) {
-        __m128i low = quantise_four(&lanes, x + i, &first);
-        __m128i high = quantise_four(&lanes, x + i + 4, &second);
+        __m128i low = quantise_four(&lanes, middle + i, x + i, &first);
+        __m128i high = quantise_four(&lanes, middle + i + 4, x + i + 4, &second);
         __m128i code = _mm_packs_epi32(low, high);
         _mm_storel_epi64((__m128i *)(void *)(c + i), _mm_packus_epi16(code, code));
     }
     _mm256_storeu_pd(lost, first);
     _mm256_storeu_pd(lost + 4, second);
-    vs_quantise_scalar(scale, x + whole, n - whole, c + whole, lost);
+    vs_quantise_scalar(scale, middle + whole, x + whole, n - whole, c + whole, lost);
 }
 
 static VsQuantise VS_ONCE detected;

@@ -18,14 +18,14 @@ typedef struct VsScale {
     double step, inverse, zero;
 } VsScale;
 
-/* c[i] = round(x[i] * factor * inverse - zero), clipped to 0..255; adds the squares of what
- * is lost, x[i] * factor - (c[i] + zero) * step, to `lost`. x: n finite elements, no
- * alignment needed. */
-typedef void (*VsQuantise)(const VsScale *scale, const float *x, size_t n,
-                           unsigned char *c, double lost[VS_SUMS]);
+/* With v = x[i] * factor - middle[i]: c[i] = round(v * inverse - zero), clipped to 0..255;
+ * adds the squares of what is lost, v - (c[i] + zero) * step, to `lost`. x: n finite
+ * elements, no alignment needed. */
+typedef void (*VsQuantise)(const VsScale *scale, const float *middle, const float *x,
+                           size_t n, unsigned char *c, double lost[VS_SUMS]);
 
-void vs_quantise_scalar(const VsScale *scale, const float *x, size_t n, unsigned char *c,
-                        double lost[VS_SUMS]);
+void vs_quantise_scalar(const VsScale *scale, const float *middle, const float *x,
+                        size_t n, unsigned char *c, double lost[VS_SUMS]);
 
 /* The best for this CPU. */
 VsQuantise vs_quantise(void);

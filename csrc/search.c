@@ -60,7 +60,11 @@ static float error_as_floats(const VsQuery *q) {
     const VsModel *m = q->model;
     float zero = (float)m->zero, far = fmaxf(fabsf(zero), fabsf(zero + 255)) * m->step;
     float length = sqrtf(q->kernels->dot_f32(q->floats, q->floats, q->params->dims));
-    return 1e-6f * (length + far * sqrtf((float)q->params->dims));
+    float middle =
+        m->middle == NULL
+            ? 0
+            : sqrtf(q->kernels->dot_f32(m->middle, m->middle, q->params->dims));
+    return 1e-6f * (length + middle + far * sqrtf((float)q->params->dims));
 }
 
 static void keep_floats(const VsGraph *g, const void *v, VsQuery *q) {

@@ -2,8 +2,10 @@
  * Codec sq8: eight bits a dimension over one range for the whole index, in two planes of
  * nibbles (kernels_code.h), so that a walk may compare four bits and read half the lines.
  *
- * Coordinate x becomes c = round(x / step - zero), clipped to 0..255; c stands for
- * (c + zero) * step. With one step for all, distances of codes are integers. cosine codes
+ * Coordinate x becomes c = round((x - middle) / step - zero), clipped to 0..255; c stands
+ * for (c + zero) * step + middle. With one step for all, distances of codes are integers.
+ * Each dimension may have its own middle, for l2 does not change when all vectors are
+ * shifted. (The inner product does: dot has none.) cosine codes
  * the normalised vector and compares by l2, which errs less near the query than the inner
  * product does (the error of a code then counts along v - q, not along q). A zero vector
  * under cosine is at distance 1 from everything: it is coded as some fixed direction, for
@@ -13,13 +15,14 @@
  * candidates are the quantiles a and 1 - a for a few a, and the best is the one with the
  * least mean square of (x - what its code stands for), codes cut to the bits that
  * navigate; what is out of all proportion does not count. So a walk over four bits gets a
- * narrower range than one over eight.
+ * narrower range than one over eight. Dimensions get middles where that halves the error.
  *
  * Everything here is integers, or float64 in a fixed order: the same on every machine.
  *
- * Stored model (24 bytes):  0 "VSm1"   4 nav bits u8, 3 zero bytes   8 step f32
- *                           12 zero i32   16 mean square of what coding loses of a
- *                           vector f32   20 CRC-32C of bytes 0..19
+ * Stored model:  0 "VSm1"   4 nav bits u8, 3 zero bytes   8 step f32   12 zero i32
+ *                16 mean square of what coding loses of a vector f32
+ *                20 CRC-32C of the other bytes
+ * With middles it is "VSm3", and 24 has the middle of each dimension f32.
  */
 #include <math.h>
 #include <string.h>
@@ -34,16 +37,20 @@
 #include "sq8.h"
 #include "vec.h"
 
-#define MODEL_SIZE 24
+#define MODEL_HEAD 24
 #define MODEL_CRC 20
 
 /* Inner products of codes fit 32 bits a lane while |c + zero| stays below this. */
 #define MOST_ZERO_DOT 16384
 #define MOST_ZERO (1 << 30)
+/* Fitted models stay below this, or the rounding of float64 were more than a bound allows. */
+#define FITTED_ZERO (1 << 26)
 
 /* From here on a walk over four bits can be the faster one (by 10 % at 256 dimensions and
  * 13 % at 384; at 128 they are equal): where they order well enough (navigate.h). */
 #define HIGH_FROM 256
+/* With fewer dimensions, 16 steps of each are too few places for the rows, whoever asks. */
+#define HIGH_LEAST 16
 
 #define DOT_PEAK 2047 /* largest element of a query for inner products */
 
@@ -58,36 +65,68 @@ static size_t sq8_query_size(const VsCodecParams *params) {
 
 /* ---- the model ------------------------------------------------------------------ */
 
-static void model_write(const VsCodecParams *params, double low, double high,
-                        uint32_t nav_bits, double typical, unsigned char *blob) {
+/* What a model is made of; middle NULL: none. */
+typedef struct Range {
+    double low, high;
+    size_t cut; /* coordinates that are outside, on either side */
+    double
+        error; /* mean square of what it leaves of a coordinate; < 0: they are all equal */
+    const float *middle;
+} Range;
+
+static uint32_t model_crc(const unsigned char *blob, size_t len) {
+    uint32_t crc = vs_crc32c(0, blob, MODEL_CRC);
+    return vs_crc32c(crc, blob + MODEL_HEAD, len - MODEL_HEAD);
+}
+
+static size_t model_write(const VsCodecParams *params, const Range *range,
+                          uint32_t nav_bits, double typical, unsigned char *blob) {
     float lost = (float)typical;
-    double most = params->metric == VS_DOT ? MOST_ZERO_DOT - 256 : MOST_ZERO;
-    double peak = fmax(fabs(low), fabs(high));
-    double width = fmax(high - low, peak * 255 / most);
+    double most = params->metric == VS_DOT ? MOST_ZERO_DOT - 256 : FITTED_ZERO;
+    double peak = fmax(fabs(range->low), fabs(range->high));
+    peak =
+        params->metric == VS_COSINE ? fmax(peak, 1) : peak; /* before a middle went off */
+    double width = fmax(range->high - range->low, peak * 255 / most);
     float step = (float)(width / 255);
     if (!(step >= 1e-37f)) {
         step = 1e-37f;
     }
-    int32_t zero = (int32_t)floor(low / (double)step + 0.5);
-    memset(blob, 0, MODEL_SIZE);
-    memcpy(blob, "VSm1", 4);
+    int32_t zero = (int32_t)floor(range->low / (double)step + 0.5);
+    size_t len = MODEL_HEAD;
+    memset(blob, 0, MODEL_HEAD);
+    memcpy(blob, range->middle == NULL ? "VSm1" : "VSm3", 4);
     blob[4] = (unsigned char)nav_bits;
     memcpy(blob + 8, &step, 4);
     memcpy(blob + 12, &zero, 4);
     memcpy(blob + 16, &lost, 4);
-    vs_put_u32(blob + MODEL_CRC, vs_crc32c(0, blob, MODEL_CRC));
+    if (range->middle != NULL) {
+        memcpy(blob + MODEL_HEAD, range->middle, params->dims * sizeof(float));
+        len += params->dims * sizeof(float);
+    }
+    vs_put_u32(blob + MODEL_CRC, model_crc(blob, len));
+    return len;
 }
 
+/* The blob is aligned as floats are. */
 static VsStatus sq8_read_model(const VsCodecParams *params, const unsigned char *blob,
                                size_t len, VsModel *out) {
-    if (len != MODEL_SIZE || memcmp(blob, "VSm1", 4) != 0 ||
-        vs_get_u32(blob + MODEL_CRC) != vs_crc32c(0, blob, MODEL_CRC)) {
+    size_t all = MODEL_HEAD + params->dims * sizeof(float);
+    int middles = len == all && memcmp(blob, "VSm3", 4) == 0;
+    if ((!middles && (len != MODEL_HEAD || memcmp(blob, "VSm1", 4) != 0)) ||
+        vs_get_u32(blob + MODEL_CRC) != model_crc(blob, len) ||
+        (middles && params->metric == VS_DOT)) {
         return VS_CORRUPT;
     }
     out->nav_bits = blob[4];
     memcpy(&out->step, blob + 8, 4);
     memcpy(&out->zero, blob + 12, 4);
     memcpy(&out->typical, blob + 16, 4);
+    out->middle = middles ? (const float *)(const void *)(blob + MODEL_HEAD) : NULL;
+    for (size_t i = 0; middles && i < params->dims; i++) {
+        if (!isfinite(out->middle[i])) {
+            return VS_CORRUPT;
+        }
+    }
     int32_t most = params->metric == VS_DOT ? MOST_ZERO_DOT : MOST_ZERO;
     return (out->nav_bits == VS_NAV_4 || out->nav_bits == VS_NAV_8) && out->step > 0 &&
                    isfinite(out->step) && out->typical >= 0 && out->zero >= -most &&
@@ -95,6 +134,8 @@ static VsStatus sq8_read_model(const VsCodecParams *params, const unsigned char 
                ? VS_OK
                : VS_CORRUPT;
 }
+
+static const float no_middle[VS_BLOCK];
 
 /* Mean square of what coding loses, of coordinates in ascending order, `cut` of which are
  * above `high`. Over four bits a code stands for the middle of 16. */
@@ -111,7 +152,8 @@ static double range_error(const float *x, size_t n, size_t cut, double low, doub
         .factor = 1, .step = step, .inverse = 1 / step, .zero = first / step};
     for (size_t i = 0; i < n - cut; i += VS_BLOCK) {
         size_t left = n - cut - i;
-        vs_quantise()(&scale, x + i, left < VS_BLOCK ? left : VS_BLOCK, codes, lost);
+        vs_quantise()(&scale, no_middle, x + i, left < VS_BLOCK ? left : VS_BLOCK, codes,
+                      lost);
     }
     double sum = vs_sum_up(lost);
     for (size_t i = n - cut; i < n; i++) {
@@ -122,15 +164,20 @@ static double range_error(const float *x, size_t n, size_t cut, double low, doub
 }
 
 enum { FITTED = 1 << 17 }; /* coordinates that are looked at */
+enum { CENTRED = 64 };     /* fewer vectors do not tell where a middle is */
 
 static size_t sq8_sample_size(const VsCodecParams *params) {
     return FITTED / params->dims < 1 ? 1 : FITTED / params->dims;
 }
 
-/* Room to sort the coordinates of n vectors; keys as vs_sort_keyed wants them. */
-static size_t n_keys(const VsCodecParams *params, size_t n) {
+/* How many of n vectors are looked at, at most. */
+static size_t n_gathered(const VsCodecParams *params, size_t n) {
     size_t want = sq8_sample_size(params);
-    return 2 * params->dims * (n < want ? n : want);
+    return n < want ? n : want;
+}
+
+static size_t nav_room(const VsCodecParams *params) {
+    return (vs_nav_scratch(params) + 15) / 16 * 16;
 }
 
 /* Whole numbers in the order of the finite float32 that they stand for. */
@@ -157,10 +204,16 @@ static void sort_floats(float *x, size_t n, VsKeyed *keys) {
     }
 }
 
+/* What a range is chosen by. `plain`: coordinates in ascending order; `centred`: the same
+ * less the middle of their dimension, NULL where there are none. */
+typedef struct Coordinates {
+    const float *plain, *centred, *middle;
+    size_t m;
+} Coordinates;
+
 /* Whole vectors, evenly spread, so that every dimension has its weight; they are moved to
- * the front of the sample and sorted. Returns the number of coordinates. */
-static size_t gather(const VsCodecParams *params, float *sample, size_t n,
-                     VsKeyed *keys) {
+ * the front of the sample. Returns how many. */
+static size_t gather(const VsCodecParams *params, float *sample, size_t n) {
     size_t d = params->dims, want = sq8_sample_size(params);
     size_t stride = n > want ? n / want : 1, kept = 0;
     for (size_t i = 0; i < n && kept < want; i += stride) {
@@ -171,74 +224,135 @@ static size_t gather(const VsCodecParams *params, float *sample, size_t n,
             memmove(to, sample + i * d, d * sizeof *to);
         }
     }
-    sort_floats(sample, kept * d, keys);
-    return kept * d;
+    return kept;
 }
 
-/* Leaves out coordinates a thousand times as far away as nearly all are: a vector that is
- * so much longer than the others would have all the codes, and they one for all of them. */
-static float *without_outliers(float *sample, size_t *m) {
-    size_t cut = *m / 50, first = 0, end = *m;
-    double low = (double)sample[cut], high = (double)sample[*m - 1 - cut];
-    double room = 1000 * (high - low);
-    while (room > 0 && (double)sample[first] < low - room) {
-        first++;
+/* Half way between the ends of each dimension; a fiftieth of the vectors on either side
+ * does not count. */
+static void find_middles(const float *sample, size_t n, size_t d, float *column,
+                         VsKeyed *keys, float *middle) {
+    size_t cut = n / 50;
+    for (size_t j = 0; j < d; j++) {
+        for (size_t i = 0; i < n; i++) {
+            column[i] = sample[i * d + j];
+        }
+        sort_floats(column, n, keys);
+        middle[j] = column[cut] / 2 + column[n - 1 - cut] / 2;
     }
-    while (room > 0 && (double)sample[end - 1] > high + room) {
-        end--;
-    }
-    *m = end - first;
-    return sample + first;
 }
 
-/* Writes the model whose range suits that many bits best, of coordinates in ascending
- * order. */
-static void fit_range(const VsCodecParams *params, const float *sample, size_t m,
-                      uint32_t nav_bits, unsigned char *blob) {
+static float peak_of(const float *v, const float *middle, size_t d) {
+    float peak = 0;
+    for (size_t j = 0; j < d; j++) {
+        peak = fmaxf(peak, fabsf(v[j] - middle[j]));
+    }
+    return peak;
+}
+
+/* Leaves out vectors a thousand times as far from the middle as nearly all are: one that is
+ * so much longer than the others would have all the codes, and they one for all of them.
+ * Returns how many are left. */
+static size_t without_outliers(float *sample, size_t n, size_t d, const float *middle,
+                               float *peak, VsKeyed *keys) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        peak[i] = peak_of(sample + i * d, middle, d);
+    }
+    sort_floats(peak, n, keys);
+    float most = 1000 * peak[n - 1 - n / 50];
+    for (size_t i = 0; i < n; i++) {
+        if (most == 0 || peak_of(sample + i * d, middle, d) <= most) {
+            memmove(sample + kept++ * d, sample + i * d, d * sizeof *sample);
+        }
+    }
+    return kept;
+}
+
+/* The coordinates of n vectors less their middles. 0 if one leaves float32. */
+static int shift(const float *sample, size_t n, size_t d, const float *middle,
+                 float *out) {
+    int finite = 1;
+    for (size_t i = 0; i < n * d; i++) {
+        out[i] = sample[i] - middle[i % d];
+        finite &= isfinite(out[i]) != 0;
+    }
+    return finite;
+}
+
+/* The range that suits that many bits best, of coordinates in ascending order. */
+static Range fit_range(const float *sample, size_t m, uint32_t nav_bits) {
     static const uint32_t per_million[] = {0,    100,  200,  500,   1000,
                                            2000, 4000, 7000, 12000, 20000};
-    double best = -1;
-    size_t best_cut = 0;
+    Range best = {.low = (double)sample[0], .high = (double)sample[m - 1], .error = -1};
     for (size_t i = 0; i < sizeof per_million / sizeof *per_million; i++) {
         size_t cut = (size_t)((uint64_t)m * per_million[i] / 1000000);
         double low = (double)sample[cut], high = (double)sample[m - 1 - cut];
         if (high > low) {
             double error = range_error(sample, m, cut, low, high, nav_bits);
-            if (best < 0 || error < best) {
-                best = error;
-                best_cut = cut;
+            if (best.error < 0 || error < best.error) {
+                best = (Range){.low = low, .high = high, .error = error, .cut = cut};
             }
         }
     }
-    double low = (double)sample[best_cut], high = (double)sample[m - 1 - best_cut];
-    double typical =
-        best < 0 ? 0
-                 : params->dims * range_error(sample, m, best_cut, low, high, VS_NAV_8);
-    model_write(params, low, high, nav_bits, typical, blob);
+    return best;
+}
+
+/* Writes the model that suits that many bits best. */
+static size_t fit_model(const VsCodecParams *params, const Coordinates *c,
+                        uint32_t nav_bits, unsigned char *blob) {
+    const float *used = c->plain;
+    Range range = fit_range(used, c->m, nav_bits);
+    if (c->centred != NULL && range.error > 0) {
+        Range centred = fit_range(c->centred, c->m, nav_bits);
+        if (centred.error < range.error / 2) {
+            range = centred;
+            range.middle = c->middle;
+            used = c->centred;
+        }
+    }
+    double lost = range.error < 0 ? 0
+                                  : range_error(used, c->m, range.cut, range.low,
+                                                range.high, VS_NAV_8);
+    return model_write(params, &range, nav_bits, params->dims * lost, blob);
 }
 
 static size_t sq8_fit(const VsCodecParams *params, VsNavBits wanted, float *sample,
                       size_t n, const VsFitting *with, unsigned char *blob) {
     int chooses = wanted == VS_NAV_AUTO, dot = params->metric == VS_DOT;
-    int tries = chooses ? params->dims >= HIGH_FROM && !dot : wanted == VS_NAV_4;
+    int tries = chooses ? params->dims >= HIGH_FROM && !dot
+                        : wanted == VS_NAV_4 && params->dims >= HIGH_LEAST;
+    size_t d = params->dims, room = n_gathered(params, n);
     VsKeyed *keys = with->scratch;
-    void *trial = keys + n_keys(params, n);
+    void *trial = keys + 2 * d * room;
+    float *middle = (float *)(void *)((char *)trial + nav_room(params));
+    float *other = middle + d;
     size_t kept = tries ? vs_nav_keep(params, sample, n, trial) : 0;
-    size_t m = gather(params, sample, n, keys);
-    if (!dot) { /* there the longest are the nearest */
-        sample = without_outliers(sample, &m);
+    Coordinates c = {.plain = sample};
+    n = gather(params, sample, n);
+    if (!dot) { /* its longest are its nearest, and a shift changes its order */
+        find_middles(sample, n, d, other, keys, middle);
+        n = without_outliers(sample, n, d, middle, other, keys);
+        c.middle = middle;
+        c.centred = n >= CENTRED && shift(sample, n, d, middle, other) ? other : NULL;
     }
-    fit_range(params, sample, m, tries ? VS_NAV_4 : VS_NAV_8, blob);
-    if (tries && !vs_nav_holds(params, blob, MODEL_SIZE, kept,
+    c.m = n * d;
+    sort_floats(sample, c.m, keys);
+    if (c.centred != NULL) {
+        sort_floats(other, c.m, keys);
+    }
+    size_t len = fit_model(params, &c, tries ? VS_NAV_4 : VS_NAV_8, blob);
+    if (tries && !vs_nav_holds(params, blob, len, kept,
                                chooses ? VS_NAV_DEPTH : VS_NAV_WORST, trial)) {
-        fit_range(params, sample, m, VS_NAV_8, blob);
+        len = fit_model(params, &c, VS_NAV_8, blob);
     }
-    return MODEL_SIZE;
+    return len;
 }
 
 static size_t sq8_fit_scratch(const VsCodecParams *params, size_t n, unsigned threads) {
+    size_t coordinates = params->dims * n_gathered(params, n); /* vs_sort_keyed: twice */
     (void)threads;
-    return n_keys(params, n) * sizeof(VsKeyed) + vs_nav_scratch(params);
+    return coordinates * (2 * sizeof(VsKeyed) + sizeof(float)) + nav_room(params) +
+           params->dims * sizeof(float);
 }
 
 static size_t sq8_derived_size(const VsCodecParams *params) {
@@ -247,15 +361,23 @@ static size_t sq8_derived_size(const VsCodecParams *params) {
 }
 
 static size_t sq8_model_size(const VsCodecParams *params) {
-    (void)params;
-    return MODEL_SIZE;
+    return MODEL_HEAD + params->dims * sizeof(float);
 }
 
-/* The ends of the ranges differ by less than a fiftieth of their width. */
-static int sq8_alike(const VsModel *a, const VsModel *b) {
+static double middle_of(const VsModel *m, size_t i) {
+    return m->middle == NULL ? 0 : (double)m->middle[i];
+}
+
+/* The ends of the ranges differ by less than a fiftieth of their width in each dimension. */
+static int sq8_alike(const VsCodecParams *params, const VsModel *a, const VsModel *b) {
     double step = (double)a->step, other = (double)b->step, room = 255 * step / 50;
-    return a->nav_bits == b->nav_bits && fabs(a->zero * step - b->zero * other) < room &&
-           fabs((a->zero + 255) * step - (b->zero + 255) * other) < room;
+    double low = a->zero * step - b->zero * other, high = low + 255 * (step - other);
+    int alike = a->nav_bits == b->nav_bits;
+    for (size_t i = 0; alike && i < params->dims; i++) {
+        double shift = middle_of(a, i) - middle_of(b, i);
+        alike = fabs(low + shift) < room && fabs(high + shift) < room;
+    }
+    return alike;
 }
 
 /* ---- codes ---------------------------------------------------------------------- */
@@ -281,6 +403,7 @@ typedef struct Quantiser {
     double lost[VS_SUMS];
     int is_zero;
     const VsCodecParams *params;
+    const float *middle; /* NULL: 0 of all dimensions */
 } Quantiser;
 
 /* The n elements from number i on, at most a block. Vectors lie at any address. */
@@ -315,7 +438,8 @@ static Quantiser quantiser(const VsCodecParams *params, const VsModel *model,
                              .step = (double)model->step,
                              .inverse = 1 / (double)model->step,
                              .zero = model->zero},
-                   .params = params};
+                   .params = params,
+                   .middle = model->middle};
     if (params->metric == VS_COSINE) {
         double squares[VS_SUMS] = {0};
         for (size_t b = 0; b < vs_sq8_blocks(params); b++) {
@@ -352,7 +476,8 @@ static void quantise(Quantiser *z, const void *v, size_t b, unsigned char *c) {
     } else {
         elements(z->params, v, b * VS_BLOCK, n, x);
     }
-    vs_quantise()(&z->scale, x, n, c, z->lost);
+    const float *middle = z->middle == NULL ? no_middle : z->middle + b * VS_BLOCK;
+    vs_quantise()(&z->scale, middle, x, n, c, z->lost);
     memset(c + n, 0, VS_BLOCK - n);
 }
 
@@ -400,7 +525,8 @@ static void sq8_decode(const VsCodecParams *params, const VsModel *model,
     const unsigned char *low = code + vs_sq8_blocks(params) * VS_BLOCK_BYTES;
     for (size_t i = 0; i < params->dims; i++) {
         v[i] =
-            (float)((code_at(code, low, i) + (double)model->zero) * (double)model->step);
+            (float)((code_at(code, low, i) + (double)model->zero) * (double)model->step +
+                    middle_of(model, i));
     }
 }
 

@@ -95,7 +95,7 @@ static void test_kernels_on_codes_have_the_same_bits_everywhere(void) {
 
 /* Coordinates within the range, far outside, and between two codes. */
 static void test_quantising_has_the_same_bits_everywhere(void) {
-    static float x[200];
+    static float x[200], middle[200];
     const VsScale scales[] = {
         {1, 0.1, 10, -128}, {0.37, 0.003, 1 / 0.003, 5}, {1, 1, 1, 0}};
     Random r = {3};
@@ -103,14 +103,15 @@ static void test_quantising_has_the_same_bits_everywhere(void) {
         for (size_t n = 0; n <= 200; n++) {
             double want[VS_SUMS] = {1, 2, 3}, got[VS_SUMS] = {1, 2, 3};
             unsigned char codes[2][200] = {{0}};
+            random_vector(&r, middle, 200);
             random_vector(&r, x, 200);
             for (size_t i = 0; i < n; i++) {
                 uint64_t kind = random_next(&r) % 8;
                 x[i] *= kind == 0 ? 1e30f : 20;
                 x[i] = kind == 1 ? floorf(x[i]) + 0.5f : kind == 2 ? -0.0f : x[i];
             }
-            vs_quantise_scalar(&scales[s], x, n, codes[0], want);
-            vs_quantise()(&scales[s], x, n, codes[1], got);
+            vs_quantise_scalar(&scales[s], middle, x, n, codes[0], want);
+            vs_quantise()(&scales[s], middle, x, n, codes[1], got);
             CHECK(memcmp(codes[0], codes[1], sizeof codes[0]) == 0);
             CHECK(memcmp(want, got, sizeof want) == 0);
         }
@@ -123,8 +124,12 @@ static double coordinate(const VsModel *m, const unsigned char *code, size_t dim
     size_t plane = (dims + 63) / 64 * 32, at = i / 64 * 32 + i % 32;
     int shift = i % 64 < 32 ? 0 : 4;
     int c = (code[at] >> shift & 15) << 4 | (code[plane + at] >> shift & 15);
-    return (c + (double)m->zero) * (double)m->step;
+    double middle = m->middle == NULL ? 0 : (double)m->middle[i];
+    return (c + (double)m->zero) * (double)m->step + middle;
 }
+
+/* The bytes of a model; they are aligned as floats are. */
+#define BLOB (24 + 4 * 400)
 
 static VsModel fitted(const VsCodecParams *p, float *sample, size_t n,
                       unsigned char *blob) {
@@ -164,7 +169,7 @@ static void spread_vectors(const VsCodecParams *p, uint32_t inner, float *out, s
 
 static uint32_t chosen_bits(uint32_t dims, uint32_t inner, VsMetric metric, size_t n) {
     VsCodecParams p = {.dims = dims, .metric = metric, .codec = VS_CODEC_SQ8};
-    unsigned char blob[64];
+    _Alignas(float) unsigned char blob[BLOB];
     float *sample = malloc(n * dims * sizeof *sample);
     spread_vectors(&p, inner, sample, n);
     VsModel m = fitted(&p, sample, n, blob);
@@ -210,7 +215,7 @@ static void check_range(VsNavBits bits, double *width) {
     VsCodecParams p = {
         .dims = DIMS, .metric = VS_L2, .codec = VS_CODEC_SQ8, .nav_bits = bits};
     static float sample[ALL], sorted[ALL];
-    unsigned char blob[64];
+    _Alignas(float) unsigned char blob[BLOB];
     double low = 0, high = 0, least = INFINITY;
     spread_vectors(&p, 0, sample, N);
     sample[3] = -0.0f;
@@ -241,21 +246,25 @@ static void test_the_range_is_the_one_that_loses_least(void) {
 }
 
 /* The error that encode returns bounds what the code loses, clipped or not. */
-static void check_bounds(VsMetric metric, uint32_t dims, float scale, float shift) {
-    enum { N = 60 };
+static void check_bounds(VsMetric metric, uint32_t dims, float scale, float shift,
+                         float apart) {
+    enum { N = 80 };
     VsCodecParams p = {.dims = dims, .metric = metric, .codec = VS_CODEC_SQ8};
     static float v[N][200], sample[N * 200], back[200];
-    static unsigned char code[1024], blob[64], data[4096];
+    static unsigned char code[1024], data[4096];
+    static _Alignas(float) unsigned char blob[BLOB];
     Random r = {dims};
     for (int i = 0; i < N; i++) {
         random_vector(&r, v[i], dims);
         for (uint32_t j = 0; j < dims; j++) {
-            v[i][j] = v[i][j] * scale + shift;
+            v[i][j] = v[i][j] * scale + shift + apart * (float)(j % 7);
             sample[(uint32_t)i * dims + j] = v[i][j];
         }
     }
     VsModel m = fitted(&p, sample, N, blob);
-    v[1][0] = 100 * (scale + fabsf(shift)); /* leaves the range */
+    CHECK(m.middle == NULL || apart != 0);
+    CHECK(m.middle != NULL || apart == 0 || dims < 2 || metric == VS_DOT);
+    v[1][0] = 100 * (scale + fabsf(shift) + apart); /* leaves the range */
     for (int i = 0; i < N; i++) {
         int clipped = 0;
         double lost = 0, norm = 0;
@@ -318,11 +327,61 @@ static void check_bounds(VsMetric metric, uint32_t dims, float scale, float shif
 static void test_errors_are_bounded_for_every_metric_and_size(void) {
     for (uint32_t dims = 1; dims < 200; dims += dims < 5 ? 1 : 31) {
         for (int metric = VS_L2; metric <= VS_DOT; metric++) {
-            check_bounds((VsMetric)metric, dims, 1, 0);
-            check_bounds((VsMetric)metric, dims, 1e-3f, 0.5f);
-            check_bounds((VsMetric)metric, dims, 1e15f, -3);
+            check_bounds((VsMetric)metric, dims, 1, 0, 0);
+            check_bounds((VsMetric)metric, dims, 1e-3f, 0.5f, 0);
+            check_bounds((VsMetric)metric, dims, 1e15f, -3, 0);
+            check_bounds((VsMetric)metric, dims, 1, 0, 100);
+            check_bounds((VsMetric)metric, dims, 1e-2f, 3, 1e5f);
         }
     }
+}
+
+/* A shift of all vectors costs no bits, nor does a dimension that is somewhere else. */
+static void test_the_step_is_that_of_the_vectors_less_their_middles(void) {
+    enum { N = 500, DIMS = 40 };
+    VsCodecParams p = {.dims = DIMS, .metric = VS_L2, .codec = VS_CODEC_SQ8};
+    static float sample[N * DIMS];
+    _Alignas(float) unsigned char blob[BLOB];
+    Random r = {4};
+    for (float far = 0; far < 1e5f; far = far * 10 + 10) {
+        random_vector(&r, sample, N * DIMS);
+        for (size_t i = 0; i < N * DIMS; i++) {
+            sample[i] += far * (float)(i % DIMS % 5);
+        }
+        VsModel m = fitted(&p, sample, N, blob);
+        CHECK((m.middle != NULL) == (far > 0));
+        CHECK(255 * m.step < 1.1f);
+    }
+}
+
+/* One vector that is a million times as long as the others leaves them their codes. */
+static void test_one_vector_far_away_does_not_take_the_range(void) {
+    enum { N = 500, DIMS = 40 };
+    VsCodecParams p = {.dims = DIMS, .metric = VS_L2, .codec = VS_CODEC_SQ8};
+    static float sample[N * DIMS];
+    _Alignas(float) unsigned char blob[BLOB];
+    Random r = {5};
+    random_vector(&r, sample, N * DIMS);
+    for (size_t i = 0; i < DIMS; i++) {
+        sample[17 * DIMS + i] *= 1e6f;
+    }
+    VsModel m = fitted(&p, sample, N, blob);
+    CHECK(255 * m.step < 1.1f);
+}
+
+/* A dimension that is wide in every vector makes their distances: it is no outlier. */
+static void test_a_wide_dimension_is_within_the_range(void) {
+    enum { N = 500, DIMS = 60 };
+    VsCodecParams p = {.dims = DIMS, .metric = VS_L2, .codec = VS_CODEC_SQ8};
+    static float sample[N * DIMS];
+    _Alignas(float) unsigned char blob[BLOB];
+    Random r = {6};
+    random_vector(&r, sample, N * DIMS);
+    for (size_t i = 7; i < N * DIMS; i += DIMS) {
+        sample[i] *= 1e5f;
+    }
+    VsModel m = fitted(&p, sample, N, blob);
+    CHECK(255 * m.step > 0.95e5f);
 }
 
 static void test_a_packed_error_is_never_less(void) {
@@ -498,6 +557,9 @@ int main(void) {
     test_kernels_on_codes_have_the_same_bits_everywhere();
     test_quantising_has_the_same_bits_everywhere();
     test_errors_are_bounded_for_every_metric_and_size();
+    test_the_step_is_that_of_the_vectors_less_their_middles();
+    test_one_vector_far_away_does_not_take_the_range();
+    test_a_wide_dimension_is_within_the_range();
     test_a_packed_error_is_never_less();
     test_a_scan_follows_errors_that_change_or_are_undone();
     test_fitting_recodes_every_row_or_nothing();

@@ -25,7 +25,7 @@ def vectors(n: int, dims: int, seed: int) -> np.ndarray:
 
 
 def main(path: str) -> None:
-    """Folded pages and a log behind them, deletions, several columns, content=, raw rows."""
+    """Pages and a log behind them, deletions, several columns, content=, raw rows, middles."""
     db = vecsql.connect(path, driver="apsw")
     db.execute(
         "CREATE VIRTUAL TABLE own USING vecsql(id INTEGER PRIMARY KEY, a FLOAT[8] m=4 codec=sq8, "
@@ -60,6 +60,12 @@ def main(path: str) -> None:
     db.execute("DELETE FROM far WHERE id % 40 = 7")
     with db:
         db.executemany(insert, [(i, e[i].tobytes()) for i in range(400, 405)])
+    db.execute("CREATE VIRTUAL TABLE apart USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[20] m=4)")
+    e = vectors(300, 20, 5) + np.arange(20, dtype=np.float32) * 1000
+    with db:
+        db.executemany(
+            "INSERT INTO apart VALUES(?, ?)", [(i, v.tobytes()) for i, v in enumerate(e)]
+        )
     db.close()
 
 
