@@ -34,7 +34,7 @@ ctest: $(TOOLS)
 	$(BIN)/cmake -S . -B build/ctest -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF >/dev/null
 	$(BIN)/cmake --build build/ctest -j $(JOBS)
-	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS) -LE slow
+	$(BIN)/ctest --test-dir build/ctest --output-on-failure -j $(JOBS) -LE 'slow|faults'
 
 pytest: $(INSTALLED)
 	$(BIN)/pytest -q -m "not slow" -n $(JOBS) --dist loadfile

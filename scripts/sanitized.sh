@@ -47,7 +47,7 @@ with open(path, "rb") as f:
 EOF
 
 run() { # ARGUMENTS
-    "$(dirname "$python")/pytest" -q -m "not slow" -p no:cacheprovider "$@"
+    "$(dirname "$python")/pytest" -q -m "not slow" --every-case -p no:cacheprovider "$@"
 }
 
 files() { # NAMES
@@ -59,10 +59,10 @@ if [ $# -gt 0 ]; then
     exit
 fi
 log=$site/other.log
-run $(files content cursors dbapi element_types files format interrupt load multiconnection plans \
+run $(files answers content cursors dbapi element_types files format interrupt load multiconnection plans \
     queries review search_many sharing stats vec0 vec0_queries vec0_rows writes) >"$log" 2>&1 &
 failed=0
-run $(files bulk core dml embed errors filters functions limits pq random_tables schema_changes \
+run $(files bulk core damage dml embed errors filters functions limits pq random_tables schema_changes \
     security small_tables sq8 state_machine text_keys transactions vec0_random vec0_schema \
     vector_cache) \
     -k "not ten_thousand_equal" || failed=1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,28 @@ DRIVERS = [
         ),
     ),
 ]
+
+
+# Of a test with many parameters the quick tier takes so many cases, the slow tier the others.
+QUICK_CASES = 2
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-case", action="store_true", help="no case is slow because its test has many"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks as slow all cases of a test but the first and the last."""
+    cases = defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one_test in cases.values():
+        if not config.getoption("--every-case"):
+            for item in of_one_test[QUICK_CASES - 1 : -1]:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_configure() -> None:

@@ -51,6 +51,7 @@ def change(conn, rows, rng):
         command(conn, "optimize")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_answers_of_mapped_connections_are_those_of_brute_force(tmp_path, journal):
     seed = random.randrange(1 << 30)

@@ -728,6 +728,7 @@ with TestClient(app, raise_server_exceptions=True) as client:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["one connection", "a connection per request"])
 def test_fastapi_with(way, driver, tmp_path):
     pytest.importorskip("fastapi")
