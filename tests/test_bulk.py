@@ -118,6 +118,7 @@ def test_a_statement_of_many_rows_is_the_same_as_many_statements(tmp_path):
 # --- as good
 
 
+@pytest.mark.slow
 def test_rows_of_one_transaction_are_found_as_well_as_rows_that_came_one_by_one(tmp_path):
     base, queries = np.split(vectors(6300)[np.random.default_rng(2).permutation(6300)], [6000])
     singly, at_once = new(tmp_path / "singly.db"), new(tmp_path / "at_once.db")

@@ -79,6 +79,7 @@ def test_second_run_adds_nothing(demo):
     assert rows(directory / "vecsql-demo.db", "SELECT * FROM pydoc_vec") == before
 
 
+@pytest.mark.slow
 def test_changed_and_vanished_texts_are_brought_up_to_date(tmp_path):
     path = tmp_path / "d.db"
     cli("demo", "--db", path, "--limit", 300)

@@ -279,6 +279,7 @@ def _kill_until_complete(tmp_path, n, kills):
     return halfway
 
 
+@pytest.mark.slow
 def test_a_killed_import_is_completed_without_duplicates(tmp_path):
     assert _kill_until_complete(tmp_path, 800, 2) > 0
 

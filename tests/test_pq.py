@@ -54,6 +54,7 @@ def stat(db: apsw.Connection, name: str) -> Any:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
 @pytest.mark.parametrize("index", ["hnsw", "flat"])
 def test_a_sixteenth_of_the_bytes_keeps_the_neighbours(metric: str, index: str) -> None:
@@ -84,6 +85,7 @@ def test_exact_is_brute_force() -> None:
         assert [i for i, _ in nearest(db, q, "AND exact = 1")] == order.tolist()
 
 
+@pytest.mark.slow
 def test_more_parts_are_more_bytes_and_fewer_errors() -> None:
     sizes, found = [], []
     data = np.random.default_rng(5).normal(size=(3050, DIMS)).astype(np.float32)

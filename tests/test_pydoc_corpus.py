@@ -90,6 +90,7 @@ def digest(seed: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_texts_in_the_same_order():
     assert digest("1") == digest("2")
 

@@ -324,6 +324,7 @@ def run_orders(length, start):
             p.conn.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [True, False], ids=["t there", "no t"])
 def test_every_short_order_of_ddl_and_savepoints_commits_what_it_says(start):
     run_orders(2, start)

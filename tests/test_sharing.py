@@ -165,6 +165,7 @@ def test_a_version_that_was_rolled_back_and_written_anew_is_another(path):
     close(conns)
 
 
+@pytest.mark.slow
 def test_readers_of_many_commits_go_on_sharing(path):
     rows = many(path)
     conns = opened(path)

@@ -690,6 +690,7 @@ def run_large(directory: Path, examples: int, steps: int) -> None:
     assert recall >= RECALL
 
 
+@pytest.mark.slow
 def test_random_programs_on_a_poor_graph_match_the_model(tmp_path):
     run_large(tmp_path, 15, 25)
 
