@@ -43,6 +43,9 @@ typedef struct Plan {
 #define NEAR_END 10
 #define FAR_END 64
 #define LEAST_END 16 /* of fewer candidates, with as much between them */
+/* Rows nearer than this times what a code of sq8 loses have as good as one code, however far
+ * away the others are. (Ten neighbours of SIFT-128 and MiniLM-384 lie a hundred times as far.) */
+#define CROWDED 8
 /* The distance of a code and a raw row is wrong by what the code loses, and a little. */
 #define BESIDE_RAW 1.25f
 
@@ -73,7 +76,9 @@ static VsStatus spread_of_clipped(VsGraph *g, const VsHit *hits, uint32_t n, flo
     return VS_OK;
 }
 
-/* The nearest of the hits that are not raw, up to a distance. */
+/* The nearest of the hits that are not raw, up to a distance. A zero vector under cosine, whose
+ * error has no bound, stays a code: its vector would be nearer to each than what is at a right
+ * angle, and walks would go there. */
 static VsStatus take_coded(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
                            float limit, VsNewcomer *x) {
     VsStatus st = VS_OK;
@@ -81,8 +86,10 @@ static VsStatus take_coded(VsGraph *g, const VsQuery *q, const VsHit *hits, size
                        distance_of(q, hits[i].order) <= limit;
          i++) {
         const float *raw = NULL;
+        const VsNode *v = NULL;
         st = vs_raw(g, hits[i].node, &raw);
-        if (st == VS_OK && raw == NULL) {
+        st = st == VS_OK ? vs_node(g, hits[i].node, &v) : st;
+        if (st == VS_OK && raw == NULL && isfinite(vs_error(v->error))) {
             x->coded[x->n_coded++] = hits[i].node;
         }
     }
@@ -110,6 +117,7 @@ static VsStatus judge(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
                       VsNewcomer *x) {
     const VsNode *v = NULL;
     float self = 0, length = 1, clipped = 0;
+    int sq8 = g->params.code.codec == VS_CODEC_SQ8;
     uint32_t end = n < FAR_END ? (uint32_t)n : FAR_END;
     if (!vs_raw_judges(g) || end < LEAST_END) {
         return VS_OK;
@@ -118,21 +126,22 @@ static VsStatus judge(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
     if (st != VS_OK) {
         return st;
     }
-    if (g->params.code.metric == VS_DOT) { /* errors count by the length of the query */
+    if (q->params->metric == VS_DOT) { /* errors count by the length of the query */
         st = vs_order(g, q, x->node, &self);
         length = sqrtf(fmaxf(-self * q->scale, 0));
     }
-    if (st == VS_OK && g->params.code.codec == VS_CODEC_SQ8) {
+    if (st == VS_OK && sq8) {
         st = spread_of_clipped(g, hits, end, &clipped);
     }
     float far = distance_of(q, hits[end - 1].order),
           near = distance_of(q, hits[end * NEAR_END / FAR_END - 1].order);
     float lost = vs_error(v->error) * length, wrong = 0;
     st = st == VS_OK ? wrong_by(g, hits, end, lost, &wrong) : st;
-    int same = near <= distance_of(q, hits[0].order); /* ten rows of one code */
-    x->blurred = isfinite(wrong) && (same || far - near < fmaxf(wrong, length * clipped));
+    int crowded = sq8 && q->params->metric != VS_DOT && near < CROWDED * lost;
+    x->blurred |=
+        isfinite(wrong) && (crowded || far - near < fmaxf(wrong, length * clipped));
     if (st == VS_OK && x->blurred) { /* a code adds what it loses to the distance */
-        st = take_coded(g, q, hits, n, far + 2 * lost, x);
+        st = take_coded(g, q, hits, n, near + 2 * lost, x);
     }
     return st;
 }
@@ -195,9 +204,7 @@ static VsStatus plan_layer(VsGraph *g, const VsQuery *q, uint32_t layer, Plan *p
     if (st == VS_OK && layer == 0) {
         p->x->n_near = n < VS_NEAR ? (uint32_t)n : VS_NEAR;
         memcpy(p->x->near, p->candidates, p->x->n_near * sizeof(VsHit));
-        st = p->by == &g->params.code
-                 ? judge(g, q, g->scratch->pool, g->scratch->n_met, p->x)
-                 : st;
+        st = judge(g, q, g->scratch->pool, g->scratch->n_met, p->x);
     }
     if (st == VS_OK && layer == 0 && p->by->metric == g->apart.metric) {
         st = find_twin(g, q, p, n);
