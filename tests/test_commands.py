@@ -123,6 +123,25 @@ def test_an_export_of_unknown_columns_is_refused(library, tmp_path):
     assert not (tmp_path / "a.csv").exists()
 
 
+@pytest.mark.parametrize("where", ["1; DROP TABLE docs; --", "1 LIMIT 0", "1) OR (1"])
+def test_a_condition_of_export_is_one_condition(library, tmp_path, where):
+    said = cli("export", library, "docs", tmp_path / "out.csv", "--where", where, code=1)
+    assert "--where is one SQL condition" in said
+    assert not (tmp_path / "out.csv").exists()
+    assert rows(library, "SELECT count(*) FROM docs") == [(400,)]
+
+
+def test_a_condition_on_the_table_beside_stays_in_its_brackets(tmp_path):
+    rows(
+        tmp_path / "a.db",
+        "CREATE VIRTUAL TABLE t_vec USING vecsql(e FLOAT[2]); CREATE TABLE t(a);"
+        "INSERT INTO t VALUES (1), (2); INSERT INTO t_vec(rowid, e) VALUES (1, '[1, 1]')",
+    )
+    for where in ("1) OR (1", "1 LIMIT 0", "1) UNION SELECT (1"):
+        said = cli("search", tmp_path / "a.db", "t", "[1, 1]", "--where", where, code=1)
+        assert "--where is one SQL condition" in said
+
+
 @pytest.mark.parametrize("arguments", [[], ["--hybrid"], ["--text"], ["--diversity", "0.5"]])
 def test_search_prints_what_the_function_gives(library, arguments):
     found = json.loads(cli("search", library, "docs", "night storm", "--json", "-k", 5, *arguments))
@@ -416,7 +435,7 @@ def test_the_command_line_names_options_and_no_call_of_python(place, text):
 
 def test_messages_name_options_where_python_has_arguments(library):
     for command, said in (
-        (["search", library, "docs", "x", "--where", "a ="], "--where 'a =': incomplete input"),
+        (["search", library, "docs", "x", "--where", "a ="], "--where is one SQL condition; 'a ='"),
         (["export", library, "docs", "-", "--where", "a ="], "--where 'a =': "),
         (["search", library, "docs", "x", "--where", "(a"], "--where is one SQL condition"),
         (["search", library, "docs", "x", "--where", "distance < 1"], ": --max-distance says"),

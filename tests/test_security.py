@@ -481,3 +481,30 @@ def test_an_authorizer_stops_a_statement_whole(sql, verdict, prepared):
             raise AssertionError(f"{action}: {e}") from e
         assert now == before if failed else now in (before, after), action
         conn.close()
+
+
+LEAVING = "; DROP TABLE victim; --"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda db: vecsql.create_table(db, "t", {"a": f"TEXT){LEAVING}"}, dim=2),
+        lambda db: vecsql.create_table(db, "t", {"a": "TEXT, b TEXT"}, dim=2),
+        lambda db: vecsql.create_table(db, "t", {"a": "TEXT --"}, dim=2),
+        lambda db: vecsql.create_table(db, "t", {"a": str}, dim=2, options=f"m=8){LEAVING}"),
+        lambda db: vecsql.create_table(db, "t", {"a": str}, dim=2, options="m=8, b FLOAT[2]"),
+        lambda db: vecsql.create_table(db, "t", {"a": str}, dim=2, metric=f"l2){LEAVING}"),
+    ],
+)
+def test_types_and_options_are_no_statements(db, make):
+    with pytest.raises(vecsql.SchemaError):
+        make(db)
+    assert db.execute("SELECT name FROM sqlite_schema").fetchall() == [("victim",)]
+
+
+def test_a_type_may_have_constraints_with_brackets_and_texts(db):
+    kind = "TEXT NOT NULL DEFAULT ('a;b, --') CHECK(length(a) IN (1, 7))"
+    vecsql.create_table(db, "t", {"a": kind}, dim=2, options="m=8 codec=none")
+    db.execute("INSERT INTO t(embedding) VALUES (NULL)")
+    assert db.execute("SELECT a FROM t").get == "a;b, --"

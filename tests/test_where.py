@@ -292,9 +292,13 @@ def test_a_condition_cannot_leave_its_brackets(table):
     for where in (
         "1) OR (1", "1; DELETE FROM notes", "1)--", "1) UNION SELECT 1 --", "(1", "1 /* ",
         "body = 'x", "1); DELETE FROM notes; SELECT (1", ")(", '"a', "[a",
+        "0 UNION ALL SELECT 2", "1 EXCEPT SELECT 1", "1 LIMIT 0", "1 GROUP BY id", "1 ORDER BY id",
+        "1 WINDOW w AS (ORDER BY id)", "SELECT 1", "/**/ VALUES(1)", "1, 1", "", "-- nothing",
+        "/*/ 1", "1\0; DELETE FROM notes",
     ):  # fmt: skip
-        with pytest.raises(vecsql.FilterError, match="one SQL condition"):
-            ids(table, where)
+        for mode in ("vector", "text", "hybrid"):
+            with pytest.raises(vecsql.FilterError, match="one SQL condition"):
+                vecsql.search(table, "notes", "train", where=where, mode=mode)
     assert table.execute("SELECT count(*) FROM notes").fetchone() == (4,)
     assert ids(table, "year = 2019 -- a comment (") == [1]
     assert ids(table, "year IN (2019 /* ) */, (2020)) AND body <> ';('';)'") == [1, 2]

@@ -25,13 +25,12 @@ from vecsql._bind import without_numpy
 from vecsql._catalog import IndexInfo, columns, has_table
 from vecsql._driver import Db, Parameters, literal, quote
 from vecsql._errors import FilterError
+from vecsql._fragments import bracketed
 
 Where = str | Mapping[str, Any]
 
 _DEEPEST = 20  # filters inside filters; the parser of older SQLite has a stack of 100
-_SHAPE = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*(?s:.*?)(?:\*/|\Z)|['"`\[();]"""
-)
+_NO_CONDITION = re.compile("syntax error|incomplete input|row value misused")
 _OF_A_RESULT = re.compile(r"no such column: (?:\S+\.)?(distance|score|rank|k)$", re.IGNORECASE)
 
 
@@ -59,15 +58,17 @@ def condition(db: Db, info: IndexInfo, where: Where | None, params: Parameters) 
         return Condition(_source(db, info, ""), sql, values)
     if not isinstance(where, str):
         raise FilterError(f"where= is SQL or a dict, got {type(where).__name__}")
-    _check_shape(where)
+    sql = bracketed(where)
     if isinstance(params, Mapping):
         params = {name: without_numpy(value) for name, value in params.items()}
     else:
         params = [without_numpy(value) for value in params]
-    found = Condition(_source(db, info, where), where, params)
-    try:  # a comment in the condition ends with its line
-        db.run(f"EXPLAIN SELECT 1 FROM {found.source} WHERE {where}\n", params)
+    found = Condition(_source(db, info, where), sql, params)
+    try:
+        db.run(f"EXPLAIN SELECT 1 FROM {found.source} WHERE {sql}", params)
     except Exception as e:  # each driver's own class
+        if _NO_CONDITION.search(str(e)):
+            raise FilterError(f"where= is one SQL condition; {where!r}: {e}") from e
         missing = _OF_A_RESULT.search(str(e))
         if missing is None:
             raise
@@ -103,21 +104,6 @@ def _source(db: Db, info: IndexInfo, where: str) -> str:
 def _all_columns(db: Db, table: str) -> set[str]:
     sql = "SELECT lower(name) FROM pragma_table_xinfo(?, 'main')"
     return {name for (name,) in db.rows(sql, (table,))}
-
-
-def _check_shape(where: str) -> None:
-    """Refuses what is more than one condition: it would change the statement around it."""
-    depth = 0
-    for part in _SHAPE.finditer(where):
-        text = part[0]
-        depth += (text == "(") - (text == ")")
-        open_end = len(text) == 1 and text in "'\"`["
-        if depth < 0 or text == ";" or open_end or (text[:2] == "/*" and text[-2:] != "*/"):
-            raise FilterError(
-                f"where= is one SQL condition; at {where[part.start() :][:30]!r} it ends"
-            )
-    if depth:
-        raise FilterError("where= is one SQL condition; a bracket is not closed")
 
 
 # --- dicts ---------------------------------------------------------------------------------------

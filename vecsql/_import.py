@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vecsql._filters import Condition
+
 _DDL = """
 CREATE TABLE IF NOT EXISTS vecsql_imports(
   tbl TEXT NOT NULL COLLATE NOCASE, source TEXT NOT NULL, fingerprint TEXT NOT NULL,
@@ -708,14 +710,14 @@ def _stored_value(value: Any, kind: str) -> Any:
 
 
 def stream_rows(
-    conn: Any, info: IndexInfo, names: Sequence[str], where: str | None, params: Sequence[Any] = ()
+    conn: Any, info: IndexInfo, names: Sequence[str], where: Condition | None
 ) -> Iterator[Record]:
     """Yields the rows of a table as records, vectors as arrays, in the order of the key."""
     db = driver_of(conn)
-    condition = f" WHERE {where}\n" if where else ""
+    condition = f" WHERE {where.sql}" if where is not None else ""
     listed = ", ".join(map(quote, names))
     sql = f"SELECT {listed} FROM main.{quote(info.table)}{condition} ORDER BY {quote(info.key)}"
-    for row in db.iterate(sql, params):
+    for row in db.iterate(sql, () if where is None else where.params):
         record = dict(zip(names, row, strict=True))
         vector = decoded(info, record.get(info.source))
         if vector is not None:

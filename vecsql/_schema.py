@@ -26,6 +26,7 @@ from vecsql._catalog import (
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import AnyEmbedder, Embedder, StaticEmbedder, as_embedder
 from vecsql._errors import SchemaError
+from vecsql._fragments import column_options, column_type
 from vecsql._registry import default_embedder, enroll, register_embedder, registry_of
 
 _BATCH = 512
@@ -143,7 +144,8 @@ def create_table(
             if not isinstance(kind, str) and kind not in _TYPES:
                 known = ", ".join(t.__name__ for t in _TYPES)
                 raise SchemaError(f"{table}.{name}: expected SQL or one of {known}, got {kind!r}")
-            parts.append(f"{quote(name)} {kind if isinstance(kind, str) else _TYPES[kind]}")
+            sql = column_type(f"{table}.{name}", kind) if isinstance(kind, str) else _TYPES[kind]
+            parts.append(f"{quote(name)} {sql}")
         db.run(
             f"CREATE TABLE main.{quote(table)}({', '.join(parts)}, {quote(column)} {VECTOR_TYPE})"
         )
@@ -211,10 +213,11 @@ def add_metadata_index(conn: Any, table: str, *names: str) -> str:
 def create_virtual_table(db: Db, info: IndexInfo, options: str = "") -> None:
     """Creates the virtual table of an index, which indexes the vectors that are there."""
     source = f" source={quote(info.source)}" if info.source != info.column else ""
+    given = column_options(info.label, f"distance_metric={info.metric} {options}")
     db.run(
         f"CREATE VIRTUAL TABLE main.{quote(info.index)} USING vecsql("
         f"content={quote(info.table)}, content_rowid={quote(info.key)}, "
-        f"{quote(info.column)} FLOAT[{info.dim}] distance_metric={info.metric}{source} {options})"
+        f"{quote(info.column)} FLOAT[{int(info.dim)}] {given}{source})"
     )
 
 

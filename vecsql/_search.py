@@ -185,8 +185,7 @@ class Searcher:
     def _condition(self, rowid: str) -> str:
         if self._where is None:
             return ""
-        # a comment in the condition ends with its line
-        return f"{rowid} IN (SELECT rowid FROM {self._where.source} WHERE {self._where.sql}\n) AND "
+        return f"{rowid} IN (SELECT rowid FROM {self._where.source} WHERE {self._where.sql}) AND "
 
     def _marks(self) -> tuple[str, str]:
         """The placeholders of the query and of k, of the same style as the condition's."""

@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 from vecsql._driver import Db, Row, driver_of, quote
 from vecsql._errors import FormatError, SchemaError
+from vecsql._fragments import column_options
 from vecsql._sharing import lock_of, together
 
 Kind = Literal["key", "vector", "partition", "metadata", "auxiliary"]
@@ -351,7 +352,7 @@ def _definition(c: Column, reader: Reader, module: str, options: str) -> str:
     name = c.name if module == "vec0" else quote(c.name)
     if c.kind == "vector":
         metric = f" distance_metric={c.metric}" if c.metric else ""
-        return f"{name} {c.type}[{c.dims}]{metric} {options}".rstrip()
+        return f"{name} {c.type}[{c.dims}]{metric} {column_options(c.name, options)}".rstrip()
     if c.kind == "auxiliary":
         # sqlite-vec checks the type in INSERT only: without a type nothing is converted
         stray = reader.has_stray_values(c) and module == "vecsql"

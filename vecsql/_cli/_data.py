@@ -310,6 +310,7 @@ def export(
     from vecsql._catalog import index_of
     from vecsql._driver import driver_of, quote
     from vecsql._errors import SchemaError
+    from vecsql._filters import condition
     from vecsql._import import stream_rows
     from vecsql._read import TEXT_FORMATS, detect
     from vecsql._render import meter
@@ -330,11 +331,12 @@ def export(
             names, vector = [info.source], info.source
         count = f"SELECT count(*) FROM main.{quote(info.table)}"
         with conditioned(where):
-            total = handle.value(count + (f" WHERE {where}\n" if where else ""))
+            chosen = condition(handle, info, where or None, ())
+            total = handle.value(count + (f" WHERE {chosen.sql}" if chosen else ""))
         with meter(f"Exporting {table}", total) as bar:
 
             def counted() -> Any:
-                for n, row in enumerate(stream_rows(conn, info, names, where), 1):
+                for n, row in enumerate(stream_rows(conn, info, names, chosen), 1):
                     yield row
                     if n % 1000 == 0 or n == total:
                         bar.update(n - bar.rows, n)

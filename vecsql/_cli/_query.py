@@ -84,6 +84,7 @@ def search(
     QUERY is a text, or a vector as a JSON array. TABLE is a table with an index, a vecsql table,
     or a table T beside a vecsql table T_vec with the same rowids; the columns are TABLE's.
     """
+    from vecsql._fragments import bracketed
     from vecsql._search import search as find
 
     wanted = listed(columns) if columns else None
@@ -91,7 +92,7 @@ def search(
         info, shown = index_for(conn, table, column)
         beside, given = shown != info.table, where
         if beside and where:
-            where = f"rowid IN (SELECT rowid FROM {_quoted(shown)} WHERE {where}\n)"
+            where = f"rowid IN (SELECT rowid FROM {_quoted(shown)} WHERE {bracketed(where)})"
         with conditioned(given):
             hits = find(
                 conn,
