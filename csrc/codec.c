@@ -85,7 +85,8 @@ void vs_bounds(const VsQuery *query, float order, float error, float share, floa
     float value = order * query->scale, slack = 0;
     int lengths = p->metric == VS_L2 || (p->metric == VS_COSINE && p->codec != 0);
     if (!(fabsf(order) < 1e30f) || !(fabsf(value) < 1e37f) || !(spread < 1e37f) ||
-        (p->codec == 0 && p->metric == VS_L2 && order <= 1e-30f)) {
+        (p->codec == 0 ? p->metric == VS_L2 && order <= 1e-30f
+                       : !(query->scale >= 1e-30f))) {
         *low = -INFINITY; /* the order says nothing: ask the vector */
         *high = INFINITY;
         return;

@@ -273,20 +273,25 @@ static VsStatus same_code(VsGraph *g, uint32_t a, uint32_t b, int *same) {
     return st;
 }
 
+/* Hits on either side that may be copies. Where more are as near they are mostly none: a code
+ * may stand for the zero vector, whose products are all 0. */
+#define LOOKED 4
+
 /* 1 if another node of the pool has the code of the one at `place`. */
 static VsStatus has_copy(VsGraph *g, const VsPool *pool, size_t place, int *copy) {
     float order = pool->at[place].order;
     uint32_t node = pool->at[place].node;
+    size_t first = place > LOOKED ? place - LOOKED : 0;
     VsStatus st = VS_OK;
     *copy = 0;
-    for (size_t i = place; st == VS_OK && !*copy && i > 0; i--) {
+    for (size_t i = place; st == VS_OK && !*copy && i > first; i--) {
         if (pool->at[i - 1].order != order) {
             break;
         }
         st = same_code(g, node, pool->at[i - 1].node & ~VS_CHECKED, copy);
     }
     for (size_t i = place + 1; st == VS_OK && !*copy && i < pool->n; i++) {
-        if (pool->at[i].order != order) {
+        if (pool->at[i].order != order || i > place + LOOKED) {
             break;
         }
         st = same_code(g, node, pool->at[i].node & ~VS_CHECKED, copy);

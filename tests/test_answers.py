@@ -61,6 +61,7 @@ DATA: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
     "sorted": lambda rng, n, d: np.sort(rng.normal(size=(n, d)), axis=0),
     "huge": lambda rng, n, d: rng.normal(size=(n, d)) * 1e38 / 4,
     "tiny": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-30,
+    "tiny products": lambda rng, n, d: rng.normal(size=(n, d)) * 1e-22,
 }
 
 
@@ -272,7 +273,7 @@ def recall(x: Example, queries: int) -> float:
 def test_codecs_cost_a_point_of_recall_at_most_on_drawn_data():
     """Every kind of data, under drawn metrics, dimensions, copies and orders of arrival."""
     lost: dict[str, list[float]] = {}
-    for data in [d for d in DATA if d not in ("huge", "tiny")]:
+    for data in [d for d in DATA if d not in ("huge", "tiny", "tiny products")]:
         for _ in range(4):
             seed = random.randrange(1 << 32)
             metric = random.Random(seed).choice(["l2", "cosine", "dot"])
