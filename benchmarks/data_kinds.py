@@ -34,6 +34,14 @@ CODECS = {"default": "", "codec=none": "codec=none", "codec=pq": "codec=pq"}
 COMMANDS = {"as inserted": None, "after optimize": "optimize", "after rebuild": "rebuild"}
 
 
+def tight_clusters(rng: np.random.Generator, n: int) -> Any:
+    return rng.normal(size=(400, 64))[rng.integers(0, 400, n)] + rng.normal(0, 0.001, (n, 64))
+
+
+def means(rng: np.random.Generator, n: int) -> Any:
+    return rng.normal(0, 1e4, 40) + rng.normal(size=(n, 40))
+
+
 @dataclass
 class Kind:
     """Rows in their order of arrival; noise is added to rows to make queries."""
@@ -115,6 +123,8 @@ KINDS = [
     Kind("12 batches, each shifted by 2", batches, 0.01),
     Kind("50 clusters far apart", clusters, 0.01),
     Kind("50 clusters, one after the other", sorted_clusters, 0.01),
+    Kind("400 tight clusters", tight_clusters, 0.0003),
+    Kind("40 features around means far apart", means, 0.01),
     Kind("second half shifted by 8", second_half, 0.01),
     Kind("Student t, 2 degrees", heavy_tails, 0.01),
     Kind("half of the rows copies of one", copies, 0.5),
