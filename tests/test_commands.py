@@ -27,6 +27,7 @@ from vecsql import _demo, _render
 from vecsql._cli._remedies import as_commands
 from vecsql._import import import_records
 from vecsql._read import open_source
+from vecsql._write import write_records
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,53 @@ def test_an_export_of_unknown_columns_is_refused(library, tmp_path):
     err = cli("export", library, "docs", tmp_path / "a.csv", "--columns", "id,nope", code=1)
     assert "docs has no column nope; it has id, body, year, embedding" in err
     assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.mark.parametrize("beside", ["", "-wal", "-journal", "-shm"])
+def test_an_export_never_replaces_its_database(tmp_path, beside):
+    path = tmp_path / "a.db"
+    rows(path, "CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
+    before = path.read_bytes()
+    (tmp_path / "link.csv").symlink_to(f"{path}{beside}")
+    for file in (f"{path}{beside}", tmp_path / "link.csv"):
+        said = cli("export", path, "t", file, "--format", "csv", code=1)
+        assert "belongs to the database that is read" in said
+    assert "belongs to the database" in cli("bench", path, "t", "--png", path, code=1)
+    assert path.read_bytes() == before
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A file of one row, and how to write it."""
+
+    def write(name, format="csv"):
+        records = [{"a": 1, "e": np.zeros(2, np.float32)}]
+        write_records(tmp_path / name, format, records, columns=["a", "e"], vector="e", dim=2)
+
+    return write
+
+
+def test_an_export_keeps_the_mode_of_a_file_and_follows_links(tmp_path, written):
+    private, link = tmp_path / "a.csv", tmp_path / "link.csv"
+    private.write_text("")
+    private.chmod(0o600)
+    link.symlink_to(private.name)
+    written("link.csv")
+    assert link.is_symlink()
+    assert private.read_text().startswith("a,e\n1,")
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes with names")
+@pytest.mark.parametrize(("format", "head"), [("csv", b"a,e\n"), ("npy", b"\x93NUMPY")])
+def test_an_export_is_written_into_a_pipe(tmp_path, written, format, head):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=written, args=("pipe", format))
+    writer.start()
+    assert (tmp_path / "pipe").read_bytes().startswith(head)
+    writer.join()
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("where", ["1; DROP TABLE docs; --", "1 LIMIT 0", "1) OR (1"])
@@ -436,7 +484,7 @@ def test_the_command_line_names_options_and_no_call_of_python(place, text):
 def test_messages_name_options_where_python_has_arguments(library):
     for command, said in (
         (["search", library, "docs", "x", "--where", "a ="], "--where is one SQL condition; 'a ='"),
-        (["export", library, "docs", "-", "--where", "a ="], "--where 'a =': "),
+        (["export", library, "docs", "-", "--where", "a ="], "one SQL condition; 'a ='"),
         (["search", library, "docs", "x", "--where", "(a"], "--where is one SQL condition"),
         (["search", library, "docs", "x", "--where", "distance < 1"], ": --max-distance says"),
         (["search", library, "docs", "x", "--embedder", "minilm"], "leave --embedder out"),

@@ -1,6 +1,7 @@
 """Writing records to files: the same formats that are read.
 
-A file appears under its name only when it is complete. csv and tsv hold vectors as JSON arrays and
+A file appears under its name only when it is complete, with the mode of the file that it replaces.
+Devices and pipes are written into. csv and tsv hold vectors as JSON arrays and
 other blobs in hexadecimal; npy, fvecs, bvecs and hdf5 hold the vectors alone.
 """
 
@@ -10,7 +11,10 @@ import contextlib
 import csv
 import json
 import os
+import shutil
+import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -56,11 +60,27 @@ def write_records(
 
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name beside the target, which it replaces when all is written."""
-    target = Path(path)
+    """A file to write, which becomes the target when all is written.
+
+    It lies beside the target and replaces it. A device or a pipe takes its bytes instead.
+    """
+    if _is_special(path):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, f".{Path(path).name}")
+            yield copy
+            with copy.open("rb") as written, Path(path).open("wb") as out:
+                shutil.copyfileobj(written, out)
+        return
+    target = Path(os.path.realpath(path))  # a link stays one
     temporary = target.with_name(f".{target.name}.part{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    if mode is not None:  # what a private file gets is private meanwhile
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         yield temporary
+        if mode is not None:
+            temporary.chmod(mode)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -71,8 +91,23 @@ def _text(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
     if str(path) == "-":
         yield sys.stdout
         return
-    with _replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+    whole = contextlib.nullcontext(Path(path)) if _is_special(path) else _replacing(path)
+    with whole as file, file.open("w", encoding="utf-8", newline="") as out:
         yield out
+
+
+def _is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether it is there and no ordinary file: a device, a pipe."""
+    return Path(path).exists() and not Path(path).is_file()
+
+
+def check_apart(path: str | os.PathLike[str], database: str) -> None:
+    """Refuses to write over a database or a file that SQLite keeps beside it."""
+    target = Path(os.path.realpath(path))
+    for part in ("", "-wal", "-journal", "-shm"):
+        own = Path(os.path.realpath(database + part))
+        if target == own or (target.exists() and own.exists() and target.samefile(own)):
+            raise FormatError(f"{path} belongs to the database that is read: choose another file")
 
 
 def text_value(value: Any) -> Any:

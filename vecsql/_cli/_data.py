@@ -315,9 +315,11 @@ def export(
     from vecsql._read import TEXT_FORMATS, detect
     from vecsql._render import meter
     from vecsql._survey import Column
-    from vecsql._write import write_records
+    from vecsql._write import check_apart, write_records
 
     with opened(db) as conn:
+        if file != "-":
+            check_apart(file, str(file_of(db)))
         format = format or ("csv" if file == "-" else detect(file))
         handle = driver_of(conn)
         info = index_of(handle, table, column)

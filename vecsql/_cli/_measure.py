@@ -13,6 +13,7 @@ from vecsql._cli._common import (
     column_option,
     db_argument,
     embedder_option,
+    file_of,
     json_option,
     opened,
     print_json,
@@ -85,10 +86,13 @@ def eval_(
     from vecsql import _evaluate
     from vecsql._catalog import index_of
     from vecsql._collections import read_beir, read_qrels, read_queries, write_run
+    from vecsql._write import check_apart
 
     if (beir is None) == (queries is None or qrels is None):
         raise click.UsageError("expected --beir FOLDER, or --queries FILE and --qrels FILE")
     with opened(db) as conn:
+        if save_run is not None:
+            check_apart(save_run, str(file_of(db)))
         if beir is not None:
             collection = read_beir(beir, split)
             asked, judged = collection.queries, collection.qrels
@@ -190,12 +194,15 @@ def bench(
     """
     from vecsql._catalog import index_of
     from vecsql._render import plot, print_table
+    from vecsql._write import check_apart
 
     try:
         widths = sorted({int(part) for part in ef.split(",")})
     except ValueError:
         raise click.BadParameter(f"{ef!r} is no list of numbers", param_hint="--ef") from None
     with opened(db) as conn:
+        if png is not None:
+            check_apart(png, str(file_of(db)))
         info = index_of(conn, table, column)
         asked = _stored_queries(conn, info, sample) if queries is None else _queries_of(queries)
         if not asked:
