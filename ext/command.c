@@ -156,8 +156,7 @@ int vsx_command(VsxTable *t, sqlite3_value *value) {
         return vsx_rebuild(t);
     }
     if (t->index->def->content != NULL && strcmp(text, "attach") == 0) {
-        int rc = vsx_usable(t);
-        return rc == SQLITE_OK ? vsx_content_attach(t->index) : rc;
+        return vsx_content_take_back(t);
     }
     if (t->index->def->content != NULL && strcmp(text, "detach") == 0) {
         return vsx_content_let_go(t, "");

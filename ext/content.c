@@ -38,7 +38,9 @@
  * A table that is made anew (CREATE new, INSERT SELECT, DROP old, RENAME: what migrations
  * do) loses its triggers, and the index would go stale without a word. So a search looks
  * for them whenever the schema has changed since it looked last, and refuses to answer if
- * they are not all there. Only `rebuild` makes them again: rows may have changed.
+ * they are not all there. Only `rebuild` makes them again: rows may have changed. `attach`
+ * undoes `detach` and nothing else. It compares all rows with the index first, unless
+ * triggers noted the changes meanwhile, and rebuilds the index if any has changed.
  *
  * The vector of a column is in the content table's column of its name, or in the one that
  * `source=other` names: so an index can be replaced by one over another column without a
@@ -377,36 +379,57 @@ int vsx_content_followed(VsxIndex *index, int *followed) {
     return rc;
 }
 
-int vsx_usable(VsxTable *t) {
-    const VsxIndex *i = t->index;
+/* An error, and why, if the content table is gone or the configuration is. */
+static int examine_index(const VsxIndex *i, char **why) {
     if (i->def->config_lost) {
-        return vsx_fail(
-            t, SQLITE_CORRUPT_VTAB,
+        *why = sqlite3_mprintf(
             "%s.%s: its configuration is damaged; the rows are kept: INSERT INTO "
             "%s(%s) VALUES('rebuild') makes the index anew as it is declared",
             i->schema, i->table, i->table, i->table);
+        return SQLITE_CORRUPT_VTAB;
     }
-    return i->def->content_lost ? vsx_fail(t, SQLITE_ERROR,
-                                           "%s.%s: its content table %s, or a column "
-                                           "that the index needs, does "
-                                           "not exist any more",
-                                           i->schema, i->table, i->def->content)
-                                : SQLITE_OK;
+    if (i->def->content_lost) {
+        *why = sqlite3_mprintf("%s.%s: its content table %s, or a column that the index "
+                               "needs, does not exist any more",
+                               i->schema, i->table, i->def->content);
+        return SQLITE_ERROR;
+    }
+    return SQLITE_OK;
 }
 
-int vsx_searchable(VsxTable *t) {
-    VsxIndex *i = t->index;
-    int followed = 1, rc = vsx_usable(t);
+int vsx_index_searchable(VsxIndex *i, char **why) {
+    int followed = 1, rc = examine_index(i, why);
     if (rc == SQLITE_OK && i->def->content != NULL) {
         rc = vsx_content_followed(i, &followed);
     }
-    return rc != SQLITE_OK || followed
-               ? rc
-               : vsx_fail(t, SQLITE_ERROR,
-                          "%s.%s has missed changes of %s, which lost its triggers "
-                          "(a migration makes a table anew): INSERT INTO %s(%s) "
-                          "VALUES('rebuild') indexes its rows and makes them again",
-                          i->schema, i->table, i->def->content, i->table, i->table);
+    if (rc == SQLITE_OK && !followed) {
+        *why = sqlite3_mprintf("%s.%s has missed changes of %s, which lost its triggers "
+                               "(a migration makes a table anew): INSERT INTO %s(%s) "
+                               "VALUES('rebuild') indexes its rows and makes them again",
+                               i->schema, i->table, i->def->content, i->table, i->table);
+        rc = SQLITE_ERROR;
+    }
+    return rc;
+}
+
+static int refuse(VsxTable *t, int rc, char *why) {
+    if (why != NULL) {
+        sqlite3_free(t->base.zErrMsg);
+        t->base.zErrMsg = why;
+    }
+    return rc;
+}
+
+int vsx_usable(VsxTable *t) {
+    char *why = NULL;
+    int rc = examine_index(t->index, &why);
+    return refuse(t, rc, why);
+}
+
+int vsx_searchable(VsxTable *t) {
+    char *why = NULL;
+    int rc = vsx_index_searchable(t->index, &why);
+    return refuse(t, rc, why);
 }
 
 /* ---- triggers ------------------------------------------------------------------- */
@@ -618,6 +641,34 @@ int vsx_content_let_go(VsxTable *t, const char *others) {
         sqlite3_free(detached);
     }
     return rc;
+}
+
+/* Whether the index has what the rows say, although its triggers were let go: those that
+ * were named in their place tell every change, or else all rows are compared. */
+static int stayed_in_step(VsxIndex *i, int *in_step) {
+    char *report = NULL;
+    int rc = SQLITE_OK;
+    *in_step = 0;
+    if (*i->def->detached != '\0') {
+        rc = vsx_content_followed(i, in_step);
+    }
+    if (rc == SQLITE_OK && !*in_step) {
+        rc = vsx_check(i, 0, &report);
+        *in_step = report == NULL;
+        sqlite3_free(report);
+    }
+    return rc;
+}
+
+int vsx_content_take_back(VsxTable *t) {
+    VsxIndex *i = t->index;
+    int in_step = 1;
+    int rc = i->def->detached == NULL ? vsx_searchable(t) : vsx_usable(t);
+    if (rc == SQLITE_OK && i->def->detached != NULL) {
+        rc = stayed_in_step(i, &in_step);
+    }
+    rc = rc == SQLITE_OK && !in_step ? vsx_rebuild(t) : rc;
+    return rc == SQLITE_OK ? vsx_content_attach(i) : rc;
 }
 
 int vsx_content_restore(VsxIndex *index) {

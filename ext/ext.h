@@ -302,7 +302,9 @@ int vsx_content_columns(sqlite3 *db, const char *schema, const char *table, int 
 /* Makes the triggers that keep the index in step anew. / Drops them. */
 int vsx_content_attach(VsxIndex *index);
 int vsx_content_detach(VsxIndex *index);
-/* The same for good: the program syncs the rows itself. Triggers whose names begin with
+/* The command `attach`: undoes `detach`, and brings the index up to date. */
+int vsx_content_take_back(VsxTable *t);
+/* Drops them for good: the program syncs the rows itself. Triggers whose names begin with
  * `others` note the changes, if that is not "". */
 int vsx_content_let_go(VsxTable *t, const char *others);
 /* Makes the triggers anew unless they were let go, and remembers the table by its name. */
@@ -324,8 +326,10 @@ int vsx_content_sync(VsxTable *t, sqlite3_value *rowid);
 int vsx_content_check(VsxTable *t);
 /* An error that says so if the content table is gone, or the configuration. */
 int vsx_usable(VsxTable *t);
-/* The same, and an error if changes of the content table were missed. */
+/* The same, and an error if changes of the content table were missed. Every road that
+ * answers from the index asks one of these. *why is the message. */
 int vsx_searchable(VsxTable *t);
+int vsx_index_searchable(VsxIndex *index, char **why);
 
 /* ---- shelves.c: pages that the connections of this process share ------------------ */
 

@@ -76,7 +76,8 @@ int vsx_visit(VsxGlobal *global, const char *name, VsxVisit *out, char **err) {
         *err = sqlite3_mprintf("there is no vecsql table %s", name);
         return SQLITE_ERROR;
     }
-    return vsx_visit_index(index, out);
+    int rc = vsx_visit_index(index, out);
+    return rc == SQLITE_OK ? vsx_index_searchable(index, err) : rc;
 }
 
 int vsx_visit_index(VsxIndex *index, VsxVisit *out) {

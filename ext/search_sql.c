@@ -155,6 +155,7 @@ static void search(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
     if (err != NULL) {
         char *message = sqlite3_mprintf("vecsql_search: %s", err);
         sqlite3_result_error(ctx, message == NULL ? err : message, -1);
+        sqlite3_result_error_code(ctx, rc);
         sqlite3_free(message);
         sqlite3_free(err);
     } else if (rc != SQLITE_OK) {

@@ -217,10 +217,16 @@ static int model_value(const StatsCursor *c, sqlite3_context *ctx) {
 
 static int recall_value(const StatsCursor *c, sqlite3_context *ctx) {
     double recall = -1;
+    char *why = NULL;
     VsxVisit visit = {0};
     int rc = vsx_visit_index(c->index, &visit);
-    rc =
-        rc == SQLITE_OK ? vsx_recall_estimate(&c->index->vector[c->vector], &recall) : rc;
+    rc = rc == SQLITE_OK ? vsx_index_searchable(c->index, &why) : rc;
+    if (why != NULL) { /* no search answers: there is nothing to estimate */
+        rc = SQLITE_OK;
+    } else if (rc == SQLITE_OK) {
+        rc = vsx_recall_estimate(&c->index->vector[c->vector], &recall);
+    }
+    sqlite3_free(why);
     vsx_visit_end(&visit);
     if (rc == SQLITE_OK && recall >= 0) {
         sqlite3_result_double(ctx, recall);

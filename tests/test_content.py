@@ -258,6 +258,49 @@ def test_rows_that_changed_while_no_trigger_watched_are_skipped_until_they_are_s
     assert nearest(db) == [2]
 
 
+SEARCHES = [
+    "SELECT id FROM i WHERE e MATCH '[1,0]' AND k = 1",
+    "SELECT vecsql_search('i', 'e', vec_f32('[1,0]'), 1)",
+    "SELECT * FROM vecsql_recall('i', 'e')",
+    "INSERT INTO i(i) VALUES('attach')",
+]
+
+
+@pytest.mark.parametrize("sql", SEARCHES)
+def test_no_road_answers_from_an_index_that_missed_changes(db, sql):
+    remake(db)
+    db.execute("UPDATE docs SET e = '[0,9]' WHERE id = 1")
+    with pytest.raises(apsw.SQLError, match=r"missed changes of docs.*'rebuild'"):
+        db.execute(sql).fetchall()
+    estimate = "SELECT value FROM vecsql_stats('i') WHERE name = 'recall_estimate'"
+    assert db.execute(estimate).fetchall() == [(None,)]
+    db.execute("INSERT INTO i(i) VALUES('rebuild')")
+    db.execute(sql).fetchall()
+    assert nearest(db) == [2, 1]
+
+
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+@pytest.mark.parametrize("how", ["detach", "detach=noted"])
+def test_attach_brings_in_what_changed_while_nobody_noted_it(db, how, begin):
+    db.execute(f"INSERT INTO i(i) VALUES('{how}'); {begin}")
+    db.execute("UPDATE docs SET e = '[0,9]' WHERE id = 1; DELETE FROM docs WHERE id = 2")
+    db.execute("INSERT INTO i(i) VALUES('attach')")
+    assert nearest(db) == [1]
+    db.execute("UPDATE docs SET e = '[1,0]' WHERE id = 3")
+    assert nearest(db) == [3, 1]
+    if begin:
+        db.execute("COMMIT")
+    assert intact(db)
+
+
+def test_attach_makes_no_index_anew_that_kept_in_step(db):
+    stamp = "SELECT value FROM vecsql_stats('i') WHERE name = 'version'"
+    before = db.execute(stamp).fetchall()
+    db.execute("INSERT INTO i(i) VALUES('detach'); UPDATE docs SET year = 1")
+    db.execute("INSERT INTO i(i) VALUES('attach')")
+    assert db.execute(stamp).fetchall() == before
+
+
 # --- every change that SQLite lets a user make ----------------------------------------------------
 
 

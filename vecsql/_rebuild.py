@@ -75,10 +75,10 @@ def _restored(db: Db, known: IndexInfo, catalog: str) -> IndexInfo:
         _command(db, info)
     else:
         create_virtual_table(db, info)
-    for old in dict.fromkeys((known, info)):
-        _triggers.drop_triggers(db, old)
     if info.mode != "sync" and setting(db, info, "detached") is not None:
         _triggers.attach_own(db, info)
+    for old in dict.fromkeys((known, info)):
+        _triggers.drop_triggers(db, old)
     _triggers.create(db, info)
     if info.mode == "sync":
         db.run("UPDATE main.vecsql_queue SET idx = ? WHERE idx = ?", (info.index, known.index))

@@ -174,6 +174,8 @@ def _switch(db: Db, active: IndexInfo, standby: IndexInfo, most: int) -> IndexIn
         if len(due) > most:
             return None
         settle(db, standby, due)  # under the write lock nothing can change in between
+        if active.mode == "trigger":  # while the queueing triggers show that nothing was missed
+            _triggers.attach_own(db, standby)
         for info in (active, standby):
             _triggers.drop_triggers(db, info)
         aside = _renamed(db, active, f"{active.index}_aside")
@@ -181,8 +183,6 @@ def _switch(db: Db, active: IndexInfo, standby: IndexInfo, most: int) -> IndexIn
         new = replace(new, mode=active.mode, fts=active.fts)
         old = replace(_renamed(db, aside, standby.index), mode="sync", fts=None)
         db.run("UPDATE main.vecsql_queue SET idx = ? WHERE idx = ?", (old.index, active.index))
-        if new.mode == "trigger":
-            _triggers.attach_own(db, new)
         for info in (new, old):
             _triggers.create(db, info)
         save(db, new, INDEXES)
