@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ import pytest
 import vecsql
 from tests.test_schema import Lengths, commit, nearest, rows
 from vecsql._driver import driver_of
+from vecsql._import import import_records
+from vecsql._read import open_source
 
 
 @pytest.fixture
@@ -228,9 +233,49 @@ def test_bulk_insert_with_a_key_takes_the_first_of_equal_rows(notes):
     assert rows(notes, "SELECT body FROM notes") == [("x1",), ("x3",)]
 
 
-def test_a_job_that_ended_can_be_run_again(notes):
-    for _ in range(2):
-        assert vecsql.bulk_insert(notes, "notes", [{"body": "x"}] * 10, batch=5, job="j") == 10
+def test_a_job_that_ended_is_skipped_when_it_is_run_again(notes):
+    records = [{"body": "x"}] * 10
+    assert vecsql.bulk_insert(notes, "notes", records, batch=5, job="j") == 10
+    assert vecsql.bulk_insert(notes, "Notes", records, batch=5, job="j") == 0
+    assert vecsql.bulk_insert(notes, "notes", [*records, {"body": "y"}], batch=5, job="j") == 1
+    assert vecsql.bulk_insert(notes, "notes", records, job="another") == 10
+    vecsql.create_table(notes, "others", {"body": str}, dim=2)
+    assert vecsql.bulk_insert(notes, "others", records, job="j") == 10, "a job is of one table"
+    notes.execute("DELETE FROM notes")
+    assert vecsql.bulk_insert(notes, "notes", records, job="j") == 10
+
+
+def test_a_job_killed_right_behind_its_last_commit_inserts_nothing_twice(tmp_path):
+    path = tmp_path / "a.db"
+    code = f"""
+import os, vecsql
+db = vecsql.connect({str(path)!r})
+vecsql.create_table(db, "notes", {{"body": str}}, dim=2)
+rows = [{{"body": "x"}}] * 10
+done = []
+def killed(n):
+    done.append(n)
+    if sum(done) == 10:
+        os._exit(9)
+vecsql.bulk_insert(db, "notes", rows, batch=20, job="j", progress=killed)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=sys.prefix, check=False).returncode == 9
+    db = vecsql.connect(path)
+    assert vecsql.bulk_insert(db, "notes", [{"body": "x"}] * 10, job="j") == 0
+    assert rows(db, "SELECT count(*) FROM notes") == [(10,)]
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5, "9", None])
+def test_a_batch_is_at_least_one_row(notes, batch):
+    for call in (
+        lambda: vecsql.bulk_insert(notes, "notes", [{"body": "x"}], batch=batch),
+        lambda: vecsql.sync(notes, "notes", batch=batch),
+        lambda: vecsql.reembed(notes, "notes", Lengths(), batch=batch),
+        lambda: import_records(notes, "notes", open_source(io.BytesIO(b"a"), "csv"), batch=batch),
+        lambda: vecsql.import_sqlite_vec(notes, "notes", batch=0 if batch is None else batch),
+    ):
+        with pytest.raises(ValueError, match="batch is a number of rows, at least 1"):
+            call()
 
 
 def test_bulk_insert_in_an_open_transaction_is_part_of_it(notes):

@@ -1,8 +1,10 @@
 """bulk_insert: many rows in batches, each batch embedded at once and written in one transaction.
 
 The model runs outside the transaction, so that it does not hold the write lock. How far a job has
-come is written with the batch, in vecsql_jobs(name, done): a job that was killed goes on behind its
-last commit. The row goes when the job ends.
+come is written with the batch, in vecsql_jobs(name, done), where the name is "<table>: <job>". A
+job that was killed goes on behind its last commit. The row stays when the job ends, because a
+process that was killed right then does not know it and runs again. In a table that is empty a job
+begins anew.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 from vecsql._bind import bound
 from vecsql._catalog import has_table, vector_columns
+from vecsql._convert import whole
 from vecsql._driver import Db, driver_of, quote
 from vecsql._elements import places
 from vecsql._progress import reporter
@@ -39,8 +42,9 @@ def bulk_insert(
 
     It can be killed at any time and run again: with ``key``, a unique column of the table, rows
     that are there already are left alone and not embedded (rows whose key is NULL all come); with
-    ``job``, a name, the rows that earlier runs of that job committed are skipped, so ``rows`` must
-    come in the same order. In a transaction that is open, all of it is part of that.
+    ``job``, a name, the rows that earlier runs of that job committed into the table are skipped,
+    also when it had come to its end, so ``rows`` must come in the same order. In a transaction
+    that is open, all of it is part of that.
 
     ``progress`` shows a bar on stderr, or is a function that takes how many more rows are done.
 
@@ -52,8 +56,10 @@ def bulk_insert(
     3
     """
     db = driver_of(conn)
+    batch = whole(batch, "batch is a number of rows")
     shape = Shape(db, table)
-    done = _done(db, job)
+    mark = None if job is None else f"{table.lower()}: {job}"
+    done = _done(db, table, mark)
     source = islice(_records(db, table, rows), done, None)
     written = 0
     with reporter(progress, f"Inserting into {table}", _length(rows), done) as advance:
@@ -74,7 +80,7 @@ def bulk_insert(
             done += len(taken)
             with db.transaction():
                 insert_rows(db, table, fresh)
-                _note(db, job, None if ended else done)
+                _note(db, mark, done)
             written += len(fresh)
             advance(len(taken))
     return written
@@ -98,20 +104,18 @@ def _length(rows: Any) -> int | None:
     return len(rows) if isinstance(rows, Sized) else None
 
 
-def _done(db: Db, job: str | None) -> int:
-    if job is None or not has_table(db, "vecsql_jobs"):
+def _done(db: Db, table: str, mark: str | None) -> int:
+    if mark is None or not has_table(db, "vecsql_jobs"):
         return 0
-    return int(db.value("SELECT done FROM main.vecsql_jobs WHERE name = ?", (job,)) or 0)
+    if db.value(f"SELECT 1 FROM main.{quote(table)} LIMIT 1") is None:  # emptied since
+        return 0
+    return int(db.value("SELECT done FROM main.vecsql_jobs WHERE name = ?", (mark,)) or 0)
 
 
-def _note(db: Db, job: str | None, done: int | None) -> None:
-    if job is None:
-        return
-    db.run(_DDL)
-    if done is None:
-        db.run("DELETE FROM main.vecsql_jobs WHERE name = ?", (job,))
-    else:
-        db.run("REPLACE INTO main.vecsql_jobs VALUES(?, ?)", (job, done))
+def _note(db: Db, mark: str | None, done: int) -> None:
+    if mark is not None:
+        db.run(_DDL)
+        db.run("REPLACE INTO main.vecsql_jobs VALUES(?, ?)", (mark, done))
 
 
 def _fresh(db: Db, table: str, key: str | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

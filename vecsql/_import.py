@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from vecsql._bulk import insert_rows
 from vecsql._catalog import IndexInfo, columns, has_table, indexes
+from vecsql._convert import whole
 from vecsql._driver import Db, driver_of, quote
 from vecsql._elements import decoded, encoded, places
 from vecsql._embed import Embedder, as_embedder
@@ -143,6 +144,7 @@ def import_records(
     on from there.
     """
     db = driver_of(conn)
+    batch = whole(batch, "batch is a number of rows")
     settings = Settings(text, id, no_id, dim, vectors, embedder, metric, fts, options)
     state = _state(db, table, source)
     if state is not None and state.is_all_of(source) and state.digest and not (again or id):

@@ -29,6 +29,7 @@ from vecsql._catalog import (
     save,
     standby_of,
 )
+from vecsql._convert import whole
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import AnyEmbedder, Embedder, as_embedder, same_model
 from vecsql._errors import ModelMismatchError, SchemaError
@@ -79,6 +80,7 @@ def reembed(
     >>> vecsql.reembed_discard(db, "notes")
     """
     db = driver_of(conn)
+    batch = whole(batch, "batch is a number of rows")
     model = as_embedder(embedder)
     checksum = enroll(db, model)
     active = index_of(db, table, column)

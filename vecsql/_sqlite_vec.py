@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from vecsql._convert import whole
 from vecsql._driver import Db, Row, driver_of, quote
 from vecsql._errors import FormatError, SchemaError
 from vecsql._fragments import column_options
@@ -312,6 +313,8 @@ def import_sqlite_vec(
     `SchemaError` if the table is not of sqlite-vec or ``into`` is another table already,
     `FormatError` if it is damaged or the copy differs.
     """
+    if batch is not None:
+        batch = whole(batch, "batch is a number of rows")
     target = driver_of(conn)
     reader = Reader(target if source is None else source, table)
     name = into or (reader.layout.table + ("_vecsql" if source is None else ""))
@@ -320,8 +323,8 @@ def import_sqlite_vec(
             f"table {name} stays as it is: the copy in the same file needs a new name"
         )
     total = len(reader)
-    whole = contextlib.nullcontext() if batch else target.transaction()
-    with together(lock_of(target.conn), lock_of(reader.source.conn)), whole:
+    everything = contextlib.nullcontext() if batch else target.transaction()
+    with together(lock_of(target.conn), lock_of(reader.source.conn)), everything:
         _create(target, reader, name, module, options)
         _copy(target, reader, name, batch, lambda n: progress(n, total) if progress else None)
         if verify:

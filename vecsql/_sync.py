@@ -13,6 +13,7 @@ from typing import Any
 
 from vecsql._cache import encode_texts
 from vecsql._catalog import IndexInfo, has_table, no_table, registered
+from vecsql._convert import whole
 from vecsql._driver import Db, driver_of, quote
 from vecsql._errors import EmbedderError, SchemaError
 from vecsql._followed import require_followed
@@ -45,6 +46,7 @@ def sync(
     2
     """
     db = driver_of(conn)
+    batch = whole(batch, "batch is a number of rows")
     done = 0
     for info in _chosen(db, table, column):
         require_followed(db, info)
