@@ -542,3 +542,40 @@ def test_the_memory_of_an_import_does_not_grow_with_the_file(tmp_path):
 
     # the graph in memory: codes and links, below 1,500 bytes a row at 256 dimensions
     assert peak(24_000) - peak(8_000) < 60e6 + 16_000 * 1500
+
+
+@pytest.mark.parametrize(
+    ("format", "text"),
+    [
+        ("jsonl", '{"id": 1, "body": "a"}\n{"id": "1", "body": "b"}\n'),
+        ("jsonl", '{"id": true, "body": "a"}\n{"id": "1", "body": "b"}\n'),
+        ("jsonl", '{"id": 1.5, "body": "a"}\n{"id": "1.5", "body": "b"}\n'),
+        ("csv", "id,body\n1,a\n1.0,b\n"),
+    ],
+)
+def test_identifiers_that_a_column_stores_as_one_repeat(tmp_path, format, text):
+    path = tmp_path / f"a.{format}"
+    path.write_text(text)
+    db = vecsql.connect(":memory:")
+    with pytest.raises(vecsql.FormatError, match="id repeats: 1 values come more than once"):
+        import_records(db, "t", open_source(path))
+    done = import_records(db, "t", open_source(path), id="id")
+    assert (done.added, done.replaced) == (1, 1)
+
+
+def test_identifiers_that_a_column_tells_apart_do_not_repeat(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,body\n1,a\n1.0,b\nx,c\n01,d\n")
+    db = vecsql.connect(":memory:")
+    for added in (4, 0):
+        done = import_records(db, "t", open_source(path), id="id")
+        assert (done.added, done.updated) == (added, 0)
+
+
+def test_a_number_among_texts_is_found_again_as_an_identifier(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": 1e20, "body": "a"}\n{"id": "x", "body": "b"}\n')
+    db = vecsql.connect(":memory:")
+    for added in (2, 0):
+        done = import_records(db, "t", open_source(path), id="id")
+        assert (done.added, done.updated) == (added, 0)

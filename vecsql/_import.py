@@ -14,7 +14,6 @@ id column rows are matched by it: equal ones stay as they are, others are update
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -31,7 +30,15 @@ from vecsql._read import Record, Source, plain, to_vector
 from vecsql._registry import default_embedder, embedder_for, enroll
 from vecsql._rows import add_vectors, change_row, changing, embed_rows, embedded_text
 from vecsql._schema import create_index, create_table
-from vecsql._survey import Digest, Survey, lists_of_numbers, shown, survey, vector_column
+from vecsql._survey import (
+    Digest,
+    Survey,
+    lists_of_numbers,
+    shown,
+    stored_value,
+    survey,
+    vector_column,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,7 +157,9 @@ def import_records(
     if state is not None and state.is_all_of(source) and state.digest and not (again or id):
         return Imported(table, resumed=state.done, complete=True)
     wanted = id or (None if no_id else "id")
-    found = survey(source, id=wanted, done=state.done if state else 0, progress=surveyed)
+    kind = _kind_of(db, table, wanted)
+    done = state.done if state else 0
+    found = survey(source, id=wanted, kind=kind, done=done, progress=surveyed)
     key = _identifier(found, settings)
     resumed = 0 if state is None else _resumed(table, source, state, found, key, again)
     if state is not None and resumed and state.finished and resumed == found.records:
@@ -276,6 +285,12 @@ def _save_state(
         "VALUES(?, ?, ?, ?, ?, ?)",
         (table, source.name, source.fingerprint, done, finished, digest),
     )
+
+
+def _kind_of(db: Db, table: str, column: str | None) -> str | None:
+    """The type of a column, if the table is there and has it."""
+    sql = "SELECT upper(type) FROM pragma_table_xinfo(?, 'main') WHERE name = ? COLLATE NOCASE"
+    return None if column is None else db.value(sql, (table, column))
 
 
 def _identifier(found: Survey, settings: Settings) -> str | None:
@@ -659,7 +674,7 @@ class _Writer:
                 known = self._names.get(name.lower())
                 if known is None:
                     raise FormatError(f"{self._source.label} changed while it was read")
-                row[known] = _stored_value(plain(value), self._kinds[name.lower()])
+                row[known] = stored_value(plain(value), self._kinds[name.lower()])
         return row
 
     def _blob(self, vector: NDArray[np.float32]) -> bytes:
@@ -690,25 +705,6 @@ class _Writer:
             for row in self._db.named_rows(f"{sql} IN ({marks})", part):
                 out[row[id]] = row
         return out
-
-
-_DECIMAL = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
-
-
-def _stored_value(value: Any, kind: str) -> Any:
-    """A value as SQLite stores it in a column of this type, so that it equals what is read back."""
-    if kind in ("INTEGER", "REAL", "NUMERIC") and isinstance(value, str):
-        if value == "":
-            return None
-        match = _DECIMAL.fullmatch(value)
-        if match is None:
-            return value
-        whole = not match[3] and "." not in value
-        number = int(value) if whole and len(value) < 4000 else float(value)
-        return number if -(1 << 63) <= number < 1 << 63 else float(value)
-    if kind == "TEXT" and type(value) in (int, bool):
-        return str(int(value))
-    return value
 
 
 def stream_rows(

@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from vecsql._errors import ConversionError, FormatError, SchemaError
@@ -185,11 +186,14 @@ def survey(
     source: Source,
     *,
     id: str | None = None,
+    kind: str | None = None,
     done: int = 0,
     progress: Callable[[], None] | None = None,
 ) -> Survey:
     """Reads a source to its end. ``id`` is the column to examine for repeated values.
 
+    ``kind`` is the type of that column in the table, by default the one that its values ask for:
+    two values that it stores as one repeat.
     ``done`` is how many of the first records an earlier import took: their digest is made.
     """
     if source.dim is not None and source.vector is not None:  # nothing to find
@@ -217,11 +221,11 @@ def survey(
                     id = name
             column.add(value, place)
         if id is not None:
-            key = _identifier(record, id)
-            if key is None:
+            mark = _hashed(record, id)
+            if mark is None:
                 out.without_id = out.without_id or place()
             else:
-                hashes.append(hash(key))
+                hashes.append(mark)
         if n <= done:
             digest.add(record)
         if progress is not None and n % 1000 == 0:
@@ -229,7 +233,7 @@ def survey(
     out.records = n
     out.prefix = digest if 0 < done <= n else None
     if id in columns and id is not None:
-        out.repeated = _repeated(source, id, hashes)
+        out.repeated = _repeated(source, id, kind or columns[id].sql_type, hashes)
     return out
 
 
@@ -253,14 +257,23 @@ def _digest_of(records: Iterator[Record], done: int) -> Digest | None:
     return None
 
 
-def _identifier(record: Record, id: str) -> Any:
-    value = record.get(id)
+def _hashed(record: Record, id: str) -> int | None:
+    """A hash of an identifier, None if there is none.
+
+    Values that some column type makes equal have one hash: 1, 1.0 and the text "1".
+    """
+    value = plain(record.get(id))
     if value is None or value == "":
         return None
-    return repr(value) if isinstance(value, (list, dict)) else value
+    if isinstance(value, (int, float)) or (isinstance(value, str) and _DECIMAL.fullmatch(value)):
+        try:
+            return hash(float(value))
+        except OverflowError:
+            pass
+    return hash(value)
 
 
-def _repeated(source: Source, id: str, hashes: Sequence[int]) -> dict[Any, int]:
+def _repeated(source: Source, id: str, kind: str, hashes: Sequence[int]) -> dict[Any, int]:
     """The identifiers that come more than once; the file is read again only if hashes do."""
     import numpy as np
 
@@ -270,10 +283,30 @@ def _repeated(source: Source, id: str, hashes: Sequence[int]) -> dict[Any, int]:
         return {}
     found: Counter[Any] = Counter()
     for record in source.records(0):
-        key = _identifier(record, id)
-        if key is not None and hash(key) in twice:
-            found[key] += 1
+        if _hashed(record, id) in twice:
+            found[stored_value(plain(record.get(id)), kind)] += 1
     return {key: n for key, n in found.items() if n > 1}
+
+
+_DECIMAL = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
+
+
+def stored_value(value: Any, kind: str) -> Any:
+    """A value as SQLite stores it in a column of this type, so that it equals what is read back."""
+    if kind in ("INTEGER", "REAL", "NUMERIC") and isinstance(value, str):
+        if value == "":
+            return None
+        match = _DECIMAL.fullmatch(value)
+        if match is None:
+            return value
+        whole = not match[3] and "." not in value
+        number = int(value) if whole and len(value) < 4000 else float(value)
+        return number if -(1 << 63) <= number < 1 << 63 else float(value)
+    if kind == "TEXT" and type(value) in (int, bool):
+        return str(int(value))
+    if kind == "TEXT" and type(value) is float and isfinite(value):
+        return repr(value)  # as SQLite writes it depends on its version
+    return value
 
 
 def shown(values: Sequence[Any]) -> str:
