@@ -76,9 +76,7 @@ static VsStatus spread_of_clipped(VsGraph *g, const VsHit *hits, uint32_t n, flo
     return VS_OK;
 }
 
-/* The nearest of the hits that are not raw, up to a distance. A zero vector under cosine, whose
- * error has no bound, stays a code: its vector would be nearer to each than what is at a right
- * angle, and walks would go there. */
+/* The nearest of the hits that are not raw, up to a distance. */
 static VsStatus take_coded(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
                            float limit, VsNewcomer *x) {
     VsStatus st = VS_OK;
@@ -86,10 +84,8 @@ static VsStatus take_coded(VsGraph *g, const VsQuery *q, const VsHit *hits, size
                        distance_of(q, hits[i].order) <= limit;
          i++) {
         const float *raw = NULL;
-        const VsNode *v = NULL;
         st = vs_raw(g, hits[i].node, &raw);
-        st = st == VS_OK ? vs_node(g, hits[i].node, &v) : st;
-        if (st == VS_OK && raw == NULL && isfinite(vs_error(v->error))) {
+        if (st == VS_OK && raw == NULL) {
             x->coded[x->n_coded++] = hits[i].node;
         }
     }

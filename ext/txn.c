@@ -522,16 +522,19 @@ static int write_map(VsxVector *v) {
 #define KEPT_ROWS 256
 #define KEPT_BYTES ((sqlite3_int64)512 << 10)
 
-/* Deletes log rows that the pages include, but the last few. */
+/* Deletes log rows that the pages include, but the last few, and never the state row. A
+ * mark may stand above it. */
 static int trim_log(VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_stmt(v, VSX_SQL_LOG_SIZES, &stmt), rows = 0;
     sqlite3_int64 bytes = 0, cut = -1, fold = (sqlite3_int64)v->graph->state.fold_ver;
+    sqlite3_int64 newest = (sqlite3_int64)v->graph->state.ver;
     while (rc == SQLITE_OK && cut < 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         sqlite3_int64 ver = sqlite3_column_int64(stmt, 0);
         bytes += sqlite3_column_int64(stmt, 1);
         rc = SQLITE_OK;
-        if (rows++ > 0 && ver <= fold && (rows > KEPT_ROWS || bytes > KEPT_BYTES)) {
+        rows++;
+        if (ver < newest && ver <= fold && (rows > KEPT_ROWS || bytes > KEPT_BYTES)) {
             cut = ver;
         }
     }

@@ -300,6 +300,27 @@ def test_codecs_cost_a_point_of_recall_at_most_on_drawn_data():
         assert np.mean(lost[codec]) <= less, codec
 
 
+@pytest.mark.parametrize("metric", ["l2", "dot", "cosine"])
+def test_small_clusters_far_apart_are_walked_as_without_a_codec(metric):
+    """130 clusters of 40 rows; in two of the tables a fifth of the rows is zero."""
+    found: dict[str, list[float]] = {"none": [], "default": []}
+    for seed in (141, 155, 197, 225):
+        for codec, recalls in found.items():
+            x = Example(
+                seed,
+                WALKED * 2,
+                data="far clusters",
+                element="float",
+                metric=metric,
+                codec=codec,
+                kind="hnsw",
+            )
+            recalls.append(recall(x, 40))
+            x.db.close()
+    print(metric, found)
+    assert np.mean(found["default"]) >= np.mean(found["none"]) - 0.03
+
+
 @pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
 @pytest.mark.parametrize("data", ["normal", "near clusters", "whole numbers"])
 def test_a_walk_loses_no_more_behind_a_filter_than_without_one(data, metric):

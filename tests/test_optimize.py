@@ -180,3 +180,18 @@ def test_a_connection_that_knows_an_older_state_goes_on_after_an_erasure(tmp_pat
         fill(b, {max(rows) + 1: queries[0]})
         rows[max(rows) + 1] = queries[0]
     assert a.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_optimize_keeps_the_state_however_long_its_log_row_is():
+    """Between half a megabyte and what a commit folds: the mark of optimize stands above it."""
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[64] index=flat codec=none)")
+    rows = np.random.default_rng(3).normal(size=(20_100, 64)).astype("<f4")
+    for part in (rows[:18_000], rows[18_000:]):
+        with db:
+            db.executemany("INSERT INTO t(e) VALUES(?)", [(v.tobytes(),) for v in part])
+    assert db.execute("SELECT max(length(edits)) > 524288 FROM t_log0").fetchone()[0]
+    db.execute("INSERT INTO t(t) VALUES('optimize')")
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    sql = "SELECT rowid FROM t WHERE e MATCH ? AND k = 1"
+    assert db.execute(sql, (rows[-1].tobytes(),)).fetchall() == [(20_100,)]

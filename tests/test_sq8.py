@@ -166,3 +166,17 @@ def test_a_walk_reads_few_rows_more_than_it_returns(metric):
     print(metric, found, np.mean(read))
     assert found >= 980
     assert 10 <= np.mean(read) <= 13  # of 16 candidates
+
+
+def test_a_rebuild_fits_to_all_rows():
+    """As they come the model knows the first 256 of 900 rows, and the second half is elsewhere."""
+    rng = np.random.default_rng(2)
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[24])")
+    rows = rng.normal(size=(900, 24)) + 8.0 * (np.arange(900)[:, None] >= 450)
+    with db:
+        db.executemany("INSERT INTO t(e) VALUES(?)", [(v.astype("<f4").tobytes(),) for v in rows])
+    sql = "SELECT value FROM vecsql_stats('t') WHERE name = 'raw_rows'"
+    assert db.execute(sql).fetchone()[0] > 100
+    db.execute("INSERT INTO t(t) VALUES('rebuild')")
+    assert db.execute(sql).fetchone()[0] == 0

@@ -222,7 +222,7 @@ UNDO = [
     ),
     Mutant(
         "a rebuild inherits the poison",
-        "ext/command.c",
+        "ext/rebuild.c",
         "    v->poison = SQLITE_OK; /* what was half done is made anew */\n",
         "",
         "fault_limits:full:commands in a transaction",
@@ -523,9 +523,38 @@ CODES = [
     Mutant(
         "rows that codes do not tell apart stay as they are",
         "csrc/plan.c",
-        "    x->blurred = far - near < ",
-        "    x->blurred = far - near < -1 && far - near < ",
+        "isfinite(wrong) && (crowded || far - near < fmaxf(wrong, length * clipped));",
+        "isfinite(wrong) && crowded && far - near < -1;",
         "test_raw",
+    ),
+    Mutant(
+        "clusters of fewer than 64 rows keep one code each",
+        "csrc/plan.c",
+        "(crowded || far - near",
+        "((crowded && far < near) || far - near",
+        "pytest:tests/test_answers.py::test_small_clusters_far_apart_are_walked_as_without_a_codec"
+        "[l2]",
+    ),
+    Mutant(
+        "dimensions have no middles",
+        "csrc/sq8.c",
+        "centred.error < range.error / 2",
+        "centred.error < range.error / 2 - range.error",
+        "test_sq8",
+    ),
+    Mutant(
+        "one vector has all the codes",
+        "csrc/sq8.c",
+        "float most = 1000 * peak",
+        "float most = 1e30f * peak",
+        "test_sq8",
+    ),
+    Mutant(
+        "a rebuild fits to its first rows",
+        "ext/rebuild.c",
+        "rc = rc == SQLITE_OK ? learn(v) : rc;",
+        "(void)learn;",
+        "pytest:tests/test_sq8.py::test_a_rebuild_fits_to_all_rows",
     ),
     Mutant(
         "the vector of a freed node stays behind",
