@@ -415,6 +415,7 @@ typedef struct VsxTerm {
     char op[12];                       /* of the plan word: ">=" */
     int literal;                       /* the other side has no affinity */
     char collation[VSX_COLLATION_MAX]; /* "": the column's */
+    int either;                        /* that or the column's */
     sqlite3_value **value;             /* the argument, or all values of an IN */
     int n_values;
 } VsxTerm;

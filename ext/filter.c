@@ -116,7 +116,7 @@ static int parse_term(const char *word, size_t len, VsxTerm *t) {
     } else {
         word += strlen("rowid");
     }
-    size_t op = strcspn(word, "!@ ");
+    size_t op = strcspn(word, "!@| ");
     if (op == 0 || op >= sizeof t->op || word + op > end) {
         return SQLITE_ERROR;
     }
@@ -124,7 +124,8 @@ static int parse_term(const char *word, size_t len, VsxTerm *t) {
     word += op;
     t->literal = word < end && *word == '!';
     word += t->literal;
-    if (word < end && *word == '@') {
+    if (word < end && (*word == '@' || *word == '|')) {
+        t->either = *word == '|';
         size_t name = (size_t)(end - ++word);
         if (name >= sizeof t->collation) {
             return SQLITE_ERROR;
@@ -303,6 +304,10 @@ static void append_comparison(TermSql *s, const char *op) {
     sqlite3_str_appendall(s->sql, "(");
     append_column(s);
     sqlite3_str_appendf(s->sql, " %s ?%d", op, s->bound);
+    if (s->term->either) { /* of `x = a OR x = b` SQLite makes an IN of one collation */
+        sqlite3_str_appendf(s->sql, " OR r.%s BETWEEN ?%d AND ?%d", s->name, s->bound,
+                            s->bound);
+    }
     if (is_ambiguous(s->column, s->term, s->term->value[0])) {
         sqlite3_str_appendall(s->sql, " OR ");
         append_column(s);

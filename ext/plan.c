@@ -12,11 +12,11 @@
  *     limit=                no more rows are asked for
  *     limit  offset         how far the rows will probably be read
  *     d<  d<=  d>  d>=  d=  bounds of the distance
- *     rowid-in  rowidOP     admitted rows
- *     cIOP                  a predicate on column I of the row table, evaluated there;
- *                           OP is = < <= > >= <> -is -isnot -like -glob -null -notnull
- *                           -in; after it may follow "!" (the other side is a literal)
- *                           and "@NAME" (the collation, where it is not the column's)
+ *     rowidOP               a predicate on the rowid, evaluated on the row table
+ *     cIOP                  the same on column I; OP is = < <= > >= <> -is -isnot -like
+ *                           -glob -null -notnull -in; after it may follow "!" (the other
+ *                           side is a literal) and "@NAME" (the collation, where it is not
+ *                           the column's) or "|NAME" (that or the column's)
  *     recheck  on NAME      end the line and take no argument: SQLite will call match()
  *                           too; the vector column, for the reader
  *
@@ -37,7 +37,8 @@
  * What SQLite compares again. A value arrives as it is; whether the expression that it
  * came from has an affinity, which decides how `text_column = value` compares, is known
  * only of literals. For others the filter admits what either reading admits (filter.c)
- * and SQLite, not told to omit its own test, keeps what is right.
+ * and SQLite, not told to omit its own test, keeps what is right. So it is with <> and
+ * IS NOT, of which SQLite does not tell the collation.
  */
 #include <string.h>
 
@@ -58,9 +59,9 @@ typedef struct Plan {
     int n_args;
     int k_given;
     int match;    /* constraint number, -1 if none */
-    int by_rowid; /* a rowid = is part of the plan */
+    int by_rowid; /* the plan gives one row */
     int by_key;   /* a TEXT key = */
-    int asks;     /* a column = what is not known yet */
+    int asks;     /* a column or the rowid = what is not known yet */
     int tests;    /* SQLite tests something itself, and not for an affinity only */
 } Plan;
 
@@ -71,6 +72,10 @@ static void use(Plan *p, int constraint, int omit) {
 
 static int is_rowid(const VsxSchema *def, int column) {
     return column == -1 || (def->key >= 0 && column == def->key);
+}
+
+static int is_key(const VsxSchema *def, int column) {
+    return is_rowid(def, column) || (column >= 0 && column == def->text_key);
 }
 
 static const char *operator_word(int op) {
@@ -107,7 +112,7 @@ static const char *operator_word(int op) {
 /* A collation as a word of the plan can hold it. */
 static int plain_name(const char *name) {
     size_t n = strlen(name);
-    return n > 0 && n < VSX_COLLATION_MAX && strcspn(name, " !@\"'") == n;
+    return n > 0 && n < VSX_COLLATION_MAX && strcspn(name, " !@|\"'") == n;
 }
 
 /* The operator of a constraint, "-in" for an IN that we take as a whole; NULL: not ours.
@@ -121,14 +126,29 @@ static const char *take_operator(const Plan *p, int i) {
     return operator_word(op);
 }
 
+static int is_pattern(int op) {
+    return op == SQLITE_INDEX_CONSTRAINT_LIKE || op == SQLITE_INDEX_CONSTRAINT_GLOB;
+}
+
 static int compares_values(int op) {
-    return op != SQLITE_INDEX_CONSTRAINT_LIKE && op != SQLITE_INDEX_CONSTRAINT_GLOB &&
-           op != SQLITE_INDEX_CONSTRAINT_ISNULL &&
+    return !is_pattern(op) && op != SQLITE_INDEX_CONSTRAINT_ISNULL &&
            op != SQLITE_INDEX_CONSTRAINT_ISNOTNULL;
+}
+
+/* SQLite does not tell the collation of these. BINARY admits enough: values that any
+ * collation tells apart differ in their bytes. */
+static int is_difference(int op) {
+    return op == SQLITE_INDEX_CONSTRAINT_NE || op == SQLITE_INDEX_CONSTRAINT_ISNOT;
 }
 
 static const char *collation_of(const VsxColumn *column) {
     return column->collation == NULL ? "BINARY" : column->collation;
+}
+
+/* The other side is a literal: it has no affinity, and waits for no other table. */
+static int is_literal(const Plan *p, int i) {
+    sqlite3_value *value = NULL;
+    return sqlite3_vtab_rhs_value(p->info, i, &value) == SQLITE_OK && value != NULL;
 }
 
 /* A predicate on a column of the row table. *indexed is set if a b-tree serves it. */
@@ -136,47 +156,44 @@ static void use_filter(Plan *p, int i, int *indexed) {
     const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
     const VsxColumn *column = &p->def->column[c->iColumn];
     const char *collation = sqlite3_vtab_collation(p->info, i);
-    sqlite3_value *literal = NULL;
-    int values = compares_values(c->op);
-    collation = collation == NULL ? "BINARY" : collation;
+    int values = compares_values(c->op), differs = is_difference(c->op);
+    collation = collation == NULL || differs ? "BINARY" : collation;
     if (column->role == VSX_VECTOR || operator_word(c->op) == NULL ||
         (values && !plain_name(collation))) {
         return;
     }
-    int known =
-        values && sqlite3_vtab_rhs_value(p->info, i, &literal) == SQLITE_OK && literal;
+    int known = values && is_literal(p, i);
     const char *word = take_operator(p, i);
-    int sure = known || !values || !vsx_affinity_matters(column);
-    int pattern =
-        c->op == SQLITE_INDEX_CONSTRAINT_LIKE || c->op == SQLITE_INDEX_CONSTRAINT_GLOB;
-    use(p, i, sure && !pattern);
-    p->tests |= pattern;
-    sqlite3_str_appendf(p->text, " c%d%s%s", column->stored, word, known ? "!" : "");
-    p->asks |= strcmp(word, "=") == 0 && !known;
     int own = !values || sqlite3_stricmp(collation, collation_of(column)) == 0;
+    int asks = strcmp(word, "=") == 0 && !known;
+    /* of `(a, b) IN (...)`, whose b = ? this may be, SQLite tells the collation of a */
+    int either = asks && !own && !p->k_given;
+    int again = differs || is_pattern(c->op) || either;
+    use(p, i, !again && (known || !values || !vsx_affinity_matters(column)));
+    p->tests |= again;
+    sqlite3_str_appendf(p->text, " c%d%s%s", column->stored, word, known ? "!" : "");
+    p->asks |= asks;
     if (!own) {
-        sqlite3_str_appendf(p->text, "@%s", collation);
+        sqlite3_str_appendf(p->text, "%c%s", either ? '|' : '@', collation);
     }
     p->by_key |= column->role == VSX_TEXT_KEY && strcmp(word, "=") == 0 && own;
-    *indexed |= column->indexed && own && c->op != SQLITE_INDEX_CONSTRAINT_NE;
+    *indexed |= column->indexed && own && !differs;
 }
 
-static void use_rowid(Plan *p, int i) {
+static void use_rowid(Plan *p, int i, int *indexed) {
     int op = p->info->aConstraint[i].op;
-    if (op == SQLITE_INDEX_CONSTRAINT_EQ && sqlite3_vtab_in(p->info, i, -1)) {
-        sqlite3_vtab_in(p->info, i, 1);
-        use(p, i, 1);
-        sqlite3_str_appendall(p->text, " rowid-in");
-    } else if (op == SQLITE_INDEX_CONSTRAINT_EQ && !p->k_given) {
-        /* With k a single rowid filters afterwards: k counts the neighbours that a join
-         * offers. */
-        use(p, i, 1);
-        sqlite3_str_appendall(p->text, " rowid=");
-        p->by_rowid = 1;
-    } else if (op != SQLITE_INDEX_CONSTRAINT_EQ && operator_word(op) != NULL &&
-               compares_values(op)) {
-        use(p, i, 1);
-        sqlite3_str_appendf(p->text, " rowid%s", operator_word(op));
+    if (operator_word(op) == NULL) {
+        return;
+    }
+    const char *word = take_operator(p, i);
+    use(p, i, !is_pattern(op));
+    p->tests |= is_pattern(op);
+    sqlite3_str_appendf(p->text, " rowid%s", word);
+    *indexed |= !is_pattern(op);
+    if (strcmp(word, "=") == 0) {
+        int known = is_literal(p, i);
+        p->by_rowid |= known || !p->k_given;
+        p->asks |= !known;
     }
 }
 
@@ -206,8 +223,11 @@ static void use_constraint(Plan *p, int i) {
     }
     if (!c->usable) {
         p->tests = 1; /* it waits for another table */
+    } else if (p->def->vec0 && is_key(p->def, c->iColumn) &&
+               !sqlite3_vtab_in(p->info, i, -1)) {
+        p->tests = 1; /* sqlite-vec filters after k */
     } else if (is_rowid(p->def, c->iColumn)) {
-        use_rowid(p, i);
+        use_rowid(p, i, &indexed);
     } else if (h >= VSX_K && h <= VSX_EXACT && c->op == SQLITE_INDEX_CONSTRAINT_EQ) {
         use(p, i, 1);
         sqlite3_str_appendall(p->text, hidden[h]);
@@ -311,8 +331,7 @@ static void plan_rows(Plan *p) {
         const struct sqlite3_index_constraint *c = &info->aConstraint[i];
         int before = p->n_args;
         if (c->usable && is_rowid(p->def, c->iColumn)) {
-            use_rowid(p, i);
-            indexed |= p->n_args > before;
+            use_rowid(p, i, &indexed);
         } else if (c->usable && c->iColumn >= 0 && c->iColumn < p->def->n_columns &&
                    operator_word(c->op) != NULL) {
             use_filter(p, i, &indexed);

@@ -158,6 +158,14 @@ PUSHED = [
     "id > 100",
     "id BETWEEN 100 AND 400 AND cat = 'a'",
     "id <> 100",
+    "id = 100",
+    "id = '100'",
+    "rowid = 100.0",
+    "id = 100.5",
+    "id = NULL",
+    "id IN ('100')",
+    "id LIKE '1%'",
+    "id NOT NULL AND rowid GLOB '*0'",
     "id IN (SELECT id FROM docs WHERE tag = 'tag3')",
     "id IN (1, 4, 7, 'x', NULL, 10.0)",
     "cat IN (SELECT t FROM few)",
@@ -167,8 +175,17 @@ PUSHED = [
     "cat = 'none'",
 ]
 
-# With a column of no type SQLite does not say whether 5 and '5' are the same here: it tests again.
-AMBIGUOUS = ["raw IN (5, 'x')"]
+# SQLite tests these again, so k may count rows that it drops. Of a column of no type it does not
+# say whether 5 and '5' are the same here; of <> and IS NOT it does not tell the collation.
+AMBIGUOUS = [
+    "raw IN (5, 'x')",
+    "code <> 'xa'",
+    "code IS NOT 'XA'",
+    "code NOT IN ('xa')",
+    "code <> 'Xa' COLLATE BINARY",
+    "cat <> 'A' COLLATE NOCASE",
+    "cat IS NOT 'A' COLLATE NOCASE",
+]
 
 # Those that it keeps to itself: they filter after k, and a stream goes on until LIMIT is full.
 KEPT = [
@@ -199,6 +216,63 @@ def test_k_counts_the_rows_that_a_pushed_predicate_admits(both, where):
             (Q, k),
         )
         assert got == both.nearest(where)[:k], "exact = 1 breaks ties by rowid"
+
+
+@pytest.mark.parametrize("where", AMBIGUOUS)
+def test_k_gives_nothing_else_where_sqlite_tests_again(both, where):
+    for k in (1, 10, ROWS):
+        got = both.sql(f"{KNN} AND {where} AND k = ?", (Q, k))
+        same(got, [r for r in both.nearest(where) if r in got])
+    same(got, both.nearest(where))
+
+
+@pytest.mark.parametrize("key", [100, "100", 100.0, 100.5, "x", None])
+def test_k_counts_behind_a_key_that_is_bound(both, key):
+    for column in ("id", "rowid"):
+        got = both.sql(f"{KNN} AND {column} = ? AND k = 1", (Q, key))
+        assert got == both.nearest("id = ?", (key,))
+
+
+@pytest.mark.parametrize("order", ["docs JOIN t", "t JOIN docs", "t CROSS JOIN docs"])
+def test_k_counts_before_a_join_on_the_key(both, order):
+    sql = f"SELECT t.id, distance FROM {order} ON t.id = docs.id WHERE e MATCH ? AND k = 20"
+    assert both.sql(f"{sql} AND exact = 1 ORDER BY distance", (Q,)) == both.nearest()[:20]
+
+
+def test_k_counts_behind_what_a_fixed_outer_row_asks(both):
+    for join in ("CROSS JOIN", "LEFT JOIN"):
+        got = both.sql(
+            f"SELECT t.id, distance FROM docs {join} t ON t.id = docs.id AND e MATCH ? AND k = 1"
+            " ORDER BY distance, t.id",
+            (Q,),
+        )
+        assert got == both.nearest()
+
+
+@pytest.mark.parametrize("op", ["<>", "IS NOT"])
+@pytest.mark.parametrize("content", [False, True])
+def test_a_difference_changes_the_rows_of_its_collation_only(both, content, op):
+    """Another collation than the column's would delete rows that are equal."""
+    run = both.conn.execute
+    written = "kept" if content else "v"
+    run("CREATE TABLE kept(id INTEGER PRIMARY KEY, e BLOB, b TEXT COLLATE NOCASE)")
+    run(
+        "CREATE VIRTUAL TABLE v USING vecsql("
+        + ("content=kept, e float[1])" if content else "e float[1], b TEXT COLLATE NOCASE)")
+    )
+    try:
+        for i, b in enumerate(["Red", "red", "blue"]):
+            run(f"INSERT INTO {written}(e, b) VALUES (?, ?)", (f"[{i}]", b))
+        search = f"SELECT b FROM v WHERE e MATCH '[0]' AND b {op} 'RED'"
+        for tail in ("", "ORDER BY distance LIMIT 1", "AND k = 3"):
+            assert both.sql(f"{search} {tail}") == [("blue",)]
+        run(f"UPDATE {written} SET e = '[9]' WHERE b {op} 'RED'")
+        assert both.sql("SELECT distance FROM v WHERE e MATCH '[0]'") == [(0.0,), (1.0,), (9.0,)]
+        run(f"DELETE FROM {written} WHERE b {op} 'RED'")
+        assert both.sql("SELECT b FROM v ORDER BY b COLLATE BINARY") == [("Red",), ("red",)]
+    finally:
+        run("DROP TABLE v")
+        run("DROP TABLE kept")
 
 
 @pytest.mark.parametrize("where", PUSHED + AMBIGUOUS + KEPT)
@@ -504,6 +578,23 @@ def test_an_in_of_row_values_counts_k_once(both):
         got = both.sql(f"{KNN} AND {PAIRS} AND k = ? ORDER BY distance", (Q, k))
         assert len(got) <= k, "not k for each pair"
         same(got, [r for r in both.nearest()[:k] if r in want])
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        "(year, code) IN (VALUES (2003, 'xb'), (2006, 'YA'))",
+        "(code, cat) IN (VALUES ('xa', 'A'), ('xa', 'a'), ('YB', 'b'))",
+        "(cat, code) IN (SELECT 'a', 'xa' UNION SELECT 'B', 'yb')",
+    ],
+)
+def test_an_in_of_row_values_has_the_collation_of_each_column(both, pairs):
+    want = both.nearest(pairs)
+    assert want
+    same(both.sql(f"{KNN} AND {pairs} ORDER BY distance", (Q,)), want)
+    same(both.sql(f"{KNN} AND {pairs} AND k = ? ORDER BY distance", (Q, ROWS)), want)
+    got = both.sql(f"SELECT id FROM t WHERE {pairs} ORDER BY id")
+    assert got == both.sql(f"SELECT id FROM p WHERE {pairs} ORDER BY id")
 
 
 def test_several_in_of_one_query_count_k_once(both):

@@ -123,6 +123,10 @@ ANSWERED = [
     KNN + "k = 5 AND rowid IN (3, 5, 9, 9999)",
     KNN + "k = 5 AND rowid IN (SELECT id FROM docs WHERE author = 'u')",
     KNN + "k = 5 AND rowid IN (SELECT id FROM docs WHERE 0)",
+    KNN + "k = 5 AND rowid = 3",
+    KNN + "k = 5 AND rowid > 30",
+    KNN + "k = 5 AND rowid != 3",
+    KNN + "k = 5 AND rowid BETWEEN '10' AND 200.5",
     KNN + "k = 5 AND l = 'red'",
     KNN + "k = 5 AND l != 'red'",
     KNN + "k = 5 AND l > 'green' AND l <= 'red'",
@@ -272,6 +276,22 @@ def test_difference_k_counts_rows_for_which_the_condition_is_true(pair, conditio
     a, b = pair.outcomes(f"SELECT rowid FROM a WHERE e MATCH {Q} AND k = 12 AND {condition}")
     assert [r[0] for r in a.rows] == nearest(pair, expected, 12)
     assert [r[0] for r in b.rows] != [r[0] for r in a.rows]
+
+
+def test_difference_no_distance_is_greater_than_null(pair):
+    a, b = pair.differ(KNN + "k = 3 AND distance > NULL")
+    assert (a.rows, len(b.rows)) == ((), 3)
+
+
+@pytest.mark.parametrize("condition", ["= 'k4'", "> 'k2'", "!= 'k1'", "LIKE 'k4'", "IN ('k4')"])
+def test_a_text_key_filters_after_k(condition):
+    p = Pair()
+    p.same("CREATE VIRTUAL TABLE t USING vec0(id TEXT PRIMARY KEY, e float[1])")
+    for i in range(1, 6):
+        p.same(f"INSERT INTO t VALUES ('k{i}', '[{i}]')")
+    for limit in ("AND k = 2", "AND k = 9", "LIMIT 2"):
+        p.alike(f"SELECT id FROM t WHERE e MATCH '[0]' AND id {condition} {limit}")
+    p.close()
 
 
 @pytest.mark.parametrize("condition", ["", "AND m = 1", "AND exact = 1", "AND m = 1 AND exact = 1"])
