@@ -391,15 +391,22 @@ static int make_change(Change *c) {
 /* ---- xUpdate -------------------------------------------------------------------- */
 
 /* A statement that does not change a row: a command, or a trigger's word. *taken: it was
- * one. */
-static int special_insert(VsxTable *t, sqlite3_value **hidden, int *taken) {
-    int rc = SQLITE_OK;
+ * one. What else it says would be lost. */
+static int special_insert(VsxTable *t, int argc, sqlite3_value **argv, int *taken) {
+    sqlite3_value **hidden = argv + 2 + t->index->def->n_columns;
+    int rc = SQLITE_OK, n_given = 0;
     int command = sqlite3_value_type(hidden[VSX_COMMAND]) != SQLITE_NULL;
     int content = t->index->def->content != NULL;
     int sync = content && sqlite3_value_type(hidden[VSX_SYNC]) != SQLITE_NULL;
     int doubt = content && sqlite3_value_type(hidden[VSX_REPLACED]) != SQLITE_NULL;
+    for (int i = 1; i < argc; i++) {
+        n_given += sqlite3_value_type(argv[i]) != SQLITE_NULL;
+    }
     *taken = command || sync || doubt;
-    if (*taken) {
+    if (*taken && n_given > 1) {
+        rc = vsx_fail(t, SQLITE_ERROR, "%s: a command takes no other values",
+                      t->index->table);
+    } else if (*taken) {
         t->index->writing++;
         rc = command ? vsx_command(t, hidden[VSX_COMMAND])
              : sync  ? vsx_content_sync(t, hidden[VSX_SYNC])
@@ -422,7 +429,7 @@ int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
                         t->index->table);
     }
     if (c.has_new && !c.has_old) {
-        rc = special_insert(t, argv + 2 + def->n_columns, &taken);
+        rc = special_insert(t, argc, argv, &taken);
     }
     if (taken) {
         return vsx_explain(t, rc);
