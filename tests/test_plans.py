@@ -469,6 +469,15 @@ def test_a_join_gives_the_nearest_whatever_plan_wins(both, form, analyzed):
         same(both.sql(sql, (Q,)), want, limit)
 
 
+@pytest.mark.parametrize("form", JOINS)
+def test_pages_of_a_join_meet_if_the_key_is_in_the_order(both, form):
+    """By the distance alone SQLite sorts ties as the loops of the join come, page by page."""
+    want = both.nearest("id IN (SELECT id FROM docs WHERE tag = 'tag3')")
+    sql = f"SELECT t.id, distance FROM {form} ORDER BY distance, t.id"
+    pages = [both.sql(f"{sql} LIMIT 5 OFFSET {i}", (Q,)) for i in range(0, len(want), 5)]
+    assert [row for page in pages for row in page] == want == both.sql(sql, (Q,))
+
+
 def test_a_join_streams_from_the_index(both):
     plan = both.plan(f"SELECT t.id FROM {JOINS[0]} ORDER BY distance LIMIT 4", (Q,))
     assert "knn:0 match" in plan
