@@ -221,9 +221,18 @@ static int check_tables(const VsxIndex *i, char **report) {
     return *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
 
+/* Rows that REPLACE may have removed in this transaction: has the index heard of it? */
+static int settle(VsxIndex *index) {
+    index->writing++;
+    int rc = vsx_content_settle(index);
+    index->writing--;
+    return rc;
+}
+
 int vsx_check(VsxIndex *index, int quick, char **report) {
     int rc = check_tables(index, report);
     rc = rc == SQLITE_OK && *report == NULL ? check_followed(index, report) : rc;
+    rc = rc == SQLITE_OK && *report == NULL ? settle(index) : rc;
     for (int i = 0; rc == SQLITE_OK && *report == NULL && i < index->def->n_vectors;
          i++) {
         rc = check_vector(&index->vector[i], quick, report);

@@ -359,6 +359,20 @@ def test_rows_that_replace_removes_leave_the_index(unique, recursive, sql):
     assert intact(db)
 
 
+@pytest.mark.parametrize(
+    "check", ["INSERT INTO i(i) VALUES('integrity-check')", "PRAGMA integrity_check"]
+)
+def test_a_check_before_the_commit_takes_no_replaced_row_for_damage(db, check):
+    db.execute("CREATE UNIQUE INDEX u ON docs(year); INSERT INTO i(i) VALUES('rebuild'); BEGIN")
+    db.execute("UPDATE OR REPLACE docs SET year = 2001 WHERE id = 2")
+    assert db.execute(check).fetchall() in ([], [("ok",)])
+    db.execute("SAVEPOINT s; UPDATE OR REPLACE docs SET year = 2001 WHERE id = 3")
+    assert db.execute(check).fetchall() in ([], [("ok",)])
+    db.execute("ROLLBACK TO s; COMMIT")
+    assert nearest(db) == [2]
+    assert intact(db)
+
+
 def test_a_declared_conflict_clause_replaces_too(db):
     db.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, u UNIQUE ON CONFLICT REPLACE, e BLOB)")
     db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=d, e FLOAT[2])")
