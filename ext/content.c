@@ -13,11 +13,13 @@
  *     unique_update  BEFORE UPDATE            of the new row
  *
  * `SET rowid = 9` names no column of the table, so no UPDATE OF sees it: hence `move`. A
- * generated column is never named: then `update` compares the old vector with the new.
+ * generated column is never named: then `update` compares the old vector with the new, and
+ * `unique_update` the old row.
  *
  * REPLACE removes the rows that have a unique value of the new row, and fires no delete
  * trigger for them unless recursive_triggers is on. So `unique_*` name them before they
- * go, and the next word of a trigger or the commit looks whether they have gone. Unique
+ * go, and the next word of a trigger or the commit looks whether they have gone. (Before an
+ * INSERT that names no key, new.id is -1, which can be the key of another row.) Unique
  * indexes over expressions or a part of the rows are not looked at, nor are those that are
  * created later: `rebuild` makes the triggers anew. Rows that go unseen are skipped by
  * searches (knn.c), named by integrity-check and removed by rebuild.
@@ -495,8 +497,8 @@ static int name_replaced(const VsxIndex *i, const char *unique, int droppable,
     if (rc == SQLITE_OK && plain && n > 0) {
         sqlite3_str_appendf(body,
                             "INSERT INTO \"%w\"(vecsql_replaced) SELECT %s FROM \"%w\" "
-                            "WHERE %s AND %s IS NOT new.%s",
-                            i->table, key, i->def->content, condition, key, key);
+                            "WHERE %s AND (%s IS NOT new.%s OR new.%s = -1)",
+                            i->table, key, i->def->content, condition, key, key, key);
         if (droppable) { /* without the index it would read the whole table */
             sqlite3_str_appendf(
                 body, " AND EXISTS (SELECT 1 FROM %s WHERE type = 'index' AND name = %Q)",
@@ -508,6 +510,44 @@ static int name_replaced(const VsxIndex *i, const char *unique, int droppable,
     }
     sqlite3_free(condition);
     return rc;
+}
+
+/* The UPDATEs that can give a row another unique value, as the head of a trigger: OF the
+ * columns of unique indexes. An UPDATE never names a generated column, so where the table has
+ * one, all columns are compared. Before an UPDATE, SQLite computes generated columns from
+ * those columns alone that the trigger names or the statement sets: hence old and new, too. */
+static char *unique_head(const VsxIndex *i, const char *of, int *rc) {
+    sqlite3_stmt *stmt = NULL;
+    sqlite3_str *differ = sqlite3_str_new(NULL);
+    int generated = 0;
+    *rc = sqlite3_prepare_v2(i->global->db,
+                             "SELECT name, hidden FROM pragma_table_xinfo(?1, ?2)", -1,
+                             &stmt, NULL);
+    *rc = *rc == SQLITE_OK ? bind_names(stmt, i->schema, i->def->content) : *rc;
+    while (*rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(stmt, 0);
+        if (name == NULL) {
+            *rc = SQLITE_NOMEM;
+        } else if (sqlite3_column_int(stmt, 1) != 0) {
+            generated = 1;
+        } else {
+            sqlite3_str_appendf(differ, "%sold.\"%w\" IS NOT new.\"%w\"",
+                                sqlite3_str_length(differ) == 0 ? "" : " OR ", name,
+                                name);
+        }
+    }
+    int final = sqlite3_finalize(stmt);
+    *rc = *rc == SQLITE_OK ? final : *rc;
+    char *condition = sqlite3_str_finish(differ), *head = NULL;
+    if (*rc == SQLITE_OK && condition != NULL && of != NULL) {
+        head = generated ? sqlite3_mprintf("BEFORE UPDATE ON \"%w\" WHEN %s",
+                                           i->def->content, condition)
+                         : sqlite3_mprintf("BEFORE UPDATE OF %s ON \"%w\"", of,
+                                           i->def->content);
+        *rc = head == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    sqlite3_free(condition);
+    return head;
 }
 
 /* The triggers before a row comes, if the table has unique indexes. */
@@ -530,12 +570,13 @@ static int attach_unique(const VsxIndex *i) {
     int any = sqlite3_str_length(body) > 0;
     char *statements = sqlite3_str_finish(body), *columns = sqlite3_str_finish(of);
     if (rc == SQLITE_OK && any) {
-        const char *content = i->def->content;
-        char *insert = sqlite3_mprintf("BEFORE INSERT ON \"%w\"", content);
-        char *update = sqlite3_mprintf("BEFORE UPDATE OF %s ON \"%w\"", columns, content);
-        rc = statements == NULL || insert == NULL || update == NULL || columns == NULL
-                 ? SQLITE_NOMEM
-                 : attach_one(i, 4, insert, statements);
+        char *insert = sqlite3_mprintf("BEFORE INSERT ON \"%w\"", i->def->content);
+        char *update = unique_head(i, columns, &rc);
+        if (rc == SQLITE_OK) {
+            rc = statements == NULL || insert == NULL || update == NULL
+                     ? SQLITE_NOMEM
+                     : attach_one(i, 4, insert, statements);
+        }
         rc = rc == SQLITE_OK ? attach_one(i, 5, update, statements) : rc;
         sqlite3_free(insert);
         sqlite3_free(update);

@@ -359,6 +359,45 @@ def test_rows_that_replace_removes_leave_the_index(unique, recursive, sql):
     assert intact(db)
 
 
+@pytest.mark.parametrize("kind", ["STORED", "VIRTUAL"])
+@pytest.mark.parametrize(
+    ("column", "unique", "sql"),
+    [
+        ("a || b", "s", "SET a = 'x' WHERE id = 2"),
+        ("a || b", "s", "SET b = 'p', a = 'x' WHERE id = 3"),
+        ("a || b", "s, year", "SET a = 'x' WHERE id = 2"),
+        ("a || b", "year, s", "SET year = 2, a = 'y' WHERE id = 1"),
+        ("id % 10", "s", "SET id = 11 WHERE id = 2"),
+        ("id % 10", "s", "SET rowid = 12 WHERE id = 3"),
+    ],
+)
+def test_a_unique_column_that_is_computed_replaces_too(kind, column, unique, sql):
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute(
+        "CREATE TABLE docs(id INTEGER PRIMARY KEY, a, b, year, e BLOB, "
+        f"s AS ({column}) {kind}, UNIQUE({unique}))"
+    )
+    values = "(1,'x','p',1,'[1,0]'),(2,'y','p',1,'[2,0]'),(3,'z','q',2,'[3,0]')"
+    db.execute(f"INSERT INTO docs(id,a,b,year,e) VALUES{values}")
+    if unique == "year, s":
+        db.execute("UPDATE docs SET year = 2 WHERE id = 2")
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=docs, e FLOAT[2])")
+    db.execute(f"UPDATE OR REPLACE docs {sql}")
+    rows = [i for (i,) in db.execute("SELECT id FROM docs ORDER BY e")]
+    assert len(rows) == 2
+    assert nearest(db) == rows
+    assert intact(db)
+
+
+def test_replace_without_a_key_removes_a_row_whose_key_is_minus_one(db):
+    db.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, u UNIQUE, e BLOB)")
+    db.execute("CREATE VIRTUAL TABLE j USING vecsql(content=d, e FLOAT[2])")
+    db.execute("INSERT INTO d VALUES(-1, 'a', '[1,0]'), (7, 'b', '[0,1]')")
+    db.execute("REPLACE INTO d(u, e) VALUES('a', '[0.5,0]')")
+    assert nearest(db, table="j") == [8, 7]
+    assert intact(db)
+
+
 @pytest.mark.parametrize(
     "check", ["INSERT INTO i(i) VALUES('integrity-check')", "PRAGMA integrity_check"]
 )
