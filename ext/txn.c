@@ -156,8 +156,22 @@ static int edits_stand(VsxVector *v, int *out) {
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* The newest log row. A table that was never written has none: the initial state. *mark:
- * it is a mark; that of this column's edits gives the state that they were made on. */
+/* A table without a log row was never written. Where rows have nodes its log is lost. */
+static int never_written(VsxVector *v, VsStateRow *out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_MAP_COUNT, &stmt);
+    *out = (VsStateRow){.state = vs_state_initial(&v->graph->params)};
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(stmt);
+        int written = rc == SQLITE_ROW && sqlite3_column_int64(stmt, 0) > 0;
+        rc = vsx_reset(stmt, rc);
+        rc = rc == SQLITE_OK && written ? SQLITE_CORRUPT_VTAB : rc;
+    }
+    return rc;
+}
+
+/* The newest log row. *mark: it is a mark; that of this column's edits gives the state
+ * that they were made on. */
 static int read_newest(VsxVector *v, VsStateRow *out, sqlite3_int64 *mark) {
     sqlite3_stmt *stmt = NULL;
     *mark = 0;
@@ -167,8 +181,10 @@ static int read_newest(VsxVector *v, VsStateRow *out, sqlite3_int64 *mark) {
     }
     rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
     if (rc == SQLITE_DONE) {
-        *out = (VsStateRow){.state = vs_state_initial(&v->graph->params)};
-    } else if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 2) == SQLITE_NULL) {
+        rc = vsx_reset(stmt, rc);
+        return rc == SQLITE_OK ? never_written(v, out) : rc;
+    }
+    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 2) == SQLITE_NULL) {
         *out = (VsStateRow){.state = v->graph->state};
         *mark = sqlite3_column_int64(stmt, 1);
     } else if (rc == SQLITE_ROW) {

@@ -110,3 +110,15 @@ def test_every_check_reports_damage_in_the_same_words(tmp_path, over, name):
     assert problems[0] == report
     # of what the content table lost it says besides which command mends it
     assert len(problems) == 1 or name in OVER_DOCS, problems
+
+
+def test_a_table_whose_log_is_gone_is_damaged_and_not_empty() -> None:
+    db = connect(":memory:")
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
+    assert list(db.execute("SELECT rowid FROM t WHERE e MATCH '[1, 2]' AND k = 2")) == []
+    db.execute("INSERT INTO t(e) VALUES('[1, 2]'), ('[3, 4]')")
+    db.execute("DELETE FROM t_log0")
+    with pytest.raises(apsw.Error, match="damaged"):
+        list(db.execute("SELECT rowid FROM t WHERE e MATCH '[1, 2]' AND k = 2"))
+    db.execute("INSERT INTO t(t) VALUES('rebuild')")
+    assert list(db.execute("SELECT rowid FROM t WHERE e MATCH '[1, 2]' AND k = 2")) == [(1,), (2,)]
