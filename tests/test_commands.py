@@ -620,6 +620,47 @@ def test_rows_noted_for_later_are_brought_up_by_sync(tmp_path):
     assert json.loads(cli("search", path, "t", "rail", "-k", 1, "--json"))[0]["id"] == 1
 
 
+@pytest.fixture(scope="module")
+def orphan(tmp_path_factory):
+    """A file whose table t is gone and whose table u is well."""
+    path = tmp_path_factory.mktemp("orphan") / "a.db"
+    db = vecsql.connect(path)
+    for table in ("t", "u"):
+        vecsql.create_table(db, table, {"body": str}, text="body", fts=True)
+    db.execute("DROP TABLE t")
+    db.close()
+    return path
+
+
+GONE = "t.embedding is an index of a table that is gone: vecsql index DB t --drop removes it"
+
+
+def test_info_shows_the_healthy_indexes_beside_one_whose_table_is_gone(orphan):
+    out = cli("info", orphan)
+    assert GONE in out
+    assert "u_embedding: 0 rows" in out
+    described = json.loads(cli("info", orphan, "--json"))["indexes"]
+    assert ["problem" in d for d in described] == [True, False]
+
+
+@pytest.mark.parametrize("option", [[], ["--rebuild"]])
+def test_optimize_does_the_healthy_indexes_and_names_the_orphan(orphan, tmp_path, option):
+    copy = tmp_path / "a.db"
+    copy.write_bytes(orphan.read_bytes())
+    assert GONE in cli("optimize", copy, *option, code=1)
+    done = subprocess.run(
+        [sys.executable, "-m", "vecsql", "optimize", copy, *option],
+        capture_output=True, cwd=sys.prefix, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("u_embedding: ")
+
+
+@pytest.mark.parametrize("command", ["import DB t CSV", "export DB t -", "bench DB t"])
+def test_commands_on_a_table_that_is_gone_name_the_remedy(orphan, tmp_path, command):
+    names = {"DB": orphan, "CSV": write_csv(tmp_path / "a.csv", 3)}
+    assert GONE in cli(*(names.get(word, word) for word in command.split()), code=1)
+
+
 def test_query_prints_the_rows_of_the_last_statement(library):
     sql = "SELECT 1 AS a; SELECT id, id, :n AS n FROM docs WHERE year = :y ORDER BY id LIMIT 1"
     out = cli("query", library, sql, "-p", "y", 2003, "-p", "n", "007", "--json")

@@ -302,3 +302,12 @@ def test_what_cannot_be_done_is_refused_by_name_and_changes_nothing(db, call, me
     with pytest.raises(vecsql.SchemaError, match=message):
         call(db)
     assert schema_of(db) == before
+
+
+def test_a_table_is_not_made_over_the_index_of_one_that_is_gone(db):
+    vecsql.create_table(db, "t", {"body": str}, dim=2)
+    db.execute("DROP TABLE t")
+    with pytest.raises(vecsql.SchemaError, match=r"is gone: vecsql\.drop_index\(db, 't', 'embedd"):
+        vecsql.create_table(db, "t", {"body": str}, dim=2)
+    vecsql.drop_index(db, "t")
+    vecsql.create_table(db, "t", {"body": str}, dim=2)

@@ -58,6 +58,11 @@ def flaw(db: Db, info: IndexInfo) -> str | None:
     return None
 
 
+def orphaned(db: Db, info: IndexInfo) -> bool:
+    """Whether the table of an index is gone, also under another name."""
+    return not has_table(db, info.table) and new_table_name(db, info) is None
+
+
 def missing_triggers(db: Db, info: IndexInfo) -> list[str]:
     """The triggers that an index needs and its table does not have."""
     sql = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?"

@@ -26,6 +26,7 @@ from vecsql._driver import Db, driver_of, quote
 from vecsql._elements import decoded, encoded, places
 from vecsql._embed import Embedder, as_embedder
 from vecsql._errors import ConversionError, FormatError, SchemaError
+from vecsql._followed import require_followed
 from vecsql._read import Record, Source, plain, to_vector
 from vecsql._registry import default_embedder, embedder_for, enroll
 from vecsql._rows import add_vectors, change_row, changing, embed_rows, embedded_text
@@ -342,6 +343,8 @@ def _target(
     """Finds the table and its index, or says how to make them for records like these."""
     source = found.source
     info = _index(db, table, source.vector)
+    if info is not None:
+        require_followed(db, info)
     texts = [found.find(name, "--text") for name in settings.text]
     fits = settings.dim or (info.dim if info is not None and info.model_id is None else None)
     vector = vector_column(found, source.vector, fits, info.column if info is not None else None)

@@ -17,6 +17,7 @@ from vecsql._catalog import (
     columns,
     has_table,
     index_of,
+    indexes,
     no_table,
     registered,
     remove,
@@ -26,6 +27,7 @@ from vecsql._catalog import (
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import AnyEmbedder, Embedder, StaticEmbedder, as_embedder
 from vecsql._errors import SchemaError
+from vecsql._followed import require_followed
 from vecsql._fragments import column_options, column_type
 from vecsql._registry import default_embedder, enroll, register_embedder, registry_of
 
@@ -134,6 +136,8 @@ def create_table(
     with db.transaction():
         if has_table(db, table):
             raise SchemaError(f"table {table} exists already: vecsql.create_index adds an index")
+        for orphan in indexes(db, table):
+            require_followed(db, orphan)
         parts = [f"{quote(key)} INTEGER PRIMARY KEY"]
         for name, kind in columns.items():
             if name.lower() in (key.lower(), column.lower()):

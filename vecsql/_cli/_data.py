@@ -311,6 +311,7 @@ def export(
     from vecsql._driver import driver_of, quote
     from vecsql._errors import SchemaError
     from vecsql._filters import condition
+    from vecsql._followed import require_followed
     from vecsql._import import stream_rows
     from vecsql._read import TEXT_FORMATS, detect
     from vecsql._render import meter
@@ -323,6 +324,7 @@ def export(
         format = format or ("csv" if file == "-" else detect(file))
         handle = driver_of(conn)
         info = index_of(handle, table, column)
+        require_followed(handle, info)
         have = columns_of(handle, info.table)
         names = listed(columns) if columns else have
         unknown = [name for name in names if name not in have]

@@ -193,6 +193,8 @@ def bench(
     whose own row does not count; recall is against the exact scan.
     """
     from vecsql._catalog import index_of
+    from vecsql._driver import driver_of
+    from vecsql._followed import require_followed
     from vecsql._render import plot, print_table
     from vecsql._write import check_apart
 
@@ -204,6 +206,7 @@ def bench(
         if png is not None:
             check_apart(png, str(file_of(db)))
         info = index_of(conn, table, column)
+        require_followed(driver_of(conn), info)
         asked = _stored_queries(conn, info, sample) if queries is None else _queries_of(queries)
         if not asked:
             raise click.ClickException(

@@ -27,6 +27,7 @@ from vecsql._cli._common import (
     where_option,
 )
 from vecsql._cli._interrupt import own_prompt
+from vecsql._cli._remedies import as_commands
 
 if TYPE_CHECKING:
     import apsw
@@ -202,6 +203,9 @@ def info(db: str, table: str | None, everything: bool, as_json: bool) -> None:
     if not described:
         click.echo("no vecsql tables")
     for d in described:
+        if d.get("problem"):
+            click.echo(f"\n{d['index']}: {as_commands(d['problem'])}")
+            continue
         model = d["model"] or "vectors given by the caller"
         click.echo(
             f"\n{d['index']}: {d['rows']:,} rows; {d['column']}[{d['dim']}] {d['metric']}; {model}"
@@ -230,14 +234,20 @@ def _figures(stats: dict[str, Any]) -> str:
 
 
 def _describe(conn: apsw.Connection, table: str | None) -> list[dict[str, Any]]:
-    from vecsql._catalog import columns, index_of, indexes
+    from vecsql._catalog import columns, has_table, index_of, indexes
     from vecsql._driver import driver_of, quote
+    from vecsql._followed import flaw, orphaned
 
     db = driver_of(conn)
     if table is not None and not indexes(db, table):
         index_of(db, table)  # says what is wrong
     out = []
     for i in indexes(db, table):
+        problem = flaw(db, i)
+        if problem is not None and (orphaned(db, i) or not has_table(db, i.index)):
+            names = {"table": i.table, "column": i.column, "index": i.index}
+            out.append({**names, "problem": problem})
+            continue
         total, filled = db.rows(
             f"SELECT count(*), count({quote(i.source)}) FROM main.{quote(i.table)}"
         )[0]

@@ -16,6 +16,7 @@ _COMMANDS = (
     (r"vecsql\.add_full_text\(db, '([^']*)'.*?\)", r"vecsql index DB \1 --fts"),
     (r"vecsql\.reembed_discard\(db, '([^']*)'.*?\)", r"vecsql reembed DB \1 --discard"),
     (r"vecsql\.rebuild\([^()]*\) or `([^`]*)`", r"`\1`"),
+    (r"vecsql\.drop_index\(db, '([^']*)'.*?\)", r"vecsql index DB \1 --drop"),
     (_CALL.format("rebuild"), "vecsql optimize DB TABLE --rebuild"),
     (_CALL.format("create_index"), "vecsql index DB TABLE --text COLUMN"),
     (_CALL.format("add_full_text"), "vecsql index DB TABLE --fts"),

@@ -19,6 +19,7 @@ from vecsql._cli._common import (
     stopping,
     table_argument,
 )
+from vecsql._cli._remedies import as_commands
 
 if TYPE_CHECKING:
     import apsw
@@ -42,7 +43,7 @@ def check(db: str, table: str | None, as_json: bool) -> None:
         print_json({"ok": not problems, "problems": problems, "notes": notes})
     else:
         for text in (*problems, *notes):
-            click.echo(text)
+            click.echo(as_commands(text))
         click.echo(f"{db}: damaged" if problems else f"{db}: ok")
     if problems:
         raise click.exceptions.Exit(DAMAGED)
@@ -120,6 +121,7 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
     """
     from vecsql._catalog import index_of, indexes
     from vecsql._driver import driver_of, quote
+    from vecsql._followed import flaw, orphaned
     from vecsql._rebuild import find
     from vecsql._rebuild import rebuild as make_anew
 
@@ -132,7 +134,11 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
         elif table is not None and not chosen:
             index_of(handle, table)  # says what is wrong
         done: list[Any] = []
+        lost: list[str] = []
         for i in chosen:
+            if orphaned(handle, i):  # the others are well
+                lost.append(str(flaw(handle, i)))
+                continue
             if i.index not in done:
                 if rebuild:
                     i = make_anew(conn, i.table, i.column)
@@ -147,7 +153,10 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
             handle.run("VACUUM")
         handle.rows("PRAGMA wal_checkpoint(TRUNCATE)")
     after = size_of(db)
-    click.echo(f"{', '.join(done) or 'no indexes'}: {before:,} -> {after:,} bytes")
+    if done or not lost:
+        click.echo(f"{', '.join(done) or 'no indexes'}: {before:,} -> {after:,} bytes")
+    if lost:
+        raise click.ClickException(as_commands("; ".join(lost)))
 
 
 @click.command()
