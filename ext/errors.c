@@ -34,26 +34,47 @@ int vsx_fail(VsxTable *t, int rc, const char *format, ...) {
     return rc;
 }
 
+/* What SQLite says; where nested statements went well it says nothing. */
+static const char *sqlite_text(sqlite3 *db, int rc) {
+    int last = sqlite3_errcode(db);
+    return last == SQLITE_OK || last == SQLITE_ROW || last == SQLITE_DONE
+               ? sqlite3_errstr(rc)
+               : sqlite3_errmsg(db);
+}
+
+char *vsx_reason(VsxIndex *i, int rc) {
+    const char *refused = i->refused == rc ? sqlite3_errstr(rc) : NULL;
+    i->refused = SQLITE_OK;
+    if (refused != NULL && rc != SQLITE_OK) {
+        return sqlite3_mprintf(
+            "%s.%s: an earlier change of its index failed half way (%s): ROLLBACK, or "
+            "INSERT INTO %s(%s) VALUES('rebuild') makes it anew",
+            i->schema, i->table, refused, i->table, i->table);
+    }
+    if (rc == SQLITE_OK || rc == SQLITE_NOMEM || rc == SQLITE_INTERRUPT) {
+        return NULL;
+    }
+    if ((rc & 0xFF) == SQLITE_CORRUPT) {
+        return sqlite3_mprintf(
+            "the index of %s.%s is damaged; the rows are kept: INSERT INTO %s(%s) "
+            "VALUES('rebuild') makes it anew",
+            i->schema, i->table, i->table, i->table);
+    }
+    if (rc == VSX_USED_UP) {
+        return sqlite3_mprintf("the index of %s.%s has used up its node numbers: INSERT "
+                               "INTO %s(%s) VALUES('rebuild') gives new ones",
+                               i->schema, i->table, i->table, i->table);
+    }
+    const char *text = sqlite_text(i->global->db, rc);
+    return i->def->content != NULL
+               ? sqlite3_mprintf("%s.%s, an index over %s: %s", i->schema, i->table,
+                                 i->def->content, text)
+               : sqlite3_mprintf("%s.%s: %s", i->schema, i->table, text);
+}
+
 int vsx_explain(VsxTable *t, int rc) {
-    const VsxIndex *i = t->index;
-    if (t->base.zErrMsg != NULL || rc == SQLITE_OK || rc == SQLITE_NOMEM ||
-        rc == SQLITE_INTERRUPT) {
-        return rc;
+    if (t->base.zErrMsg == NULL) {
+        t->base.zErrMsg = vsx_reason(t->index, rc);
     }
-    const char *repair =
-        (rc & 0xFF) == SQLITE_CORRUPT
-            ? "the index of %s.%s is damaged; the rows are kept: INSERT INTO "
-              "%s(%s) VALUES('rebuild') makes it anew"
-            : "the index of %s.%s has used up its node numbers: INSERT INTO "
-              "%s(%s) VALUES('rebuild') gives new ones";
-    if ((rc & 0xFF) == SQLITE_CORRUPT || rc == VSX_USED_UP) {
-        return vsx_fail(t, rc == VSX_USED_UP ? SQLITE_TOOBIG : rc, repair, i->schema,
-                        i->table, i->table, i->table);
-    }
-    if (i->def->content != NULL) {
-        return vsx_fail(t, rc, "%s.%s, an index over %s: %s", i->schema, i->table,
-                        i->def->content, sqlite3_errmsg(i->global->db));
-    }
-    return vsx_fail(t, rc, "%s.%s: %s", i->schema, i->table,
-                    sqlite3_errmsg(i->global->db));
+    return rc == VSX_USED_UP ? SQLITE_TOOBIG : rc;
 }

@@ -217,6 +217,7 @@ struct VsxIndex {
     int linking; /* inside vs_link_pending: nobody else may change anything */
     int writing; /* inside our own SQL: its statement savepoints are not the user's */
     int load_rc; /* why the page loader failed */
+    int refused; /* a statement fails with this because another failed half way before */
 };
 
 /* The index of schema.table, made if it is not known yet or if the table was just created;
@@ -509,6 +510,8 @@ int vsx_check(VsxIndex *index, int quick, char **report);
 int vsx_code(const VsxIndex *index, VsStatus st);
 /* Sets the message of the virtual table and returns rc. */
 int vsx_fail(VsxTable *t, int rc, const char *format, ...);
+/* What a code means to the user, to be freed; NULL: the code says it all. */
+char *vsx_reason(VsxIndex *index, int rc);
 /* Adds a message to a code that has none yet (SQLITE_CORRUPT_VTAB and the like). */
 int vsx_explain(VsxTable *t, int rc);
 

@@ -288,6 +288,9 @@ static int recall_filter(sqlite3_vtab_cursor *base, int num, const char *plan, i
     int rc = vsx_visit(global, table, &visit, &err);
     rc = rc == SQLITE_OK ? vsx_find_vector(visit.index, column, &v, &err) : rc;
     rc = rc == SQLITE_OK ? run(c, v, (size_t)sample, (size_t)k) : rc;
+    if (rc != SQLITE_OK && err == NULL && visit.index != NULL) {
+        err = vsx_reason(visit.index, rc);
+    }
     vsx_visit_end(&visit);
     return rc == SQLITE_OK ? rc : vsx_tf_fail(base, rc, err);
 }

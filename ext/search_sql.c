@@ -150,6 +150,9 @@ static void search(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
     char *err = NULL;
     int rc = read_request(sqlite3_user_data(ctx), argc, argv, &r, &err);
     rc = rc == SQLITE_OK ? answer(ctx, &r) : rc;
+    if (rc != SQLITE_OK && err == NULL && r.visit.index != NULL) {
+        err = vsx_reason(r.visit.index, rc);
+    }
     sqlite3_free(r.converted);
     vsx_visit_end(&r.visit);
     if (err != NULL) {

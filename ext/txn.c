@@ -347,6 +347,7 @@ static int check_poison(VsxVector *v) {
         return rc;
     }
     if (ver == v->poison_ver && stamp == v->poison_stamp) {
+        v->index->refused = v->poison;
         return v->poison;
     }
     v->poison = SQLITE_OK;

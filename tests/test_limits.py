@@ -157,6 +157,29 @@ def test_a_row_that_is_too_long_is_no_table_that_is_used_up(db):
     db.execute("INSERT INTO t(t) VALUES('integrity-check')")
 
 
+@pytest.mark.parametrize("command", ["rebuild", "optimize"])
+def test_what_follows_a_command_that_failed_half_way_says_so_and_what_to_do(db, command):
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[4])")
+    rows = [(i, f"[{i},{i % 3},{i % 7},1]") for i in range(60)]
+    db.execute("BEGIN")
+    db.executemany("INSERT INTO t VALUES(?, ?)", rows)
+    db.execute("COMMIT; BEGIN")
+    before = db.limit(apsw.SQLITE_LIMIT_LENGTH, 3000)
+    with pytest.raises(apsw.TooBigError, match=r"^main\.t: string or blob too big"):
+        db.execute("INSERT INTO t(t) VALUES(?)", (command,))
+    db.limit(apsw.SQLITE_LIMIT_LENGTH, before)
+    for sql in (
+        "SELECT id FROM t WHERE e MATCH '[0,0,0,0]' AND k = 1",
+        "SELECT vecsql_search('t', 'e', vec_f32('[0,0,0,0]'), 1)",
+        "SELECT * FROM vecsql_recall('t', 'e')",
+        "INSERT INTO t VALUES(500, '[1,1,1,1]')",
+    ):
+        with pytest.raises(apsw.TooBigError, match=r"half way \(string or.*ROLLBACK.*'rebuild'"):
+            db.execute(sql).fetchall()
+    db.execute("INSERT INTO t(t) VALUES('rebuild'); COMMIT")
+    db.execute("INSERT INTO t(t) VALUES('integrity-check')")
+
+
 @pytest.mark.parametrize("ef", [100_000, 100_001, 10**9, 2**31, 2**63 - 1, 1e9])
 def test_a_beam_wider_than_the_table_is_an_exact_search(db, ef):
     db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
