@@ -814,44 +814,58 @@ int vsx_content_check(VsxTable *t) {
  * They stay in the list until the transaction ends, for a rollback may bring their entries
  * back without the rows. */
 int vsx_content_settle(VsxIndex *i) {
+    VsxDoubts *d = i->doubts;
     int rc = SQLITE_OK;
-    while (rc == SQLITE_OK && i->n_settled < i->n_doubtful) {
+    while (rc == SQLITE_OK && d->settled < d->n) {
         const VsxVector *at = NULL;
         char *bad = NULL;
-        rc = sync_row(i, i->doubtful[i->n_settled], &at, &bad);
+        rc = sync_row(i, d->row[d->settled], &at, &bad);
         rc = bad != NULL ? SQLITE_OK : rc; /* it is there: a trigger's statement fails */
         sqlite3_free(bad);
-        i->n_settled += rc == SQLITE_OK;
+        d->settled += rc == SQLITE_OK;
     }
     return rc;
 }
 
-void vsx_content_inherit(VsxIndex *index, VsxIndex *former) {
-    sqlite3_free(index->doubtful);
-    index->doubtful = former->doubtful;
-    index->n_doubtful = former->n_doubtful;
-    index->doubtful_cap = former->doubtful_cap;
-    index->n_settled = former->n_doubtful = former->n_settled = former->doubtful_cap = 0;
-    former->doubtful = NULL;
+VsxDoubts *vsx_doubts_new(void) {
+    VsxDoubts *d = sqlite3_malloc64(sizeof *d);
+    if (d != NULL) {
+        *d = (VsxDoubts){.refs = 1};
+    }
+    return d;
+}
+
+void vsx_doubts_free(VsxDoubts *d) {
+    if (d != NULL && --d->refs == 0) {
+        sqlite3_free(d->row);
+        sqlite3_free(d);
+    }
+}
+
+void vsx_content_inherit(VsxIndex *index, const VsxIndex *former) {
+    vsx_doubts_free(index->doubts);
+    index->doubts = former->doubts;
+    index->doubts->refs++;
+    index->doubts->settled = 0;
 }
 
 void vsx_content_rolled_back(VsxIndex *index, int whole) {
-    index->n_settled = 0;
-    index->n_doubtful = whole ? 0 : index->n_doubtful;
+    index->doubts->settled = 0;
+    index->doubts->n = whole ? 0 : index->doubts->n;
 }
 
 int vsx_content_doubt(VsxTable *t, sqlite3_value *rowid) {
-    VsxIndex *i = t->index;
-    if (i->n_doubtful == i->doubtful_cap) {
-        size_t cap = i->doubtful_cap == 0 ? 16 : 2 * i->doubtful_cap;
-        sqlite3_int64 *grown = sqlite3_realloc64(i->doubtful, cap * sizeof *grown);
+    VsxDoubts *d = t->index->doubts;
+    if (d->n == d->cap) {
+        size_t cap = d->cap == 0 ? 16 : 2 * d->cap;
+        sqlite3_int64 *grown = sqlite3_realloc64(d->row, cap * sizeof *grown);
         if (grown == NULL) {
             return SQLITE_NOMEM;
         }
-        i->doubtful = grown;
-        i->doubtful_cap = cap;
+        d->row = grown;
+        d->cap = cap;
     }
-    i->doubtful[i->n_doubtful++] = sqlite3_value_int64(rowid);
+    d->row[d->n++] = sqlite3_value_int64(rowid);
     return SQLITE_OK;
 }
 

@@ -197,6 +197,14 @@ typedef struct VsxRowTree {
     int levels;                       /* of interior pages; 0: none, or not known */
 } VsxRowTree;
 
+/* Rows that may have been replaced (content.c). Definitions of a table that follow one another
+ * in a transaction share them: any of them may be gone before the next one comes. */
+typedef struct VsxDoubts {
+    int refs;
+    sqlite3_int64 *row;
+    size_t n, settled, cap;
+} VsxDoubts;
+
 struct VsxIndex {
     VsxGlobal *global;
     VsxIndex *next;
@@ -209,11 +217,10 @@ struct VsxIndex {
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
     VsxRowTree row_tree;
-    sqlite3_stmt *progress;  /* calls the user's function (link.c) */
-    int looked, followed;    /* whether triggers tell the changes of the content table */
-    sqlite3_int64 cookie;    /* the version of the schema at that look */
-    sqlite3_int64 *doubtful; /* rows that may have been replaced (content.c) */
-    size_t n_doubtful, n_settled, doubtful_cap;
+    sqlite3_stmt *progress; /* calls the user's function (link.c) */
+    int looked, followed;   /* whether triggers tell the changes of the content table */
+    sqlite3_int64 cookie;   /* the version of the schema at that look */
+    VsxDoubts *doubts;
     int linking; /* inside vs_link_pending: nobody else may change anything */
     int writing; /* inside our own SQL: its statement savepoints are not the user's */
     int load_rc; /* why the page loader failed */
@@ -315,8 +322,10 @@ int vsx_content_followed(VsxIndex *index, int *followed);
 /* A row that the running statement may replace. / Syncs all such rows. */
 int vsx_content_doubt(VsxTable *t, sqlite3_value *rowid);
 int vsx_content_settle(VsxIndex *index);
-/* The rows in doubt are those of the table, whatever definition of it is at work. */
-void vsx_content_inherit(VsxIndex *index, VsxIndex *former);
+/* Rows in doubt: none / those of another definition of the table. */
+VsxDoubts *vsx_doubts_new(void);
+void vsx_doubts_free(VsxDoubts *doubts);
+void vsx_content_inherit(VsxIndex *index, const VsxIndex *former);
 /* After a rollback to a savepoint / the end of a transaction. */
 void vsx_content_rolled_back(VsxIndex *index, int whole);
 /* Index what the content table holds under a rowid now, or nothing if it holds nothing.

@@ -44,7 +44,7 @@ static void index_free(VsxIndex *index) {
     sqlite3_free(index->table);
     sqlite3_free(index->rows);
     sqlite3_free(index->row_table);
-    sqlite3_free(index->doubtful);
+    vsx_doubts_free(index->doubts);
     sqlite3_free(index);
 }
 
@@ -63,8 +63,9 @@ static int index_new(VsxGlobal *global, const char *schema, const char *table,
     index->table = sqlite3_mprintf("%s", table);
     index->rows = vsx_rows_name(schema, table, def);
     index->row_table = sqlite3_mprintf("%s_rows", table);
+    index->doubts = vsx_doubts_new();
     int rc = index->schema == NULL || index->table == NULL || index->rows == NULL ||
-                     index->row_table == NULL
+                     index->row_table == NULL || index->doubts == NULL
                  ? SQLITE_NOMEM
                  : SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
@@ -106,17 +107,16 @@ static void list_remove(VsxIndex *index) {
     *at = index->next;
 }
 
-static VsxIndex **find_index(VsxGlobal *global, const char *schema, const char *table) {
-    VsxIndex **at = &global->first;
-    while (*at != NULL && (sqlite3_stricmp((*at)->schema, schema) != 0 ||
-                           sqlite3_stricmp((*at)->table, table) != 0)) {
-        at = &(*at)->next;
+static VsxIndex *find(VsxIndex *list, const char *schema, const char *table) {
+    while (list != NULL && (sqlite3_stricmp(list->schema, schema) != 0 ||
+                            sqlite3_stricmp(list->table, table) != 0)) {
+        list = list->next;
     }
-    return at;
+    return list;
 }
 
 VsxIndex *vsx_index_find(VsxGlobal *global, const char *schema, const char *table) {
-    return *find_index(global, schema, table);
+    return find(global->first, schema, table);
 }
 
 static VsxIndex *marked(VsxIndex *list, sqlite3_int64 mark) {
@@ -147,7 +147,7 @@ sqlite3_int64 vsx_new_mark(VsxGlobal *global) {
 
 int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
                       int create, VsxSchema *def, VsxIndex **out) {
-    VsxIndex *known = *find_index(global, schema, table);
+    VsxIndex *known = find(global->first, schema, table);
     if (known != NULL && !create && same_params(known->def, def)) {
         vsx_schema_free(def);
         for (int i = 0; i < known->def->n_vectors; i++) {
@@ -162,9 +162,10 @@ int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
     }
     int rc = index_new(global, schema, table, def, out);
     if (rc == SQLITE_OK) {
+        const VsxIndex *former = create ? NULL : find(global->former, schema, table);
         list_add(*out);
-        if (known != NULL && !create) {
-            vsx_content_inherit(*out, known);
+        if (former != NULL) {
+            vsx_content_inherit(*out, former);
         }
     }
     return rc;

@@ -773,7 +773,7 @@ static VsxIndex *reconnected(VsxIndex *index) {
 
 /* Asks the content table about the rows in doubt, under the name that it has now. */
 static int settle(VsxIndex **index) {
-    if ((*index)->n_settled == (*index)->n_doubtful) {
+    if ((*index)->doubts->settled == (*index)->doubts->n) {
         return SQLITE_OK;
     }
     *index = reconnected(*index);

@@ -398,6 +398,18 @@ def test_replace_without_a_key_removes_a_row_whose_key_is_minus_one(db):
     assert intact(db)
 
 
+@pytest.mark.parametrize("renames", [1, 2, 3])
+def test_a_replaced_row_is_remembered_however_often_the_table_gets_another_name(db, renames):
+    db.execute("CREATE UNIQUE INDEX u ON docs(year); INSERT INTO i(i) VALUES('rebuild'); BEGIN")
+    db.execute("UPDATE OR REPLACE docs SET year = 2001 WHERE id = 2")
+    for n in range(renames):
+        db.execute(f"ALTER TABLE {f'docs{n}' if n else 'docs'} RENAME TO docs{n + 1}")
+    db.execute("CREATE TABLE other(a); COMMIT")
+    assert nearest(db) == [2]
+    assert intact(db)
+    db.execute("INSERT INTO i(i) VALUES('integrity-check')")
+
+
 @pytest.mark.parametrize(
     "check", ["INSERT INTO i(i) VALUES('integrity-check')", "PRAGMA integrity_check"]
 )
