@@ -645,40 +645,63 @@ static int put_setting(const VsxIndex *i, const char *key, const char *value) {
                     i->schema, i->table, key, value);
 }
 
+static int drop_triggers(const VsxIndex *i, const char *name) {
+    int rc = SQLITE_OK;
+    for (int e = 0; rc == SQLITE_OK && e < N_EVENTS; e++) {
+        rc = vsx_exec(i->global->db, "DROP TRIGGER IF EXISTS \"%w\".\"%w_vecsql_%s\"",
+                      i->schema, name, events[e]);
+    }
+    return rc;
+}
+
+/* The old ones go last: a statement that fails in a transaction leaves them as they were,
+ * for xUpdate has no statement journal. So the new ones have another name. */
 int vsx_content_attach(VsxIndex *index) {
-    int rc = vsx_content_detach(index);
-    rc = rc == SQLITE_OK ? choose_name(index) : rc;
+    char *old = index->def->triggers;
+    const char *old_name = old != NULL ? old : index->table;
+    index->def->triggers = NULL;
+    int rc = choose_name(index);
     rc = rc == SQLITE_OK ? attach_changes(index) : rc;
     rc = rc == SQLITE_OK ? attach_unique(index) : rc;
-    rc = rc == SQLITE_OK ? put_setting(index, "triggers", index->def->triggers) : rc;
     rc = rc == SQLITE_OK ? put_setting(index, "content", index->def->content) : rc;
+    rc = rc == SQLITE_OK ? put_setting(index, "triggers", index->def->triggers) : rc;
     rc = rc == SQLITE_OK ? put_setting(index, "detached", NULL) : rc;
+    index->looked = 0;
+    if (rc != SQLITE_OK) {
+        if (index->def->triggers != NULL) {
+            drop_triggers(index, index->def->triggers);
+        }
+        sqlite3_free(index->def->triggers);
+        index->def->triggers = old;
+        return rc;
+    }
     sqlite3_free(index->def->detached);
     index->def->detached = NULL;
-    index->looked = 0;
+    if (sqlite3_stricmp(old_name, index->def->triggers) != 0) {
+        rc = drop_triggers(index, old_name);
+    }
+    sqlite3_free(old);
     return rc;
 }
 
 int vsx_content_detach(VsxIndex *index) {
-    const char *name = index->def->triggers != NULL ? index->def->triggers : index->table;
-    int rc = SQLITE_OK;
-    for (int e = 0; rc == SQLITE_OK && e < N_EVENTS; e++) {
-        rc = vsx_exec(index->global->db, "DROP TRIGGER IF EXISTS \"%w\".\"%w_vecsql_%s\"",
-                      index->schema, name, events[e]);
-    }
     index->looked = 0;
-    return rc;
+    return drop_triggers(index, index->def->triggers != NULL ? index->def->triggers
+                                                             : index->table);
 }
 
+/* Says so first: an index that lost triggers and does not say so answers nothing, and one
+ * that says so and has some left is in step. */
 int vsx_content_let_go(VsxTable *t, const char *others) {
     VsxIndex *i = t->index;
     char *detached = sqlite3_mprintf("%s", others);
-    int rc = detached == NULL ? SQLITE_NOMEM : vsx_content_detach(i);
-    rc = rc == SQLITE_OK ? put_setting(i, "detached", others) : rc;
+    int rc = detached == NULL ? SQLITE_NOMEM : put_setting(i, "detached", others);
+    rc = rc == SQLITE_OK ? vsx_content_detach(i) : rc;
     if (rc == SQLITE_OK) {
         sqlite3_free(i->def->detached);
         i->def->detached = detached;
     } else {
+        put_setting(i, "detached", i->def->detached);
         sqlite3_free(detached);
     }
     return rc;

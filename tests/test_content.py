@@ -293,6 +293,35 @@ def test_attach_brings_in_what_changed_while_nobody_noted_it(db, how, begin):
     assert intact(db)
 
 
+@pytest.mark.parametrize("command", ["rebuild", "attach", "detach"])
+@pytest.mark.parametrize("part", ["_insert", "_unique_insert", "_unique_update"])
+def test_a_command_that_fails_leaves_the_triggers_as_they_were(db, command, part):
+    db.execute("CREATE UNIQUE INDEX u ON docs(year); INSERT INTO i(i) VALUES('rebuild'); BEGIN")
+    before = schema(db)
+    forbidden = (apsw.SQLITE_CREATE_TRIGGER, apsw.SQLITE_DROP_TRIGGER)
+    forbidden = forbidden[command == "detach" :][:1]
+
+    def authorize(op, name, *_):
+        denied = op in forbidden and str(name).endswith(f"vecsql{part}")
+        return apsw.SQLITE_DENY if denied else apsw.SQLITE_OK
+
+    db.authorizer = authorize
+    with pytest.raises(apsw.AuthError, match=r"main\.i, an index over docs: .*auth"):
+        db.execute("INSERT INTO i(i) VALUES(?)", (command,))
+    db.authorizer = None
+    db.execute("COMMIT")
+    if command != "detach" or part == "_insert":
+        assert schema(db) == before
+        db.execute("UPDATE OR REPLACE docs SET year = 2001 WHERE id = 2")
+        assert nearest(db) == [2]
+        assert intact(db)
+    else:
+        with pytest.raises(apsw.SQLError, match="missed changes of docs"):
+            nearest(db)
+    db.execute(f"INSERT INTO i(i) VALUES('rebuild'); INSERT INTO i(i) VALUES('{command}')")
+    assert intact(db)
+
+
 def test_attach_makes_no_index_anew_that_kept_in_step(db):
     stamp = "SELECT value FROM vecsql_stats('i') WHERE name = 'version'"
     before = db.execute(stamp).fetchall()
