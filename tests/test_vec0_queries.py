@@ -283,6 +283,12 @@ def test_difference_no_distance_is_greater_than_null(pair):
     assert (a.rows, len(b.rows)) == ((), 3)
 
 
+def test_difference_a_fraction_is_no_key(pair):
+    pair.same("SELECT rowid FROM a WHERE rowid = 2.0")
+    a, b = pair.differ("SELECT rowid FROM a WHERE rowid = 2.5")
+    assert (a.rows, b.rows) == ((), ((2,),))
+
+
 @pytest.mark.parametrize("condition", ["= 'k4'", "> 'k2'", "!= 'k1'", "LIKE 'k4'", "IN ('k4')"])
 def test_a_text_key_filters_after_k(condition):
     p = Pair()
