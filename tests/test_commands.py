@@ -620,6 +620,27 @@ def test_rows_noted_for_later_are_brought_up_by_sync(tmp_path):
     assert json.loads(cli("search", path, "t", "rail", "-k", 1, "--json"))[0]["id"] == 1
 
 
+def test_query_names_the_parameter_that_is_missing(library):
+    said = cli("query", library, "SELECT :a, :b", "-p", "a", "1", code=1)
+    assert "a parameter b: -p b VALUE gives it" in said
+
+
+def test_query_tells_a_transaction_that_is_not_committed(tmp_path):
+    path = tmp_path / "a.db"
+    cli("query", path, "CREATE TABLE t(a)")
+    assert "has no COMMIT" in cli("query", path, "BEGIN; INSERT INTO t VALUES(1)", code=1)
+    cli("query", path, "BEGIN; INSERT INTO t VALUES(2); COMMIT")
+    assert rows(path, "SELECT a FROM t") == [(2,)]
+
+
+def test_json_holds_neither_infinity_nor_what_python_alone_reads(library):
+    sql = "SELECT 9e999 AS a, :n AS n"
+    said = cli("query", library, sql, "-p", "n", "99999999999999999999", "--json")
+    assert json.loads(said, parse_constant=pytest.fail) == [{"a": None, "n": 1e20}]
+    assert cli("query", library, sql, "-p", "n", "1", "--nl") == '{"a": null, "n": 1}\n'
+    assert cli("query", library, sql, "-p", "n", "1", "--csv") == "a,n\ninf,1\n"
+
+
 @pytest.fixture(scope="module")
 def orphan(tmp_path_factory):
     """A file whose table t is gone and whose table u is well."""

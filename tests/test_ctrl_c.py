@@ -12,6 +12,7 @@ import pytest
 
 import vecsql
 from tests.test_cli import rows
+from vecsql._driver import driver_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -129,3 +130,12 @@ def test_a_build_in_c_is_interrupted_and_leaves_the_table_as_it_was(tmp_path):
     assert "Traceback" not in err
     assert rows(path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 't_embedding%'") == [(0,)]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_rows_that_are_read_no_further_say_nothing_when_the_connection_is_closed():
+    """Ctrl-C in an export leaves such a generator behind."""
+    conn = vecsql.connect(":memory:", driver="apsw")
+    rows = driver_of(conn).iterate("SELECT 1 UNION SELECT 2")
+    next(rows)
+    conn.close()
+    rows.close()

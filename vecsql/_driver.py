@@ -96,9 +96,12 @@ class Db:
         """Yields the rows of one statement while it runs; for more rows than fit in memory."""
         cursor = self._cursor()
         try:
-            yield from cursor.execute(sql, parameters)
+            # "yield from" would close the cursor too
+            for row in cursor.execute(sql, parameters):  # noqa: UP028
+                yield row
         finally:
-            cursor.close()
+            with contextlib.suppress(Exception):  # closed with its connection, after Ctrl-C
+                cursor.close()
 
     def value(self, sql: str, parameters: Parameters = ()) -> Any:
         """Returns the first column of the first row, None if there is no row."""

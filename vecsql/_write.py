@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vecsql._errors import FormatError
+from vecsql._json import to_json
 from vecsql._read import BLOCK, WRITTEN, Record, extra
 
 
@@ -151,8 +152,7 @@ def _write_json(out: IO[str], records: Iterable[Record], columns: list[str], _: 
 
 def _json_lines(records: Iterable[Record], columns: list[str]) -> Iterator[str]:
     for record in records:
-        line = {c: text_value(record.get(c)) for c in columns}
-        yield json.dumps(line, ensure_ascii=False)
+        yield to_json({c: text_value(record.get(c)) for c in columns})
 
 
 def _write_arrow(

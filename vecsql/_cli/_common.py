@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -98,7 +99,7 @@ def print_rows(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         if names:
             writer.writerow(names)
-        writer.writerows([_cell(jsonable(v)) for v in row.values()] for row in rows)
+        writer.writerows([_cell(v) for v in row.values()] for row in rows)
     else:
         print_table(names, [list(row.values()) for row in rows])
 
@@ -114,17 +115,20 @@ def print_json(value: Any) -> None:
 
 
 def jsonable(value: Any) -> Any:
-    """A value that json takes: blobs in hexadecimal, arrays as lists."""
+    """A value that JSON knows: blobs in hexadecimal, arrays as lists, infinity as null."""
     from vecsql._write import text_value
 
     if isinstance(value, Mapping):
         return {str(k): jsonable(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [jsonable(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return text_value(value)
 
 
 def _cell(value: Any) -> Any:
+    value = value if isinstance(value, float) else jsonable(value)
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 

@@ -241,7 +241,7 @@ def _describe(conn: apsw.Connection, table: str | None) -> list[dict[str, Any]]:
     db = driver_of(conn)
     if table is not None and not indexes(db, table):
         index_of(db, table)  # says what is wrong
-    out = []
+    out: list[dict[str, Any]] = []
     for i in indexes(db, table):
         problem = flaw(db, i)
         if problem is not None and (orphaned(db, i) or not has_table(db, i.index)):
@@ -305,7 +305,7 @@ def query(
 
     with opened(db, new=True) as conn:
         register_embedder(conn, None if embedder is None else embedder_named(embedder))
-        values = {k.lstrip(":@$"): _number(v) for k, v in params}
+        values = _Parameters((k.lstrip(":@$"), _number(v)) for k, v in params)
         try:
             names, rows = _last_rows(conn, sql, values)
         except apsw.SQLError as e:
@@ -313,8 +313,20 @@ def query(
             raise click.ClickException(
                 no_table(driver_of(conn), missing[1]) if missing else str(e)
             ) from e
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+            raise click.ClickException(
+                "the transaction that BEGIN opened has no COMMIT: its changes are rolled back"
+            )
     if names:
         print_rows([dict(zip(names, row, strict=True)) for row in rows], output, names)
+
+
+class _Parameters(dict[str, Any]):
+    """The values of -p; names the one that is missing."""
+
+    def __missing__(self, name: str) -> Any:
+        raise click.ClickException(f"the SQL has a parameter {name}: -p {name} VALUE gives it")
 
 
 def _last_rows(
@@ -341,7 +353,11 @@ def _number(text: str) -> Any:
     from vecsql._survey import NUMBER
 
     match = NUMBER.fullmatch(text)
-    return text if match is None else float(text) if match[1] else int(text)
+    if match is None:
+        return text
+    number = float(text) if match[1] else int(text)
+    # as SQLite reads a literal that 64 bits do not hold
+    return number if -(1 << 63) <= number < 1 << 63 else float(text)
 
 
 @click.command()
