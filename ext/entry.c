@@ -55,6 +55,7 @@ static int parse_vec0(int argc, const char *const *argv, VsxSchema **out, char *
     for (int i = 0; rc == SQLITE_OK && i < args.argc; i++) {
         (*out)->column[i].strict = (int)args.strict[i];
         (*out)->column[i].partition = args.partition[i];
+        (*out)->column[i].given = 0; /* some of it is a default of the module */
     }
     if (rc == SQLITE_OK) {
         (*out)->vec0 = 1;

@@ -45,6 +45,7 @@ typedef struct VsxColumn {
     int found;       /* a vector column: the content table has its source */
     int generated;   /* and computes it */
     VsParams params; /* of a vector column */
+    unsigned given;  /* which of them were declared (schema.c) */
     int strict;      /* vec0: what a value must be (VsxStrict in vec0.h) */
     int partition;   /* vec0: declared as a partition key */
 } VsxColumn;

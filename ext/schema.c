@@ -145,8 +145,21 @@ static uint32_t number(Token t, uint32_t low, uint32_t high) {
     return v >= low && v <= high ? v : 0;
 }
 
+typedef enum Option {
+    METRIC,
+    KIND,
+    CODEC,
+    NAV_BITS,
+    PQ_M,
+    LINKS,
+    EF_CONSTRUCTION,
+    EF_SEARCH,
+    N_OPTIONS
+} Option;
+
 /* One option; *err says what would be right. */
 static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
+    Option option = METRIC;
     int chosen = 0;
     uint32_t n = 1;
     const char *expected = NULL;
@@ -155,14 +168,17 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
         chosen = CHOICE(value, metric_names);
         c->params.code.metric = (VsMetric)chosen;
     } else if (token_is(key, "index")) {
+        option = KIND;
         expected = "hnsw or flat";
         chosen = CHOICE(value, kind_names);
         c->params.kind = (VsIndexKind)chosen;
     } else if (token_is(key, "codec")) {
+        option = CODEC;
         expected = "sq8, pq or none";
         chosen = CHOICE(value, codec_names);
         c->params.code.codec = (VsCodecId)chosen;
     } else if (token_is(key, "nav_bits")) {
+        option = NAV_BITS;
         expected = "auto, 4 or 8";
         c->params.code.nav_bits = (VsNavBits)number(value, VS_NAV_4, VS_NAV_8);
         chosen = token_is(value, "auto") || token_is_digit(value, '4') ||
@@ -170,15 +186,19 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
                      ? 0
                      : -1;
     } else if (token_is(key, "pq_m")) {
+        option = PQ_M;
         expected = "a whole number from 1 to 65536";
         c->params.code.pq_m = n = number(value, 1, VS_MAX_DIMS);
     } else if (token_is(key, "m")) {
+        option = LINKS;
         expected = "a whole number from 2 to 128";
         c->params.m = n = number(value, VS_MIN_M, VS_MAX_M);
     } else if (token_is(key, "ef_construction")) {
+        option = EF_CONSTRUCTION;
         expected = "a whole number from 1 to 100000";
         c->params.ef_construction = n = number(value, 1, MAX_EF);
     } else if (token_is(key, "ef_search")) {
+        option = EF_SEARCH;
         expected = "a whole number from 1 to 100000";
         c->params.ef_search = n = number(value, 1, MAX_EF);
     } else if (token_is(key, "source") && c->source == NULL &&
@@ -195,6 +215,7 @@ static int parse_option(VsxColumn *c, Token key, Token value, char **err) {
                                key.text, expected, value.len, value.text);
         return SQLITE_ERROR;
     }
+    c->given |= 1u << option;
     return SQLITE_OK;
 }
 
@@ -313,6 +334,28 @@ char *vsx_params_text(const VsxColumn *c) {
                            p->ef_construction, c->params.ef_search);
 }
 
+/* Whether what is stored is not what was declared. Defaults may change from version to
+ * version, but for the metric: it is what the answers mean. */
+static int contradicts(const VsxColumn *declared, const VsParams *s) {
+    const VsParams *d = &declared->params;
+    const int differ[N_OPTIONS] = {
+        [METRIC] = d->code.metric != s->code.metric,
+        [KIND] = d->kind != s->kind,
+        [CODEC] = d->code.codec != s->code.codec,
+        [NAV_BITS] = d->code.nav_bits != s->code.nav_bits,
+        [PQ_M] = d->code.pq_m != s->code.pq_m,
+        [LINKS] = d->m != s->m,
+        [EF_CONSTRUCTION] = d->ef_construction != s->ef_construction,
+        [EF_SEARCH] = d->ef_search != s->ef_search,
+    };
+    unsigned given = declared->given | 1u << METRIC;
+    int found = 0;
+    for (int o = 0; o < N_OPTIONS; o++) {
+        found |= differ[o] && (given >> o & 1);
+    }
+    return found;
+}
+
 int vsx_params_parse(const char *text, VsxColumn *column) {
     const char *at = text;
     char *err = NULL;
@@ -325,7 +368,8 @@ int vsx_params_parse(const char *text, VsxColumn *column) {
         return rc;
     }
     if (rc != SQLITE_OK || stored.params.code.dims != column->params.code.dims ||
-        stored.params.code.element != column->params.code.element) {
+        stored.params.code.element != column->params.code.element ||
+        contradicts(column, &stored.params)) {
         return SQLITE_CORRUPT_VTAB;
     }
     stored.params.page_bytes = column->params.page_bytes;

@@ -439,7 +439,8 @@ int vsx_update(sqlite3_vtab *base, int argc, sqlite3_value **argv, sqlite3_int64
                         "%s is an index over %s: change %s, and it follows",
                         t->index->table, def->content, def->content);
     }
-    rc = check_old(&c, &gone);
+    rc = vsx_usable(t);
+    rc = rc == SQLITE_OK ? check_old(&c, &gone) : rc;
     if (rc == SQLITE_OK && !gone && c.has_new) {
         c.argv = argv + 2;
         rc = check_change(&c, argv[1]);

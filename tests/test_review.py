@@ -101,19 +101,33 @@ def test_a_map_row_that_names_another_node_is_damage_and_not_an_answer(db):
         "DELETE FROM t_config WHERE key = 'format'",
         "UPDATE t_config SET value = NULL",
         "UPDATE t_config SET value = 'float[3] m=x' WHERE key = 'vector0'",
+        "UPDATE t_config SET value = replace(value, '=l2', '=dot') WHERE key = 'vector0'",
+        "UPDATE t_config SET value = replace(value, 'm=8', 'm=9') WHERE key = 'vector0'",
+        "UPDATE t_config SET value = replace(value, 'hnsw', 'flat') WHERE key = 'vector0'",
+        "UPDATE t_config SET value = replace(value, '=none', '=sq8') WHERE key = 'vector0'",
         "DROP TABLE t_config",
     ],
 )
 def test_a_damaged_configuration_can_be_rebuilt_or_dropped(tmp_path, damage):
     path = str(tmp_path / "t.db")
     conn = vecsql.connect(path, driver="apsw")
-    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2], cat TEXT)")
+    options = "index=hnsw codec=none m=8"
+    conn.execute(f"CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2] {options}, cat TEXT)")
     conn.execute("INSERT INTO t VALUES('[1,2]', 'a'), ('[3,4]', 'b')")
     conn.execute(damage)
     conn.close()
     conn = vecsql.connect(path, driver="apsw")
-    with pytest.raises(apsw.Error, match="configuration is damaged"):
-        conn.execute("SELECT * FROM t").fetchall()
+    for sql in (
+        "SELECT * FROM t",
+        "SELECT rowid FROM t WHERE e MATCH '[1,2]' AND k = 1",
+        "INSERT INTO t VALUES('[5,6]', 'c')",
+    ):
+        with pytest.raises(apsw.Error, match="configuration is damaged"):
+            conn.execute(sql).fetchall()
+    check = "INSERT INTO t(t) VALUES('integrity-check')"
+    with pytest.raises(apsw.CorruptError, match=r"t_config is (damaged|missing)"):
+        conn.execute(check)
+    assert not intact(conn)
     conn.execute("BEGIN; INSERT INTO t(t) VALUES('rebuild')")
     assert len(conn.execute("SELECT * FROM t WHERE e MATCH '[1,2]' AND k = 9").fetchall()) == 2
     assert intact(conn)
