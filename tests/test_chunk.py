@@ -208,3 +208,9 @@ def test_a_long_sentence_is_cut_at_a_space_where_there_is_one():
     for c in vecsql.chunk(text, max_tokens=7, overlap=0):
         assert c.start == 0 or text[c.start - 1] == " "
         assert c.end == len(text) or text[c.end] == " "
+
+
+def test_a_small_chunk_needs_no_overlap_to_be_told():
+    text = "One two three four. " * 30
+    assert vecsql.chunk(text, max_tokens=20) == vecsql.chunk(text, max_tokens=20, overlap=10)
+    assert vecsql.chunk(text, max_tokens=90) == vecsql.chunk(text, max_tokens=90, overlap=40)

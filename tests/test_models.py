@@ -277,6 +277,14 @@ def test_texts_are_sent_in_batches_and_vectors_keep_their_order(server, embedder
     assert embedder.encode([]).shape == (0, 3)
 
 
+def test_vectors_of_another_dimension_or_with_nan_are_refused(server, embedder, monkeypatch):
+    with pytest.raises(vecsql.EmbedderError, match="vectors of 3 dimensions, expected 5"):
+        vecsql.HTTPEmbedder(server.url, "m", dim=5).encode(["x"])
+    monkeypatch.setattr(embedder, "_request", lambda *_: [np.array([1, np.nan, 2], np.float32)])
+    with pytest.raises(vecsql.EmbedderError, match="a vector with NaN"):
+        embedder.encode(["x"])
+
+
 def test_dimension_is_asked_once(server, embedder):
     assert [embedder.dim, embedder.dim] == [3, 3]
     assert len(server.requests) == 1

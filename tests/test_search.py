@@ -187,6 +187,12 @@ def test_a_word_with_marks_is_one_word_and_no_letters_of_it():
 # --- fusion --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("weights", [(float("nan"), 1), (1, float("inf")), (-1, 1), (0, 0)])
+def test_weights_are_finite_numbers(db, weights):
+    with pytest.raises(ValueError, match="weights are two finite numbers"):
+        vecsql.search(db, "notes", "stone night", mode="hybrid", weights=weights)
+
+
 def test_weights_of_an_arm_alone_give_that_arm(db):
     for weights, mode in [((1, 0), "vector"), ((0, 1), "text"), ((0.3, 0), "vector")]:
         alone = [h.id for h in vecsql.search(db, "notes", "stone night", mode=mode)]

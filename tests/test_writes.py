@@ -193,6 +193,14 @@ def test_tables_without_an_index_and_virtual_tables_are_written_too(db):
     ]
 
 
+def test_a_data_frame_is_for_bulk_insert(notes):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"body": ["x"]})
+    for call in (vecsql.insert, vecsql.upsert):
+        with pytest.raises(vecsql.SchemaError, match=r"vecsql\.bulk_insert takes data frames"):
+            call(notes, "notes", frame)
+
+
 # --- bulk_insert ---------------------------------------------------------------------------------
 
 

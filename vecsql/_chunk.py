@@ -26,7 +26,7 @@ class Chunk(NamedTuple):
 def chunk(
     text: str,
     max_tokens: int = 200,
-    overlap: int = 40,
+    overlap: int | None = None,
     by: Literal["sentences", "tokens"] = "sentences",
     tokenize: Callable[[str], Iterable[tuple[int, int]]] | None = None,
 ) -> list[Chunk]:
@@ -37,7 +37,8 @@ def chunk(
     cut between tokens, at a space where there is one. ``by="tokens"`` gives windows of
     ``max_tokens`` tokens that overlap by exactly ``overlap``. A token is a word or a punctuation
     mark (UAX 29), or in scripts without spaces a character with its marks; a run of more than 64
-    characters without a space counts by 16 characters. ``tokenize`` counts by another tokenizer:
+    characters without a space counts by 16 characters. ``overlap`` is by default 40, or half of
+    ``max_tokens`` if that is less. ``tokenize`` counts by another tokenizer:
     it returns the (start, end) of each token.
 
     Every token is in at least one chunk. The end of a text that its predecessor holds already is
@@ -50,6 +51,7 @@ def chunk(
     """
     if not isinstance(text, str):
         raise TypeError(f"chunk takes text, got {type(text).__name__}")
+    overlap = default_overlap(max_tokens) if overlap is None else overlap
     if max_tokens < 1 or not 0 <= overlap < max_tokens:
         raise ValueError(
             f"expected 0 <= overlap < max_tokens, got overlap {overlap}, max_tokens {max_tokens}"
@@ -65,6 +67,11 @@ def chunk(
         Chunk(text[tokens[a][0] : tokens[b - 1][1]], tokens[a][0], tokens[b - 1][1], b - a)
         for a, b in ranges
     ]
+
+
+def default_overlap(max_tokens: int) -> int:
+    """How many tokens chunks share where the caller does not say."""
+    return min(40, max_tokens // 2)
 
 
 def _units(text: str, tokens: Spans, max_tokens: int, overlap: int) -> Spans:

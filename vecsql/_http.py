@@ -117,7 +117,14 @@ class HTTPEmbedder:
             return np.empty((0, self.dim), np.float32)
         if any(len(row) != len(rows[0]) for row in rows):
             raise EmbedderError(f"{_public(self._url)}: vectors of different lengths")
-        return np.array(rows, np.float32)
+        out = np.array(rows, np.float32)
+        if self._dim is not None and out.shape[1] != self._dim:
+            raise EmbedderError(
+                f"{_public(self._url)}: vectors of {out.shape[1]} dimensions, expected {self._dim}"
+            )
+        if not np.isfinite(out).all():
+            raise EmbedderError(f"{_public(self._url)}: a vector with NaN or infinity")
+        return out
 
     def _until(self) -> float:
         return math.inf if self._deadline is None else time.monotonic() + self._deadline

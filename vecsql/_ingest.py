@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from vecsql._bulk import insert_rows
 from vecsql._catalog import columns, has_table, no_table
-from vecsql._chunk import Chunk, chunk
+from vecsql._chunk import Chunk, chunk, default_overlap
 from vecsql._convert import whole
 from vecsql._driver import Db, driver_of, quote
 from vecsql._embed import AnyEmbedder, as_embedder
@@ -72,7 +72,7 @@ def ingest(
     collection: str | None = None,
     prune: bool | None = None,
     max_tokens: int = 200,
-    overlap: int = 40,
+    overlap: int | None = None,
     by: Literal["sentences", "tokens"] = "sentences",
     suffixes: str | Sequence[str] = SUFFIXES,
     exclude: str | Sequence[str] | None = None,
@@ -114,6 +114,8 @@ def ingest(
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error is 'raise' or 'skip', got {on_error!r}")
     max_tokens = whole(max_tokens, "max_tokens is a number of tokens")
+    if overlap is None:
+        overlap = default_overlap(max_tokens)
     overlap = whole(overlap, "overlap is a number of tokens", 0)
     chunk("", max_tokens, overlap, by)  # refuses what does not fit, before anything is made
     source = documents_of(sources, suffixes, exclude, encoding, skip=on_error == "skip")

@@ -427,6 +427,8 @@ def _document(value: Any, label: str) -> Iterator[Any]:
             for row in held:
                 yield dict(zip(map(str, header), row, strict=False))
             return
+    if not value:
+        return
     columns = {name: part for name, part in value.items() if part is not None}
     parts = list(columns.values())
     if (

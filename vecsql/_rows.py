@@ -136,6 +136,10 @@ def _each(rows: Record | Iterable[Record], write: Any) -> Any:
     """One dict gives one rowid, several give a list."""
     if isinstance(rows, Mapping):
         return write([rows])[0]
+    from vecsql._read_arrow import is_frame
+
+    if is_frame(rows):
+        raise SchemaError("rows are dicts: vecsql.bulk_insert takes data frames")
     return write(list(rows))
 
 

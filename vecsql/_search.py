@@ -102,9 +102,11 @@ class Settings:
             raise ValueError(f"mode is 'vector', 'text' or 'hybrid', got {self.mode!r}")
         if self.fusion not in ("rrf", "scores"):
             raise ValueError(f"fusion is 'rrf' or 'scores', got {self.fusion!r}")
-        if len(self.weights) != 2 or min(self.weights) < 0 or not sum(self.weights):
+        usable = all(0 <= w < float("inf") for w in self.weights)  # NaN is in no order
+        if len(self.weights) != 2 or not usable or not sum(self.weights):
             raise ValueError(
-                f"weights are two numbers >= 0, of vector and text, not both 0; got {self.weights}"
+                "weights are two finite numbers >= 0, of vector and text, not both 0; got "
+                f"{self.weights}"
             )
         if not 0 <= self.diversity <= 1:
             raise ValueError(f"diversity is a number from 0 to 1, got {self.diversity}")

@@ -165,10 +165,8 @@ def _counts(conn: apsw.Connection, info: IndexInfo) -> tuple[int, int]:
 )
 @click.option(
     "--overlap",
-    default=40,
-    show_default=True,
     type=click.IntRange(min=0),
-    help="Tokens of the chunk before that are repeated.",
+    help="Tokens of the chunk before that are repeated: 40, or half of --max-tokens.",
 )
 @click.option(
     "--by",
@@ -201,7 +199,7 @@ def ingest(
     prune: bool | None,
     suffixes: tuple[str, ...],
     max_tokens: int,
-    overlap: int,
+    overlap: int | None,
     by: str,
     encoding: str,
     exclude: tuple[str, ...],
@@ -246,6 +244,13 @@ def ingest(
                     f"{done.deleted:,} deleted, {done.unchanged:,} unchanged; {done.chunks:,} "
                     f"chunks embedded, {done.kept:,} kept"
                 )
+                if not (done.added or done.updated or done.unchanged or done.skipped):
+                    name = part if isinstance(part, str) else ", ".join(part)
+                    click.echo(
+                        f"{name}: no file with a suffix that is read (.txt, .md, ...); --suffix "
+                        "names others",
+                        err=True,
+                    )
                 for source, position, reason in done.skipped:
                     place = "" if position is None else f", from character {position:,}"
                     click.echo(f"left out: {source}{place}: {reason}", err=True)
