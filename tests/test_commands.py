@@ -721,6 +721,15 @@ def test_info_shows_the_internals_only_if_asked(library):
     assert "resident_pages" in long
 
 
+def test_a_text_gets_half_of_a_table_that_is_too_wide(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    _render.print_table(["source", "path", "body"], [["s" * 60, "p" * 90, "b" * 300]])
+    for line in capsys.readouterr().out.splitlines():
+        assert len(line) <= 100
+    assert line.count("b") >= 47
+    assert line.count("s") == line.count("p") > 20
+
+
 def test_columns_with_commas_are_quoted(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"id": 1, "a, b": "x", "text": "night train"}\n')
     cli("import", tmp_path / "a.db", "t", tmp_path / "a.jsonl")

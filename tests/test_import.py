@@ -579,3 +579,13 @@ def test_a_number_among_texts_is_found_again_as_an_identifier(tmp_path):
     for added in (2, 0):
         done = import_records(db, "t", open_source(path), id="id")
         assert (done.added, done.updated) == (added, 0)
+
+
+def test_columns_of_unequal_length_are_no_record(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"id": [1, 2], "body": ["a"]}')
+    with pytest.raises(vecsql.FormatError, match="need one length, got id 2, body 1"):
+        import_records(vecsql.connect(":memory:"), "t", open_source(path))
+    path.write_text("{}")
+    with pytest.raises(vecsql.FormatError, match="has no records"):
+        import_records(vecsql.connect(":memory:"), "t", open_source(path))

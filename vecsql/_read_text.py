@@ -451,4 +451,8 @@ def _document(value: Any, label: str) -> Iterator[Any]:
         for name, record in columns.items():
             yield record if numbered or "key" in record else {"key": name, **record}
         return
+    lists = all(isinstance(p, list) for p in parts)
+    if lists and len(set(map(len, parts))) > 1 and _RECORD & set(columns):
+        lengths = ", ".join(f"{name} {len(part)}" for name, part in columns.items())
+        raise FormatError(f"{label}: columns as lists need one length, got {lengths}")
     yield value

@@ -56,25 +56,36 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print("no rows")
         return
     cells = [[_text(v) for v in row] for row in rows]
+    widths = _widths([max(map(len, column)) for column in zip(headers, *cells, strict=True)])
     if _rich(sys.stdout):
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False)
-        for name in headers:
-            table.add_column(Text(name))
+        for name, width in zip(headers, widths, strict=True):
+            table.add_column(Text(name), max_width=width)
         for line in cells:
             table.add_row(*(Text(cell) for cell in line))  # Text: no markup in the data
         Console().print(table)
         return
-    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
-    room = shutil.get_terminal_size((160, 24)).columns - 2 * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
     for line in ([*headers], ["-" * w for w in widths], *cells):
         cut = (c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(line, widths, strict=True))
         print("  ".join(c.ljust(w) for c, w in zip(cut, widths, strict=True)).rstrip())
+
+
+def _widths(widths: list[int]) -> list[int]:
+    """The widths of columns that fit into the terminal: half of it for the widest, a text."""
+    room = shutil.get_terminal_size((160, 24)).columns - 2 * (len(widths) - 1)
+    text = widths.index(max(widths))
+    while sum(widths) > room and max(widths) > 8:
+        others = [w for i, w in enumerate(widths) if i != text]
+        if widths[text] > room // 2 or max(others) <= 8:
+            widths[text] -= 1
+        else:
+            at = max((i for i in range(len(widths)) if i != text), key=widths.__getitem__)
+            widths[at] -= 1
+    return widths
 
 
 @contextlib.contextmanager
