@@ -889,8 +889,8 @@ WRITES = [
     Mutant(
         "a rollback keeps doubtful rows settled",
         "ext/content.c",
-        "    index->n_settled = 0;\n    index->n_doubtful = whole",
-        "    index->n_doubtful = whole",
+        "    index->doubts->settled = 0;\n    index->doubts->n = whole",
+        "    index->doubts->n = whole",
         "pytest:tests/test_content.py::test_a_statement_that_fails_does_not_bring_a_replaced_row_back",
     ),
     Mutant(
