@@ -17,6 +17,7 @@ from pathlib import Path
 
 import apsw
 import apsw.shell
+import click
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ import vecsql
 from tests.test_cli import cli, rows
 from tests.test_import import texts, write_csv
 from vecsql import _demo, _render
+from vecsql._cli._common import reported
 from vecsql._cli._remedies import as_commands
 from vecsql._import import import_records
 from vecsql._read import open_source
@@ -817,3 +819,9 @@ def test_a_database_of_sqlite_vec_takes_no_options_of_records(library, tmp_path)
     err = cli("import", tmp_path / "b.db", "docs", tmp_path / "a.db", code=1)
     assert "there is no table docs; tables of sqlite-vec there: none" in err
     assert not (tmp_path / "b.db").exists()
+
+
+def test_a_file_that_is_locked_while_the_extension_is_loaded_names_the_remedy():
+    said = r"^a\.db: .* locked: another program is writing"
+    with pytest.raises(click.ClickException, match=said), reported("a.db"):
+        raise vecsql.LoadError("cannot load vecsql.so: database is locked")

@@ -589,3 +589,11 @@ def test_columns_of_unequal_length_are_no_record(tmp_path):
     path.write_text("{}")
     with pytest.raises(vecsql.FormatError, match="has no records"):
         import_records(vecsql.connect(":memory:"), "t", open_source(path))
+
+
+def test_a_table_that_another_import_made_meanwhile_is_named(tmp_path):
+    path = write_csv(tmp_path / "a.csv", 3)
+    db, other = vecsql.connect(tmp_path / "a.db"), vecsql.connect(tmp_path / "a.db")
+    first = lambda _: import_records(other, "t", open_source(path))  # noqa: E731
+    with pytest.raises(vecsql.SchemaError, match="t was made meanwhile, by another import"):
+        import_records(db, "t", open_source(path), resuming=first)

@@ -419,6 +419,10 @@ def _new_target(db: Db, table: str, plan: _Plan) -> Target:
         index |= {"embedder": embedder, "options": settings.options, "dim": None if texts else dim}
         if exists:
             return create_index(db, table, column, **index)
+        if has_table(db, table):
+            raise SchemaError(
+                f"{table} was made meanwhile, by another import: repeat the command when it is done"
+            )
         return create_table(db, table, declared, key=row, column=column, **index)
 
     width = embedder.dim if embedder is not None else dim or 0

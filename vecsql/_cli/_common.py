@@ -184,6 +184,11 @@ def reported(path: str = "") -> Iterator[None]:
     ) as e:  # fmt: skip
         raise click.ClickException(as_commands(f"{path}: {e}".removeprefix(": "))) from e
     except (Error, apsw.Error, ValueError, OSError) as e:
+        if "database is locked" in str(e):  # while the extension was loaded
+            raise click.ClickException(
+                f"{path}: database is locked: another program is writing; repeat the command when "
+                "it is done"
+            ) from e
         raise click.ClickException(as_commands(str(e))) from e
     except (MemoryError, RecursionError, OverflowError) as e:
         raise click.ClickException(as_commands(str(e)) or f"{type(e).__name__}: too large") from e
