@@ -85,8 +85,8 @@ void vs_bounds(const VsQuery *query, float order, float error, float share, floa
     float value = order * query->scale, slack = 0;
     int lengths = p->metric == VS_L2 || (p->metric == VS_COSINE && p->codec != 0);
     if (!(fabsf(order) < 1e30f) || !(fabsf(value) < 1e37f) || !(spread < 1e37f) ||
-        (p->codec == 0 ? p->metric == VS_L2 && order <= 1e-30f
-                       : !(query->scale >= 1e-30f))) {
+        (p->codec == VS_CODEC_SQ8 ? !(query->scale >= 1e-30f)
+                                  : p->metric == VS_L2 && order <= 1e-30f)) {
         *low = -INFINITY; /* the order says nothing: ask the vector */
         *high = INFINITY;
         return;
@@ -101,7 +101,9 @@ void vs_bounds(const VsQuery *query, float order, float error, float share, floa
         *low = value - spread;
         *high = value + spread;
     }
-    slack = p->metric == VS_COSINE ? 4 * r : 0;
+    slack = p->metric == VS_COSINE ? 4 * r
+            : p->metric == VS_DOT  ? (float)p->dims * 1e-44f /* products below float32 */
+                                   : 0;
     *low -= r * fabsf(*low) + slack;
     *high += r * fabsf(*high) + slack;
 }
