@@ -37,7 +37,7 @@ VsStatus vs_model_before_insert(VsGraph *g, const void *v);
 uint16_t vs_model_encode(VsGraph *g, const void *v, unsigned char *code, int *far);
 
 /* 1 if an error of that length is so many times (as squares) as large as those that the model expects:
- * a query leaves the range, a row lies far outside. */
+ * a row leaves the range, a row or a query lies far outside. */
 #define VS_LEAVES 4
 #define VS_FAR 64
 int vs_model_leaves(const VsCodecParams *params, const VsModel *m, float error,
