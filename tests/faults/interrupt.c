@@ -14,7 +14,7 @@
 #include "fixture.h"
 
 #define POINTS_QUICK 30
-#define POINTS_FULL 1500
+#define POINTS_FULL 900
 
 static long countdown, calls;
 

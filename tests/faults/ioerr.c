@@ -15,7 +15,7 @@
 #include "fixture.h"
 
 #define POINTS_QUICK 3
-#define POINTS_FULL 500
+#define POINTS_FULL 300
 
 typedef struct Fault {
     const char *name;

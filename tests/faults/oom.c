@@ -159,7 +159,7 @@ static long count_calls(const FsImage *image, const Case *c, int cold) {
 }
 
 #define POINTS_QUICK 16
-#define POINTS_FULL 800
+#define POINTS_FULL 500
 
 int main(int argc, char **argv) {
     int quick = argc > 1 && strcmp(argv[1], "quick") == 0;
