@@ -141,7 +141,6 @@ def test_optimize_codes_anew_what_left_the_range():
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
 def test_a_walk_reads_few_rows_more_than_it_returns(metric):
     """Also where clipping makes rows look nearer than they are; and finds what it ought to."""

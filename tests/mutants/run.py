@@ -82,7 +82,7 @@ class Tree:
         library = Path(vecsql.loadable_path()).name
         built = next(self.build.glob(f"vecsql{Path(library).suffix}"))
         shutil.copy(built, self.site / "vecsql" / library)
-        options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow"]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", "--every-case"]
         environment = {**os.environ, "PYTHONPATH": str(self.site)}
         pytest = (sys.executable, "-m", "pytest", *options, ROOT / test)
         return run(*pytest, env=environment, cwd=self.site)
