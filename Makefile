@@ -64,6 +64,7 @@ lint: $(LINTERS) ## formatters, linters, types, and a build without warnings
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy vecsql
 	$(BIN)/python scripts/check_results.py
+	$(BIN)/python scripts/check_arrows.py
 	find csrc ext tests -name '*.[ch]' | xargs $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/cmake -S . -B build/lint -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DVECSQL_TESTS=ON -DVECSQL_PYTHON=OFF -DVECSQL_WERROR=ON >/dev/null

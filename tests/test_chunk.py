@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vecsql
-from vecsql._segment import sentences, tokens
+from vecsql._text.segment import sentences, tokens
 
 PIECES = st.sampled_from(
     ["a", "word", "3.14", "e.g. this", "Dr. Who", "end.", "Really?", "No!", "\n\n", "\n", "  ",

@@ -24,12 +24,13 @@ import pytest
 import vecsql
 from tests.test_cli import cli, rows
 from tests.test_import import texts, write_csv
-from vecsql import _demo, _render
+from vecsql._base import render
+from vecsql._cli import demo
 from vecsql._cli._common import reported
 from vecsql._cli._remedies import as_commands
-from vecsql._import import import_records
-from vecsql._read import open_source
-from vecsql._write import write_records
+from vecsql._files.read import open_source
+from vecsql._files.write import write_records
+from vecsql._rows.imports import import_records
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_an_export_can_be_imported_again(library, tmp_path, format):
 
 @pytest.mark.parametrize("format", ["npy", "fvecs", "hdf5"])
 def test_vectors_are_exported_alone(library, tmp_path, format):
-    from vecsql._read import open_source
+    from vecsql._files.read import open_source
 
     cli("export", library, "docs", tmp_path / f"a.{format}", "--where", "year < 2010")
     stored = rows(library, "SELECT embedding FROM docs WHERE year < 2010 ORDER BY id")
@@ -451,12 +452,12 @@ def test_text_from_the_data_is_no_markup(tmp_path):
 
 
 # What the command line never does: loading into a connection, binding values, drift.
-OF_PYTHON = ("_load.py", "_bind.py", "_core_build.py", "_drift.py", "_dbapi.py")
+OF_PYTHON = ("load.py", "bind.py", "_core_build.py", "drift.py", "dbapi.py")
 
 
 def messages():
     """The strings of the package that are raised and name a function of it."""
-    for path in sorted(Path(vecsql.__file__).parent.glob("_*.py")):
+    for path in sorted(Path(vecsql.__file__).parent.rglob("*.py")):
         if path.name in OF_PYTHON:
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -725,7 +726,7 @@ def test_info_shows_the_internals_only_if_asked(library):
 
 def test_a_text_gets_half_of_a_table_that_is_too_wide(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
-    _render.print_table(["source", "path", "body"], [["s" * 60, "p" * 90, "b" * 300]])
+    render.print_table(["source", "path", "body"], [["s" * 60, "p" * 90, "b" * 300]])
     for line in capsys.readouterr().out.splitlines():
         assert len(line) <= 100
     assert line.count("b") >= 47
@@ -753,8 +754,8 @@ def test_a_column_named_as_a_figure_keeps_both(tmp_path):
 
 def test_progress_after_a_resume_counts_all_rows_and_the_rate_of_this_run(monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(_render.time, "perf_counter", lambda: clock[0])
-    bar = _render.Meter("Importing", 1000)
+    monkeypatch.setattr(render.time, "perf_counter", lambda: clock[0])
+    bar = render.Meter("Importing", 1000)
     clock[0] = 150.0
     bar.start(400)
     clock[0] = 160.0
@@ -766,7 +767,7 @@ def test_progress_after_a_resume_counts_all_rows_and_the_rate_of_this_run(monkey
 
 
 def test_a_file_that_is_examined_counts_no_rows():
-    bar = _render.Meter("Importing", 1000)
+    bar = render.Meter("Importing", 1000)
     bar.examine(500)
     assert bar._line().split() == ["Examining", "the", "file", "50", "%"]
     bar.start(0)
@@ -794,20 +795,20 @@ def test_an_import_that_goes_on_shows_its_records_of_all_runs(tmp_path):
 
 
 def test_the_axis_of_recall_gives_most_of_its_room_to_the_best():
-    drawn = _render.plot([(0.2, 100.0), (0.9, 50.0), (1.0, 10.0)], "t", "recall@10", "qps")
+    drawn = render.plot([(0.2, 100.0), (0.9, 50.0), (1.0, 10.0)], "t", "recall@10", "qps")
     places = [line.index("●") for line in drawn.splitlines() if "●" in line]
     first, middle, last = places
     assert (last - middle) > 1.8 * (middle - first) > 0
     marks = next(line for line in drawn.splitlines() if "0.9" in line)
     assert {"0.5", "0.9", "0.99", "1"} <= set(marks.split())
-    assert "0.95" in _render.plot([(1.0, 1.0)], "t", "x", "y")
+    assert "0.95" in render.plot([(1.0, 1.0)], "t", "x", "y")
 
 
 def test_the_path_in_the_demo_is_quoted():
     for path in ("/a b/vecsql.so", "/it's/vecsql.so"):
         conn = io.StringIO()
         shell = apsw.shell.Shell(stdout=conn, stderr=conn, args=[])
-        shell.process_complete_line(f".print {_demo._quoted(path)}")
+        shell.process_complete_line(f".print {demo._quoted(path)}")
         assert conn.getvalue().strip() == path
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import vecsql
 from tests.test_cli import rows
-from vecsql._driver import driver_of
+from vecsql._connection.driver import driver_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 

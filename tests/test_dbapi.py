@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vecsql
-from vecsql._driver import driver_of
+from vecsql._connection.driver import driver_of
 
 V = np.array([1, -2.5, 3], "<f4").tobytes()
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import vecsql
-from vecsql import _embed, _pydoc_corpus
+from vecsql._cli import pydoc_corpus
+from vecsql._model import embed
 
 
 def oracle_tokens(text: str, ids: dict[str, int]) -> list[int]:
@@ -80,7 +81,7 @@ def texts():
         "naïve—“q”",
         "a\u00a0b",
     ]
-    docs = [o.doc for o in _pydoc_corpus.walk()][:3000]
+    docs = [o.doc for o in pydoc_corpus.walk()][:3000]
     return hard + noise + docs
 
 
@@ -239,7 +240,7 @@ def test_wrong_output_of_an_embedder_is_refused(result, message):
     wrong = Counting()
     wrong.encode = lambda texts: result
     with pytest.raises(vecsql.EmbedderError, match=message):
-        _embed.encode_checked(wrong, ["a"])
+        embed.encode_checked(wrong, ["a"])
 
 
 def test_what_is_no_embedder_is_refused():

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import vecsql
-from vecsql._embed import as_embedder
-from vecsql._registry import registry_of
+from vecsql._model.embed import as_embedder
+from vecsql._tables.registry import registry_of
 
 
 def lengths(texts):
@@ -240,9 +240,9 @@ def test_embeddings_of_langchain_itself_are_embedders(db):
 def test_sentence_transformers_itself_is_an_embedder(db):
     from sentence_transformers import SentenceTransformer as Real
 
-    from vecsql import _minilm
+    from vecsql._model import minilm
 
-    embedder = Real(str(_minilm._folder(None)), device="cpu")
+    embedder = Real(str(minilm._folder(None)), device="cpu")
     vecsql.create_table(db, "t", {"b": str}, text="b", embedder=embedder)
     vecsql.insert(db, "t", [{"b": "night train"}, {"b": "rye bread"}])
     assert vecsql.search(db, "t", "a loaf", k=1)[0]["b"] == "rye bread"
@@ -422,7 +422,7 @@ def test_answers_that_make_no_sense_are_one_error(answer):
         e = vecsql.HTTPEmbedder(url + "/v1/embeddings", "m", dim=1)
         e._wait = 0.0001
         with pytest.raises(vecsql.EmbedderError) as caught:
-            vecsql._embed.encode_checked(e, ["a", "b"])
+            vecsql._model.embed.encode_checked(e, ["a", "b"])
         assert len(str(caught.value)) < 1000
         assert len(requests) == 1
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vecsql import FormatError
-from vecsql._read import open_source
-from vecsql._survey import read_all
-from vecsql._write import write_records
+from vecsql._files.read import open_source
+from vecsql._files.survey import read_all
+from vecsql._files.write import write_records
 
 RANDOM = np.random.default_rng(1)
 VECTORS = RANDOM.random((2500, 5), np.float32)

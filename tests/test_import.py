@@ -14,8 +14,9 @@ import pytest
 
 import vecsql
 from tests import killed
-from vecsql._import import import_records
-from vecsql._read import Source, open_source
+from vecsql._files.read import open_source
+from vecsql._files.source import Source
+from vecsql._rows.imports import import_records
 
 WORDS = ["train", "bread", "apple", "river", "night", "stone", "music", "paper", "storm", "light"]
 
@@ -294,7 +295,7 @@ def test_an_import_killed_many_times_is_completed_without_duplicates(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["npy", "fvecs", "hdf5", "jsonl", "parquet"])
 def test_vectors_are_imported_as_they_are(tmp_path, db, suffix):
-    from vecsql._write import write_records
+    from vecsql._files.write import write_records
 
     data = np.random.default_rng(1).random((150, 8), np.float32)
     path = tmp_path / f"a.{suffix}"
@@ -361,8 +362,8 @@ def test_vectors_of_another_model_never_go_under_the_models_name(db, tmp_path, e
 
 
 def test_an_export_that_comes_back_has_its_model_again(db, tmp_path):
-    from vecsql._import import stream_rows
-    from vecsql._write import write_records
+    from vecsql._files.write import write_records
+    from vecsql._search.export import stream_rows
 
     run(db, write_csv(tmp_path / "a.csv", 20, year=lambda i: i))
     (info,) = vecsql.indexes(db, "docs")

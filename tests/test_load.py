@@ -131,7 +131,7 @@ def test_extension_exports_only_entry_points_and_needs_no_python():
 
 
 LIBRARIES_IN_ONE_PROCESS = """
-    import sys, vecsql, vecsql._load as load
+    import sys, vecsql, vecsql._connection.load as load
     kept = []
     for round in range(2):
         for driver in sys.argv[1:]:
@@ -168,7 +168,7 @@ def test_three_libraries_in_one_process_do_not_mix(order):
 def test_forked_child_does_not_remove_the_parents_copy():
     out = run(
         """
-        import os, sys, vecsql, vecsql._load as load
+        import os, sys, vecsql, vecsql._connection.load as load
         a = vecsql.connect(":memory:"); b = vecsql.connect(":memory:", driver="apsw")
         (copy,) = load._copies.values()
         pid = os.fork() if hasattr(os, "fork") else None

@@ -9,8 +9,8 @@ import pytest
 
 import vecsql
 from vecsql import FormatError
-from vecsql._collections import read_queries, write_qrels
-from vecsql._metrics import parse_measure
+from vecsql._judge.collections import read_queries, write_qrels
+from vecsql._judge.metrics import parse_measure
 
 ir_measures = pytest.importorskip("ir_measures")
 

@@ -174,9 +174,9 @@ def test_files_that_are_no_model_are_refused(tmp_path):
 
 
 def installed() -> bool:
-    from vecsql import _minilm
+    from vecsql._model import minilm
 
-    return any(importlib.util.find_spec(p) for p in _minilm._PACKAGES)
+    return any(importlib.util.find_spec(p) for p in minilm._PACKAGES)
 
 
 @pytest.mark.skipif(installed(), reason="weights are installed")

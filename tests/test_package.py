@@ -67,12 +67,12 @@ def test_every_public_name_is_documented():
 
 
 def test_every_exception_is_drawn_in_the_tree():
-    from vecsql import _errors
+    from vecsql._base import errors
 
-    for name, value in vars(_errors).items():
+    for name, value in vars(errors).items():
         if isinstance(value, type) and issubclass(value, Exception):
             assert issubclass(value, vecsql.Error)
-            assert name in (_errors.__doc__ or "")
+            assert name in (errors.__doc__ or "")
             assert name in vecsql.__all__
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import vecsql
-from vecsql import _pydoc_corpus as corpus
+from vecsql._cli import pydoc_corpus as corpus
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_no_address_and_no_environment_is_in_a_text(objects):
 
 def digest(seed: str) -> str:
     code = (
-        "import hashlib, vecsql._pydoc_corpus as c; "
+        "import hashlib, vecsql._cli.pydoc_corpus as c; "
         "print(hashlib.sha256(repr(list(c.walk())).encode()).hexdigest())"
     )
     env = {**os.environ, "PYTHONHASHSEED": seed}

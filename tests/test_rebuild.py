@@ -172,8 +172,8 @@ def test_vectors_that_a_generated_column_computes_are_found(db):
 
 
 def test_triggers_of_an_older_version_go_on_and_are_replaced_by_a_rebuild(tmp_path):
-    from vecsql._driver import driver_of
-    from vecsql._followed import made_by_an_older_version
+    from vecsql._connection.driver import driver_of
+    from vecsql._tables.followed import made_by_an_older_version
 
     db = vecsql.connect(tmp_path / "a.db", driver="apsw")
     make(db)

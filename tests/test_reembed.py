@@ -11,8 +11,8 @@ import pytest
 import vecsql
 from tests import killed
 from tests.test_schema import Lengths, commit, rows
-from vecsql._catalog import index_of
-from vecsql._driver import driver_of
+from vecsql._connection.driver import driver_of
+from vecsql._tables.catalog import index_of
 
 OLD, NEW = ("old-model", 2, 1.0), ("new-model", 3, 10.0)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import vecsql
-from vecsql._catalog import index_of
-from vecsql._driver import driver_of
+from vecsql._connection.driver import driver_of
+from vecsql._tables.catalog import index_of
 
 
 class Lengths:
@@ -142,7 +142,7 @@ def test_another_model_is_refused_with_both_names(db, driver, tmp_path):
     second = vecsql.connect(path, driver=driver)
     vecsql.register_embedder(second, Lengths("new-model"))
     with pytest.raises(vecsql.ModelMismatchError, match=r"notes.embedding.*old-model.*new-model"):
-        vecsql._registry.embedder_for(second, index_of(second, "notes"))
+        vecsql._tables.registry.embedder_for(second, index_of(second, "notes"))
     with pytest.raises(Exception, match=r"'old-model'.*'new-model'"):
         second.execute("INSERT INTO notes(body) VALUES('x')")
 
@@ -151,9 +151,9 @@ def test_another_model_of_the_same_name_is_refused(db):
     info = notes(db, embedder=Lengths("model"))
     vecsql.register_embedder(db, Lengths("model", scale=2.0))
     with pytest.raises(vecsql.ModelMismatchError, match="of the name 'model'"):
-        vecsql._registry.embedder_for(db, info)
+        vecsql._tables.registry.embedder_for(db, info)
     vecsql.register_embedder(db, Lengths("model", scale=1.0001))
-    assert vecsql._registry.embedder_for(db, info).scale == 1.0001
+    assert vecsql._tables.registry.embedder_for(db, info).scale == 1.0001
 
 
 def test_two_models_serve_two_indexes_on_one_connection(db):
@@ -236,7 +236,7 @@ def test_strange_names_are_quoted_everywhere(db):
     db.execute(sql)
     found = rows(
         db,
-        f'SELECT "a key" FROM {vecsql._driver.quote(info.index)} '
+        f'SELECT "a key" FROM {vecsql._connection.driver.quote(info.index)} '
         'WHERE "the vector" MATCH ? AND k = 1',
         (vecsql.f32([4, 1]),),
     )

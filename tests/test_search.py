@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import vecsql
-from vecsql._fusion import fuse, mmr, scaled
+from vecsql._search.fusion import fuse, mmr, scaled
 
 _WORDS = "train bread apple river night stone music paper storm light garden engine letter"
 WORDS = _WORDS.split(" ")

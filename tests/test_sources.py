@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import vecsql
-from vecsql._frontmatter import front_matter
-from vecsql._json import to_json
+from vecsql._base.json import to_json
+from vecsql._files.frontmatter import front_matter
 
 
 @pytest.fixture

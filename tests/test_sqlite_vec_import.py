@@ -17,7 +17,7 @@ import pytest
 import vecsql
 from tests.test_vec0_schema import ACCEPTED
 from tests.vec0_pair import theirs
-from vecsql._sqlite_vec import Reader, import_sqlite_vec, parse_definition
+from vecsql._rows.sqlite_vec import Reader, import_sqlite_vec, parse_definition
 
 EVERYTHING = (
     "id text primary key, e float[3] distance_metric=cosine, q int8[4], b bit[16], "

@@ -10,7 +10,7 @@ import pytest
 import vecsql
 from tests import killed
 from tests.test_schema import Lengths, commit, nearest, rows
-from vecsql._driver import driver_of
+from vecsql._connection.driver import driver_of
 
 
 @pytest.fixture

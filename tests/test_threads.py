@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import vecsql
-from vecsql._sharing import lock_of
+from vecsql._connection.sharing import lock_of
 
 SHARED = {"apsw": {}, "sqlite3": {"check_same_thread": False}, "pysqlite3": {}}
 SHARED["pysqlite3"] = SHARED["sqlite3"]
@@ -805,15 +805,15 @@ def test_a_child_opens_its_own_connection_while_a_thread_is_in_a_call(driver, me
 def test_locks_that_threads_hold_are_free_in_a_forked_child(driver):
     code = """
         import os, sys, threading, vecsql
-        from vecsql import _load
-        from vecsql._embed import bundled_embedder
-        from vecsql._sharing import lock_of
+        from vecsql._connection import load
+        from vecsql._model.embed import bundled_embedder
+        from vecsql._connection.sharing import lock_of
         driver = sys.argv[1]
         shared = {} if driver == "apsw" else {"check_same_thread": False}
         db = vecsql.connect(":memory:", driver=driver, **shared)
         held, end = threading.Event(), threading.Event()
         def hold():
-            with lock_of(db), _load._lock, bundled_embedder()._lock:
+            with lock_of(db), load._lock, bundled_embedder()._lock:
                 held.set()
                 end.wait()
         thread = threading.Thread(target=hold)

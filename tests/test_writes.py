@@ -12,9 +12,9 @@ import pytest
 
 import vecsql
 from tests.test_schema import Lengths, commit, nearest, rows
-from vecsql._driver import driver_of
-from vecsql._import import import_records
-from vecsql._read import open_source
+from vecsql._connection.driver import driver_of
+from vecsql._files.read import open_source
+from vecsql._rows.imports import import_records
 
 
 @pytest.fixture
@@ -451,8 +451,8 @@ def two_columns(db, model):
 
 
 def import_file(db, path, model):
-    from vecsql._import import import_records
-    from vecsql._read import open_source
+    from vecsql._files.read import open_source
+    from vecsql._rows.imports import import_records
 
     for n, text in enumerate(("x", "yy")):
         lines = [json.dumps({"id": i, "body": text * (i + 1), "n": n}) for i in range(30)]

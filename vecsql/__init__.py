@@ -10,28 +10,9 @@
 
 from sqlite3 import Warning
 
-from vecsql._bind import vector
-from vecsql._bulk import bulk_insert
-from vecsql._catalog import IndexInfo, indexes
-from vecsql._chunk import Chunk, chunk
-from vecsql._collections import Collection, read_beir, read_qrels, read_run, write_run
-from vecsql._context import Citation, Context, context
-from vecsql._convert import bit, f16, f32, int8
-from vecsql._dbapi import (
-    Binary,
-    Date,
-    DateFromTicks,
-    Time,
-    TimeFromTicks,
-    Timestamp,
-    TimestampFromTicks,
-    apilevel,
-    paramstyle,
-    threadsafety,
-)
-from vecsql._drift import Drift, drift
-from vecsql._embed import Embedder, StaticEmbedder
-from vecsql._errors import (
+from vecsql._base.bind import vector
+from vecsql._base.convert import bit, f16, f32, int8
+from vecsql._base.errors import (
     ConversionError,
     DatabaseError,
     DataError,
@@ -49,23 +30,42 @@ from vecsql._errors import (
     ProgrammingError,
     SchemaError,
 )
-from vecsql._evaluate import Evaluation, Tuning, evaluate, tune
-from vecsql._fulltext import add_full_text, fts_query
-from vecsql._fusion import Arm
-from vecsql._http import HTTPEmbedder
-from vecsql._ingest import Ingested, forget, ingest
-from vecsql._load import connect, load, loadable_path
-from vecsql._metrics import Comparison, Scores, compare, score
-from vecsql._minilm import MiniLM
-from vecsql._rebuild import rebuild
-from vecsql._reembed import reembed, reembed_discard
-from vecsql._registry import register_embedder
-from vecsql._rows import delete, insert, update, upsert
-from vecsql._schema import add_metadata_index, create_index, create_table, drop_index
-from vecsql._search import Hit, search
-from vecsql._sources import Skipped
-from vecsql._sqlite_vec import import_sqlite_vec
-from vecsql._sync import sync
+from vecsql._connection.dbapi import (
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+    apilevel,
+    paramstyle,
+    threadsafety,
+)
+from vecsql._connection.load import connect, load, loadable_path
+from vecsql._files.sources import Skipped
+from vecsql._judge.collections import Collection, read_beir, read_qrels, read_run, write_run
+from vecsql._judge.evaluate import Evaluation, Tuning, evaluate, tune
+from vecsql._judge.metrics import Comparison, Scores, compare, score
+from vecsql._model.embed import Embedder, StaticEmbedder
+from vecsql._model.http import HTTPEmbedder
+from vecsql._model.minilm import MiniLM
+from vecsql._rows.bulk import bulk_insert
+from vecsql._rows.ingest import Ingested, forget, ingest
+from vecsql._rows.rows import delete, insert, update, upsert
+from vecsql._rows.sqlite_vec import import_sqlite_vec
+from vecsql._search.context import Citation, Context, context
+from vecsql._search.fusion import Arm
+from vecsql._search.search import Hit, search
+from vecsql._tables.catalog import IndexInfo, indexes
+from vecsql._tables.drift import Drift, drift
+from vecsql._tables.full_text import add_full_text, fts_query
+from vecsql._tables.rebuild import rebuild
+from vecsql._tables.reembed import reembed, reembed_discard
+from vecsql._tables.registry import register_embedder
+from vecsql._tables.schema import add_metadata_index, create_index, create_table, drop_index
+from vecsql._tables.sync import sync
+from vecsql._text.chunk import Chunk, chunk
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""The command line: one file for each kind of command, all of them registered here.
+"""The command line: a file for each kind of command. May import every folder of the package.
 
 Commands open the file with apsw, whose SQLite is recent everywhere. What they need is imported
 when they run, so that ``vecsql --help`` is quick. Exit status: 0 done, 1 an error, 2 wrong usage,

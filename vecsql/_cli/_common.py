@@ -20,8 +20,8 @@ from vecsql._cli._remedies import as_commands
 if TYPE_CHECKING:
     import apsw
 
-    from vecsql._catalog import IndexInfo
-    from vecsql._embed import Embedder
+    from vecsql._model.embed import Embedder
+    from vecsql._tables.catalog import IndexInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,7 +87,7 @@ def print_rows(
     rows: Sequence[Mapping[str, Any]], output: str, names: Sequence[str] | None = None
 ) -> None:
     """Prints rows of the same columns in the form that was asked for."""
-    from vecsql._render import print_table
+    from vecsql._base.render import print_table
 
     names = names or (list(rows[0]) if rows else [])
     if output == "json":
@@ -116,7 +116,7 @@ def print_json(value: Any) -> None:
 
 def jsonable(value: Any) -> Any:
     """A value that JSON knows: blobs in hexadecimal, arrays as lists, infinity as null."""
-    from vecsql._write import text_value
+    from vecsql._files.write import text_value
 
     if isinstance(value, Mapping):
         return {str(k): jsonable(v) for k, v in value.items()}
@@ -141,7 +141,7 @@ def opened(path: str, *, new: bool = False) -> Iterator[apsw.Connection]:
     """
     import apsw
 
-    from vecsql._load import connect
+    from vecsql._connection.load import connect
 
     with reported(path):
         missing = new and not file_of(path).exists()
@@ -167,7 +167,7 @@ def reported(path: str = "") -> Iterator[None]:
     """Turns the errors that a user can cause into one line; ``path`` is the database."""
     import apsw
 
-    from vecsql._errors import Error
+    from vecsql._base.errors import Error
 
     try:
         yield
@@ -225,8 +225,8 @@ def index_for(conn: apsw.Connection, table: str, column: str | None) -> tuple[In
     For an ordinary table T without an index of its own, a vecsql table T_vec with the same rowids
     is searched.
     """
-    from vecsql._catalog import has_table, index_of, indexes
-    from vecsql._driver import driver_of
+    from vecsql._connection.driver import driver_of
+    from vecsql._tables.catalog import has_table, index_of, indexes
 
     db = driver_of(conn)
     if has_table(db, table) and not indexes(db, table) and indexes(db, table + "_vec"):
@@ -237,9 +237,9 @@ def index_for(conn: apsw.Connection, table: str, column: str | None) -> tuple[In
 
 def embedder_named(name: str) -> Embedder:
     """The embedder that --embedder names."""
-    from vecsql._embed import bundled_embedder
-    from vecsql._http import HTTPEmbedder
-    from vecsql._minilm import MiniLM
+    from vecsql._model.embed import bundled_embedder
+    from vecsql._model.http import HTTPEmbedder
+    from vecsql._model.minilm import MiniLM
 
     kind, _, folder = name.partition(":")
     if name == "static":
@@ -259,9 +259,9 @@ def chosen_embedder(conn: apsw.Connection, name: str | None, info: IndexInfo) ->
 
     A table that plain SQL declared cannot name its model, and takes the bundled one by default.
     """
-    from vecsql._catalog import registered
-    from vecsql._embed import bundled_embedder
-    from vecsql._registry import register_embedder
+    from vecsql._model.embed import bundled_embedder
+    from vecsql._tables.catalog import registered
+    from vecsql._tables.registry import register_embedder
 
     if name is None:
         declared = info.index not in [i.index for i in registered(conn)]

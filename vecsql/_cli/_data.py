@@ -25,10 +25,10 @@ from vecsql._cli._common import (
     table_argument,
     where_option,
 )
-from vecsql._read import FORMATS, WRITTEN
+from vecsql._files.source import FORMATS, WRITTEN
 
 if TYPE_CHECKING:
-    from vecsql._import import Imported
+    from vecsql._rows.imports import Imported
 
 
 @click.command()
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), help="Index the first N texts only.")
 def demo(path: str, limit: int | None) -> None:
     """Index Python's own documentation and search it, offline."""
-    from vecsql import _demo
+    from vecsql._cli import demo
 
     with reported():
-        _demo.run(path, limit)
+        demo.run(path, limit)
 
 
 @click.command("import")
@@ -164,10 +164,10 @@ def import_(
         return
     if original is not None or vec0:
         raise click.UsageError(f"--from and --vec0 are for databases of sqlite-vec, not for {file}")
-    from vecsql._import import import_records
-    from vecsql._read import open_source
-    from vecsql._registry import register_embedder
-    from vecsql._render import meter
+    from vecsql._base.render import meter
+    from vecsql._files.read import open_source
+    from vecsql._rows.imports import import_records
+    from vecsql._tables.registry import register_embedder
 
     started = time.perf_counter()
     with reported():  # before the file is made
@@ -210,7 +210,7 @@ def import_(
 
 def _tell(db: str, file: str, key: str | None, done: Imported, seconds: float) -> None:
     """Prints what an import did."""
-    from vecsql._survey import shown
+    from vecsql._files.survey import shown
 
     if done.complete:
         click.echo(
@@ -246,8 +246,8 @@ def _import_sqlite_vec(
 ) -> None:
     import apsw
 
-    from vecsql._render import meter
-    from vecsql._sqlite_vec import Reader, import_sqlite_vec
+    from vecsql._base.render import meter
+    from vecsql._rows.sqlite_vec import Reader, import_sqlite_vec
 
     started = time.perf_counter()
     with opened(db, new=True) as conn:
@@ -306,17 +306,18 @@ def export(
 
     npy, fvecs, bvecs and hdf5 hold vectors alone, in the order of the key.
     """
-    from vecsql._catalog import columns as columns_of
-    from vecsql._catalog import index_of
-    from vecsql._driver import driver_of, quote
-    from vecsql._errors import SchemaError
-    from vecsql._filters import condition
-    from vecsql._followed import require_followed
-    from vecsql._import import stream_rows
-    from vecsql._read import TEXT_FORMATS, detect
-    from vecsql._render import meter
-    from vecsql._survey import Column
-    from vecsql._write import check_apart, write_records
+    from vecsql._base.errors import SchemaError
+    from vecsql._base.render import meter
+    from vecsql._connection.driver import driver_of, quote
+    from vecsql._files.read import detect
+    from vecsql._files.source import TEXT_FORMATS
+    from vecsql._files.survey import Column
+    from vecsql._files.write import check_apart, write_records
+    from vecsql._search.export import stream_rows
+    from vecsql._search.filters import condition
+    from vecsql._tables.catalog import columns as columns_of
+    from vecsql._tables.catalog import index_of
+    from vecsql._tables.followed import require_followed
 
     with opened(db) as conn:
         if file != "-":

@@ -21,7 +21,7 @@ from vecsql._cli._common import (
 if TYPE_CHECKING:
     import apsw
 
-    from vecsql._catalog import IndexInfo
+    from vecsql._tables.catalog import IndexInfo
 
 
 @click.command()
@@ -71,9 +71,9 @@ def index(
     From then on every write to TABLE changes the index in the same transaction. For a table that
     has an index, --fts adds full text.
     """
-    from vecsql._catalog import indexes
-    from vecsql._fulltext import add_full_text
-    from vecsql._schema import create_index, drop_index
+    from vecsql._tables.catalog import indexes
+    from vecsql._tables.full_text import add_full_text
+    from vecsql._tables.schema import create_index, drop_index
 
     with opened(db) as conn:
         if drop:
@@ -110,8 +110,8 @@ def index(
 
 def _stored_dim(conn: apsw.Connection, table: str, column: str) -> int:
     """The dimension of the vectors in a column of a table."""
-    from vecsql._catalog import columns, has_table, no_table
-    from vecsql._driver import driver_of, quote
+    from vecsql._connection.driver import driver_of, quote
+    from vecsql._tables.catalog import columns, has_table, no_table
 
     db = driver_of(conn)
     if not has_table(db, table):
@@ -136,7 +136,7 @@ def _stored_dim(conn: apsw.Connection, table: str, column: str) -> int:
 
 
 def _counts(conn: apsw.Connection, info: IndexInfo) -> tuple[int, int]:
-    from vecsql._driver import driver_of, quote
+    from vecsql._connection.driver import driver_of, quote
 
     sql = f"SELECT count(*), count({quote(info.source)}) FROM main.{quote(info.table)}"
     rows, filled = driver_of(conn).rows(sql)[0]
@@ -211,8 +211,8 @@ def ingest(
 
     Run again, it embeds what changed. A file that is no text is named and left out.
     """
-    from vecsql._ingest import ingest as run
-    from vecsql._registry import register_embedder
+    from vecsql._rows.ingest import ingest as run
+    from vecsql._tables.registry import register_embedder
 
     with opened(db, new=True) as conn:
         model = None if embedder is None else embedder_named(embedder)
@@ -269,8 +269,8 @@ def sync(db: str, table: str | None, column: str | None, batch: int, embedder: s
 
     After an interruption the same command goes on.
     """
-    from vecsql._registry import register_embedder
-    from vecsql._sync import sync as work_off
+    from vecsql._tables.registry import register_embedder
+    from vecsql._tables.sync import sync as work_off
 
     with opened(db) as conn:
         if embedder is not None:

@@ -23,8 +23,8 @@ from vecsql._cli._common import (
 if TYPE_CHECKING:
     import apsw
 
-    from vecsql._catalog import IndexInfo
-    from vecsql._evaluate import Evaluation
+    from vecsql._judge.evaluate import Evaluation
+    from vecsql._tables.catalog import IndexInfo
 
 _DIRECTORY = click.Path(exists=True, file_okay=False)
 _FILE = click.Path(exists=True, dir_okay=False)
@@ -83,10 +83,10 @@ def eval_(
 
     p is of a paired randomisation test against the first mode. ANN recall is against an exact scan.
     """
-    from vecsql import _evaluate
-    from vecsql._catalog import index_of
-    from vecsql._collections import read_beir, read_qrels, read_queries, write_run
-    from vecsql._write import check_apart
+    from vecsql._files.write import check_apart
+    from vecsql._judge import evaluate
+    from vecsql._judge.collections import read_beir, read_qrels, read_queries, write_run
+    from vecsql._tables.catalog import index_of
 
     if (beir is None) == (queries is None or qrels is None):
         raise click.UsageError("expected --beir FOLDER, or --queries FILE and --qrels FILE")
@@ -105,14 +105,14 @@ def eval_(
         chosen = chosen_embedder(conn, embedder, info)
         tuned = None
         if tune:
-            tuned = _evaluate.tune(
+            tuned = evaluate.tune(
                 conn, table, asked, judged, k, id_column=key, column=column, embedder=chosen
             )
             weights, fusion = tuned.weights, tuned.fusion
         found: dict[str, Evaluation] = {}
         for mode in modes:
             hybrid = {"weights": weights, "fusion": fusion} if mode == "hybrid" else {}
-            found[mode] = _evaluate.evaluate(
+            found[mode] = evaluate.evaluate(
                 conn, table, asked, judged, k, measures=measures or None, id_column=key,
                 column=column, embedder=chosen, mode=mode, **hybrid,
             )  # fmt: skip
@@ -122,7 +122,7 @@ def eval_(
 
 
 def _report(found: Mapping[str, Evaluation], tuned: Any, as_json: bool) -> None:
-    from vecsql._render import print_table
+    from vecsql._base.render import print_table
 
     first = next(iter(found.values()))
     names = list(first.scores.mean)
@@ -192,11 +192,11 @@ def bench(
     One thread, one SQL statement a query. Queries are stored vectors evenly spread over the table,
     whose own row does not count; recall is against the exact scan.
     """
-    from vecsql._catalog import index_of
-    from vecsql._driver import driver_of
-    from vecsql._followed import require_followed
-    from vecsql._render import plot, print_table
-    from vecsql._write import check_apart
+    from vecsql._base.render import plot, print_table
+    from vecsql._connection.driver import driver_of
+    from vecsql._files.write import check_apart
+    from vecsql._tables.catalog import index_of
+    from vecsql._tables.followed import require_followed
 
     try:
         widths = sorted({int(part) for part in ef.split(",")})
@@ -226,8 +226,8 @@ def bench(
 
 def _stored_queries(conn: apsw.Connection, info: IndexInfo, sample: int) -> list[tuple[Any, Any]]:
     """Vectors evenly spread over the table, with their keys."""
-    from vecsql._driver import driver_of, quote
-    from vecsql._elements import decoded
+    from vecsql._connection.driver import driver_of, quote
+    from vecsql._tables.elements import decoded
 
     db = driver_of(conn)
     key, source, table = quote(info.key), quote(info.source), quote(info.table)
@@ -244,8 +244,8 @@ def _stored_queries(conn: apsw.Connection, info: IndexInfo, sample: int) -> list
 
 
 def _queries_of(path: str) -> list[tuple[Any, Any]]:
-    from vecsql._read import open_source
-    from vecsql._survey import read_all
+    from vecsql._files.read import open_source
+    from vecsql._files.survey import read_all
 
     vector, records = read_all(open_source(path))
     if vector is None:
@@ -261,8 +261,8 @@ def _measure(
     widths: list[int],
 ) -> list[dict[str, Any]]:
     """For each width, and for the exact scan, recall and speed."""
-    from vecsql._driver import quote
-    from vecsql._elements import as_query
+    from vecsql._connection.driver import quote
+    from vecsql._tables.elements import as_query
 
     expression = as_query(info, asked[0][1])[0]
     parameters = [(own, as_query(info, vector)[1]) for own, vector in asked]
@@ -309,8 +309,8 @@ def _row(
 def _draw(path: str, rows: list[dict[str, Any]], title: str) -> None:
     import numpy
 
-    from vecsql._read import extra
-    from vecsql._render import recall_scale, recall_ticks
+    from vecsql._base.render import recall_scale, recall_ticks
+    from vecsql._files.source import extra
 
     extra("matplotlib").use("Agg")
     pyplot = extra("matplotlib.pyplot")

@@ -32,7 +32,7 @@ from vecsql._cli._remedies import as_commands
 if TYPE_CHECKING:
     import apsw
 
-    from vecsql._search import Hit
+    from vecsql._search.search import Hit
 
 
 @click.command()
@@ -85,8 +85,8 @@ def search(
     QUERY is a text, or a vector as a JSON array. TABLE is a table with an index, a vecsql table,
     or a table T beside a vecsql table T_vec with the same rowids; the columns are TABLE's.
     """
-    from vecsql._fragments import bracketed
-    from vecsql._search import search as find
+    from vecsql._base.fragments import bracketed
+    from vecsql._search.search import search as find
 
     wanted = listed(columns) if columns else None
     with opened(db) as conn:
@@ -135,8 +135,8 @@ def _beside(
     conn: apsw.Connection, table: str, hits: list[Hit], wanted: list[str] | None
 ) -> list[dict[str, Any]]:
     """The rows of a table that has its vectors in another one with the same rowids."""
-    from vecsql._catalog import columns
-    from vecsql._driver import driver_of
+    from vecsql._connection.driver import driver_of
+    from vecsql._tables.catalog import columns
 
     db = driver_of(conn)
     names = wanted or columns(db, table)
@@ -166,7 +166,7 @@ def _shown(
 
 
 def _quoted(name: str) -> str:
-    from vecsql._driver import quote
+    from vecsql._connection.driver import quote
 
     return quote(name)
 
@@ -182,7 +182,7 @@ def info(db: str, table: str | None, everything: bool, as_json: bool) -> None:
     --json prints all figures.
     """
     from vecsql import __version__
-    from vecsql._render import print_table
+    from vecsql._base.render import print_table
 
     with opened(db) as conn:
         (sqlite,) = next(conn.execute("SELECT sqlite_version()"))
@@ -234,9 +234,9 @@ def _figures(stats: dict[str, Any]) -> str:
 
 
 def _describe(conn: apsw.Connection, table: str | None) -> list[dict[str, Any]]:
-    from vecsql._catalog import columns, has_table, index_of, indexes
-    from vecsql._driver import driver_of, quote
-    from vecsql._followed import flaw, orphaned
+    from vecsql._connection.driver import driver_of, quote
+    from vecsql._tables.catalog import columns, has_table, index_of, indexes
+    from vecsql._tables.followed import flaw, orphaned
 
     db = driver_of(conn)
     if table is not None and not indexes(db, table):
@@ -299,9 +299,9 @@ def query(
     """
     import apsw
 
-    from vecsql._catalog import no_table
-    from vecsql._driver import driver_of
-    from vecsql._registry import register_embedder
+    from vecsql._connection.driver import driver_of
+    from vecsql._tables.catalog import no_table
+    from vecsql._tables.registry import register_embedder
 
     with opened(db, new=True) as conn:
         register_embedder(conn, None if embedder is None else embedder_named(embedder))
@@ -350,7 +350,7 @@ def _last_rows(
 
 
 def _number(text: str) -> Any:
-    from vecsql._survey import NUMBER
+    from vecsql._files.survey import NUMBER
 
     match = NUMBER.fullmatch(text)
     if match is None:
@@ -368,7 +368,7 @@ def shell(db: str, command: str | None) -> None:
 
     The prompt is apsw's, which knows the commands of the sqlite3 shell: .help, .mode, .schema.
     """
-    from vecsql._registry import register_embedder
+    from vecsql._tables.registry import register_embedder
 
     with opened(db, new=True) as conn:
         import apsw.shell

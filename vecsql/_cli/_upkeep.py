@@ -24,7 +24,7 @@ from vecsql._cli._remedies import as_commands
 if TYPE_CHECKING:
     import apsw
 
-    from vecsql._catalog import IndexInfo
+    from vecsql._tables.catalog import IndexInfo
 
 
 @click.command()
@@ -52,9 +52,9 @@ def check(db: str, table: str | None, as_json: bool) -> None:
 def _examine(conn: apsw.Connection, table: str | None) -> tuple[list[str], list[str]]:
     import apsw
 
-    from vecsql._catalog import index_of, indexes
-    from vecsql._driver import driver_of, quote
-    from vecsql._followed import flaw, made_by_an_older_version
+    from vecsql._connection.driver import driver_of, quote
+    from vecsql._tables.catalog import index_of, indexes
+    from vecsql._tables.followed import flaw, made_by_an_older_version
 
     db = driver_of(conn)
     problems: list[str] = []
@@ -98,7 +98,7 @@ def _examine(conn: apsw.Connection, table: str | None) -> tuple[list[str], list[
 def _without_vector(conn: apsw.Connection, info: IndexInfo) -> int:
     import apsw
 
-    from vecsql._driver import driver_of, quote
+    from vecsql._connection.driver import driver_of, quote
 
     sql = f"SELECT count(*) - count({quote(info.source)}) FROM main.{quote(info.table)}"
     try:
@@ -119,11 +119,11 @@ def optimize(db: str, table: str | None, rebuild: bool, vacuum: bool) -> None:
     With --rebuild all of an index is made again: also its triggers, its full text and its name in
     the catalog, which are lost when a migration makes the table anew or renames it.
     """
-    from vecsql._catalog import index_of, indexes
-    from vecsql._driver import driver_of, quote
-    from vecsql._followed import flaw, orphaned
-    from vecsql._rebuild import find
-    from vecsql._rebuild import rebuild as make_anew
+    from vecsql._connection.driver import driver_of, quote
+    from vecsql._tables.catalog import index_of, indexes
+    from vecsql._tables.followed import flaw, orphaned
+    from vecsql._tables.rebuild import find
+    from vecsql._tables.rebuild import rebuild as make_anew
 
     before = size_of(db)
     with opened(db) as conn:
@@ -190,9 +190,9 @@ def reembed(
     transaction switches. After an interruption the same command goes on. The old vectors stay, so
     that the same command with the old model goes back, until --discard.
     """
-    from vecsql._catalog import index_of
-    from vecsql._reembed import reembed as move
-    from vecsql._reembed import reembed_discard
+    from vecsql._tables.catalog import index_of
+    from vecsql._tables.reembed import reembed as move
+    from vecsql._tables.reembed import reembed_discard
 
     if discard == (embedder is not None):
         raise click.UsageError("expected --embedder NAME, or --discard")

@@ -1,0 +1,1 @@
+"""Errors, values, the terminal: what every folder uses. Imports no other folder."""

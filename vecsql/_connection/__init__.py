@@ -1,0 +1,1 @@
+"""Connections of every driver, and their locks. May import _base."""

@@ -1,0 +1,1 @@
+"""Questions and their answers. May import _base to _tables."""
