@@ -21,7 +21,7 @@ from engine import (
     version_of,
 )
 
-SQ8 = 1  # the codec's number in csrc/vecsql.h
+SQ8 = 1  # the codec's number in csrc/memory/memory_index.h
 
 
 class HnswLib(Engine):

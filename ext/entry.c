@@ -12,10 +12,10 @@ SQLITE_EXTENSION_INIT1
 
 #include <string.h>
 
-#include "ext.h"
-#include "functions.h"
-#include "search_many.h"
-#include "vec0.h"
+#include "ext/table/index.h"
+#include "ext/functions/functions.h"
+#include "ext/query/search_many.h"
+#include "ext/vec0/vec0.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)

@@ -55,7 +55,7 @@ def read() -> Counts:
         for text in run.stdout.splitlines():
             for file in json.loads(text)["files"]:
                 path = Path(BUILD, file["file"]).resolve()
-                if path.parent in (ROOT / "csrc", ROOT / "ext"):
+                if {ROOT / "csrc", ROOT / "ext"} & set(path.parents):
                     add(counts[str(path.relative_to(ROOT))], file["lines"])
     return counts
 

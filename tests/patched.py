@@ -26,8 +26,9 @@ def patched_package(directory: Path, file: str, old: str, new: str) -> Path:
     site = directory / "site"
     package = Path(vecsql.__file__).parent
     shutil.copytree(package, site / "vecsql", ignore=shutil.ignore_patterns("__pycache__"))
-    sources = sorted(str(p) for f in ("csrc", "ext") for p in (directory / f).glob("*.c"))
+    sources = sorted(str(p) for f in ("csrc", "ext") for p in (directory / f).rglob("*.c"))
     flags = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
+    flags.append(f"-I{directory}")
     library = str(site / "vecsql" / Path(vecsql.loadable_path()).name)
     subprocess.run([str(COMPILER), *flags, *sources, "-o", library, "-lm"], check=True)
     return site

@@ -15,7 +15,7 @@ from tests.patched import ROOT, needs_compiler, patched_package
 
 STEPS = {
     "discarded edits stay in memory": (
-        "ext/txn.c",
+        "ext/txn/txn.c",
         "        v->stale = 1;\n        vs_forget(v->graph);\n        vsx_rowmap_clear(v->map);\n",
         "",
     ),

@@ -1,6 +1,6 @@
-"""Writes the C source of the module vecsql._core: python _core_build.py csrc/vecsql.h OUT.c.
+"""Writes the C source of the module vecsql._core: python _core_build.py HEADER OUT.c.
 
-The declarations are the block of vecsql.h between ``/* cffi:begin */`` and ``/* cffi:end */``, so
+The declarations are the block of csrc/memory/memory_index.h between ``/* cffi:begin */`` and ``/* cffi:end */``, so
 that C and Python cannot disagree. Run by CMake; never imported by the package.
 """
 
@@ -15,7 +15,7 @@ BEGIN, END = "/* cffi:begin */", "/* cffi:end */"
 def declarations(header: str) -> str:
     """Returns the block of the header that is for cffi."""
     if header.count(BEGIN) != 1 or header.count(END) != 1:
-        raise SystemExit(f"vecsql.h must hold exactly one block from {BEGIN} to {END}")
+        raise SystemExit(f"the header must hold exactly one block from {BEGIN} to {END}")
     block = header.split(BEGIN)[1].split(END)[0]
     lines = [line for line in block.splitlines() if not line.lstrip().startswith("#")]
     return "\n".join(lines).replace("VS_API ", "")
@@ -27,7 +27,7 @@ def main(header: str, out: str) -> None:
 
     ffi = FFI()
     ffi.cdef(declarations(Path(header).read_text(encoding="utf-8")))
-    ffi.set_source("vecsql._core", '#include "vecsql.h"\n', py_limited_api=True)
+    ffi.set_source("vecsql._core", '#include "csrc/memory/memory_index.h"\n', py_limited_api=True)
     ffi.emit_c_code(out)
 
 

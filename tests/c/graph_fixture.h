@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/hnsw.h"
-#include "../../csrc/log.h"
-#include "../../csrc/search.h"
-#include "../../csrc/validate.h"
+#include "csrc/build/nodes.h"
+#include "csrc/graph/log.h"
+#include "csrc/search/search.h"
+#include "csrc/graph/validate.h"
 #include "check.h"
 #include "heap.h"
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "../../csrc/alloc.h"
+#include "csrc/base/alloc.h"
 
 typedef struct Heap {
     long live;      /* blocks not released */

@@ -2,7 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../csrc/arena.h"
+#include "csrc/base/arena.h"
 #include "check.h"
 #include "heap.h"
 

@@ -2,8 +2,8 @@
  * the number of threads, or one that is half linked after a failure. */
 #include <stdio.h>
 
-#include "../../csrc/build.h"
-#include "../../csrc/team.h"
+#include "csrc/build/pending.h"
+#include "csrc/search/team.h"
 #include "check.h"
 #include "graph_fixture.h"
 

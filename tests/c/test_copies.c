@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "../../csrc/build.h"
+#include "csrc/build/pending.h"
 #include "check.h"
 #include "graph_fixture.h"
 

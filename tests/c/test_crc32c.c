@@ -2,7 +2,7 @@
 
 /* A private copy of the file under test: both ways are static there and stay so. */
 #define vs_crc32c copied_crc32c
-#include "../../csrc/crc32c.c"
+#include "csrc/base/crc32c.c"
 #undef vs_crc32c
 
 #include "check.h"

@@ -7,9 +7,9 @@
 #include "check.h"
 #include "disk_fixture.h"
 
-#include "../../csrc/crc32c.h"
-#include "../../csrc/model.h"
-#include "../../csrc/snapshot.h"
+#include "csrc/base/crc32c.h"
+#include "csrc/graph/fit.h"
+#include "csrc/graph/snapshot.h"
 
 enum { ROWS = 300 };
 

@@ -6,7 +6,7 @@
 #include "check.h"
 #include "graph_fixture.h"
 
-#include "../../csrc/choose.h"
+#include "csrc/build/choose.h"
 
 enum { DIMS = 12 };
 

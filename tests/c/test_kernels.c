@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/kernels.h"
+#include "csrc/kernel/float.h"
 #include "check.h"
 
 #define MAX_N 300

@@ -4,10 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../csrc/element.h"
-#include "../../csrc/kernels.h"
-#include "../../csrc/metric.h"
-#include "../../csrc/narrow.h"
+#include "csrc/vector/element.h"
+#include "csrc/kernel/float.h"
+#include "csrc/vector/metric.h"
+#include "csrc/kernel/narrow.h"
 #include "check.h"
 
 #define MAX_N 130

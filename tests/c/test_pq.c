@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "check.h"
-#include "codec.h"
-#include "columns.h"
-#include "graph.h"
-#include "kmeans.h"
+#include "csrc/codec/codec.h"
+#include "csrc/kernel/columns.h"
+#include "csrc/graph/graph.h"
+#include "csrc/codec/kmeans.h"
 
 static uint64_t seed = 20261121;
 

@@ -3,9 +3,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "../../csrc/build.h"
-#include "../../csrc/model.h"
-#include "../../csrc/raw.h"
+#include "csrc/build/pending.h"
+#include "csrc/graph/fit.h"
+#include "csrc/graph/raw.h"
 #include "disk_fixture.h"
 
 enum { D = 24, ROWS = 3000, LATER = 400, NEAREST = 10, QUERIES = 60 };

@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "../../csrc/model.h"
-#include "../../csrc/scan.h"
-#include "../../csrc/sieve.h"
-#include "../../csrc/sq8.h"
+#include "csrc/graph/fit.h"
+#include "csrc/search/scan.h"
+#include "csrc/codec/sieve.h"
+#include "csrc/codec/sq8.h"
 #include "check.h"
 #include "graph_fixture.h"
 

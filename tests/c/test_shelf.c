@@ -4,10 +4,10 @@
 
 #include "disk_fixture.h"
 
-#include "../../csrc/crc32c.h"
-#include "../../csrc/shelf.h"
-#include "../../csrc/snapshot.h"
-#include "../../csrc/threads.h"
+#include "csrc/base/crc32c.h"
+#include "csrc/store/shelf.h"
+#include "csrc/graph/snapshot.h"
+#include "csrc/base/threads.h"
 
 enum { ROWS = 300, GRAPHS = 3 };
 

@@ -2,7 +2,7 @@
  * the same key. */
 #include <stdlib.h>
 
-#include "../../csrc/sort.h"
+#include "csrc/base/sort.h"
 #include "check.h"
 #include "graph_fixture.h"
 

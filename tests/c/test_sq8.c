@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/codec.h"
-#include "../../csrc/kernels_code.h"
-#include "../../csrc/model.h"
-#include "../../csrc/quantise.h"
-#include "../../csrc/scan.h"
+#include "csrc/codec/codec.h"
+#include "csrc/kernel/code.h"
+#include "csrc/graph/fit.h"
+#include "csrc/kernel/quantise.h"
+#include "csrc/search/scan.h"
 #include "check.h"
 #include "graph_fixture.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../../csrc/vec.h"
+#include "csrc/vector/text.h"
 #include "check.h"
 #include "heap.h"
 

@@ -7,8 +7,8 @@
 
 #include <sqlite3.h>
 
-#include "../../csrc/crc32c.h"
-#include "../../csrc/pages.h"
+#include "csrc/base/crc32c.h"
+#include "csrc/store/pages.h"
 
 /* A page: the CRC is at byte 12 and of everything else. */
 static inline void resum_page(unsigned char *p, size_t n) {

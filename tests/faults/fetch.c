@@ -3,7 +3,7 @@
  *
  *     fetch [quick|full]
  *
- * ext/row_fetch.c with a prefetch that takes notes, on real databases. First that every
+ * ext/query/row_fetch.c with a prefetch that takes notes, on real databases. First that every
  * line of the rows is asked for: nothing else would notice if it were not, but the time.
  * Then that b-tree pages of any content lead to no read outside a page (each "mapped" page
  * of the memory file system is an allocation of its own: AddressSanitizer sees it), and
@@ -19,7 +19,7 @@ static void note_prefetch(const volatile void *p);
 
 #define VS_FETCH_FAR(p) note_prefetch(p)
 #define vsx_rows_fetch rows_fetch
-#include "../../ext/row_fetch.c"
+#include "ext/query/row_fetch.c"
 #undef vsx_rows_fetch
 
 #define DIMS 32

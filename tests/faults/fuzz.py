@@ -36,15 +36,14 @@ FLAGS = [
     "-fno-sanitize-recover=undefined",
     "-DLIBFUZZER",
     '-DVECSQL_VERSION="fuzz"',
-    "-Icsrc",
-    "-Iext",
+    "-I.",
 ]
 
 
 def build() -> Path:
     ours = ("fuzz", "memfs", "fixture", "cases")
     sources = [ROOT / "tests" / "faults" / f"{name}.c" for name in ours]
-    sources += [*(ROOT / "csrc").glob("*.c"), *(ROOT / "ext").glob("*.c")]
+    sources += [*(ROOT / "csrc").rglob("*.c"), *(ROOT / "ext").rglob("*.c")]
     program = BUILD / "fuzz"
     BUILD.mkdir(parents=True, exist_ok=True)
     link = ["-lsqlite3", "-lm", "-lpthread", "-o", program]

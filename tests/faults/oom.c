@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/alloc.h"
+#include "csrc/base/alloc.h"
 #include "fixture.h"
 
-extern VsAlloc vsx_shelf_alloc; /* ext/shelves.c */
+extern VsAlloc vsx_shelf_alloc; /* ext/table/shelves.c */
 
 static struct {
     long countdown; /* -1: none fails */

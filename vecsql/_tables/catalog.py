@@ -289,7 +289,7 @@ def _parse(db: Db, name: str, ddl: str) -> list[IndexInfo]:
 
 
 def _content_now(db: Db, index: str, name: str) -> str:
-    """The name that a declared content table has now (ext/content.c)."""
+    """The name that a declared content table has now (ext/content/content.c)."""
     config = f"{index}_config"
     settings: dict[str, Any] = {}
     if has_table(db, config):

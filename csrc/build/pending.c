@@ -1,0 +1,454 @@
+/* Linking pending rows in batches; contracts in build.h, the steps in linker.h. */
+#include "csrc/build/pending.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "csrc/build/choose.h"
+#include "csrc/build/copies.h"
+#include "csrc/build/linker.h"
+#include "csrc/build/links.h"
+#include "csrc/base/sort.h"
+
+/* A batch has at most this share of the linked nodes (ParlayANN's 2 %), and at most so
+ * many nodes, which bounds its memory and the time between two calls of progress. */
+#define BATCH_SHARE 50
+#define BATCH_MAX 4096
+
+/* Rows wait until they are an eighth of the table; a search scans them all. */
+#define DUE_SHARE 8
+#define DUE_MIN 1024
+#define DUE_MAX 16384
+
+/* Fewer rows than this are linked by one thread: threads need every page in memory. */
+#define TEAM_ROWS 512
+
+int vs_pending_due(const VsGraph *g) {
+    uint32_t due = g->state.n_live / DUE_SHARE;
+    due = due < DUE_MIN ? DUE_MIN : due > DUE_MAX ? DUE_MAX : due;
+    return g->params.kind == VS_HNSW && g->state.n_seeds >= due;
+}
+
+/* ---- seeds: pending rows stand at the end of the list ---------------------------- */
+
+static VsStatus is_pending(VsGraph *g, uint32_t node, int *out) {
+    const VsNode *n = NULL;
+    VsStatus st = vs_node(g, node, &n);
+    if (st == VS_OK) {
+        *out = (n->flags & VS_PENDING) != 0;
+    }
+    return st;
+}
+
+static VsStatus seed_at(VsGraph *g, uint32_t i, uint32_t *node) {
+    const unsigned char *p = NULL;
+    VsStatus st = vs_slot(g, VS_SEED, i, &p);
+    if (st == VS_OK) {
+        *node = vs_get_u32(p);
+    }
+    return st;
+}
+
+VsStatus vs_any_pending(VsGraph *g, int *out) {
+    uint32_t last = VS_NIL;
+    *out = 0;
+    if (g->params.kind != VS_HNSW || g->state.n_seeds == 0) {
+        return VS_OK;
+    }
+    VsStatus st = seed_at(g, g->state.n_seeds - 1, &last);
+    return st == VS_OK ? is_pending(g, last, out) : st;
+}
+
+static VsStatus put_seed(VsGraph *g, uint32_t i, uint32_t node) {
+    uint32_t now = VS_NIL;
+    VsStatus st = seed_at(g, i, &now);
+    return st == VS_OK && now != node ? vs_edit(g, VS_SEED, i, 0, &node, 4) : st;
+}
+
+/* Puts the seeds that are linked first and the pending ones behind them, in the order of
+ * their hashes, which are taken from the end. *n: how many are pending. */
+static VsStatus arrange(VsGraph *g, uint32_t *n) {
+    uint32_t total = g->state.n_seeds, linked = 0, waiting = 0;
+    VsKeyed *list = vs_alloc(&g->alloc, 2 * (size_t)total + 1, sizeof *list);
+    uint32_t *rest = vs_alloc(&g->alloc, (size_t)total + 1, sizeof *rest);
+    VsStatus st = list == NULL || rest == NULL ? VS_NOMEM : VS_OK;
+    for (uint32_t i = 0; st == VS_OK && i < total; i++) {
+        const VsNode *v = NULL;
+        uint32_t node = VS_NIL;
+        st = seed_at(g, i, &node);
+        st = st == VS_OK ? vs_node(g, node, &v) : st;
+        if (st == VS_OK && (v->flags & VS_PENDING) != 0) {
+            list[waiting++] = (VsKeyed){~vs_mix64(~vs_mix64((uint64_t)v->rowid)), node};
+        } else if (st == VS_OK) {
+            rest[linked++] = node;
+        }
+    }
+    const VsKeyed *order =
+        st == VS_OK ? vs_sort_keyed(list, list + waiting, waiting) : NULL;
+    for (uint32_t i = 0; st == VS_OK && i < total; i++) {
+        st = put_seed(g, i, i < linked ? rest[i] : order[i - linked].item);
+    }
+    *n = waiting;
+    vs_free(&g->alloc, list);
+    vs_free(&g->alloc, rest);
+    return st;
+}
+
+/* A batch can leave linked seeds behind the pending ones: they change places with the
+ * first of those. */
+static VsStatus rearrange(VsGraph *g) {
+    uint32_t from = 0, to = g->state.n_seeds;
+    for (;;) {
+        uint32_t a = VS_NIL, b = VS_NIL;
+        int pending = 0;
+        VsStatus st = VS_OK;
+        for (; st == VS_OK && from < to && !pending; from += !pending) {
+            st = seed_at(g, from, &a);
+            st = st == VS_OK ? is_pending(g, a, &pending) : st;
+        }
+        for (; st == VS_OK && from < to && pending; to -= pending != 0) {
+            st = seed_at(g, to - 1, &b);
+            st = st == VS_OK ? is_pending(g, b, &pending) : st;
+        }
+        if (st != VS_OK || from >= to) {
+            return st;
+        }
+        st = put_seed(g, from, b);
+        st = st == VS_OK ? put_seed(g, to - 1, a) : st;
+        if (st != VS_OK) {
+            return st;
+        }
+    }
+}
+
+/* ---- one batch ------------------------------------------------------------------- */
+
+static void batch_free(VsBatch *b) {
+    const VsAlloc *a = &b->team.graph->alloc;
+    vs_free(a, b->newcomer);
+    vs_free(a, b->links);
+    vs_free(a, b->length);
+    vs_free(a, b->reverse);
+    vs_free(a, b->back);
+    vs_free(a, b->group);
+    vs_free(a, b->merged);
+    vs_free(a, b->keys);
+    vs_free(a, b->candidates);
+    vs_team_close(&b->team);
+}
+
+static VsStatus batch_open(VsGraph *g, unsigned threads, VsBatch *b) {
+    memset(b, 0, sizeof *b);
+    b->seed_changes = g->seed_changes;
+    VsStatus st = vs_team_open(g, threads, &b->team);
+    if (st == VS_OK) {
+        b->candidates = vs_alloc(&g->alloc, (size_t)b->team.n * g->params.ef_construction,
+                                 sizeof(VsHit));
+        st = b->candidates == NULL ? VS_NOMEM : VS_OK;
+    }
+    return st;
+}
+
+/* Takes up to n pending rows from the end of the seeds. A row that rises above the top
+ * layer is a batch by itself: whoever comes next must see it there. */
+static VsStatus take_batch(VsBatch *b, uint32_t n) {
+    VsGraph *g = b->team.graph;
+    VsStatus st =
+        vs_grow(&g->alloc, (void **)&b->newcomer, &b->cap, n, sizeof *b->newcomer);
+    b->n = 0;
+    b->n_lists = 0;
+    while (st == VS_OK && b->n < n) {
+        const VsNode *v = NULL;
+        uint32_t node = VS_NIL;
+        st = seed_at(g, g->state.n_seeds - 1 - (uint32_t)b->n, &node);
+        st = st == VS_OK ? vs_node(g, node, &v) : st;
+        if (st == VS_OK &&
+            (v->flags & (VS_PENDING | VS_IS_SEED)) != (VS_PENDING | VS_IS_SEED)) {
+            st = VS_CORRUPT;
+        }
+        if (st != VS_OK || (v->level > g->state.max_level && b->n > 0)) {
+            break;
+        }
+        b->newcomer[b->n++] =
+            (VsNewcomer){.node = node, .level = v->level, .first = b->n_lists};
+        b->n_lists += v->level + 1u;
+        n = v->level > g->state.max_level ? 1 : n;
+    }
+    st = st == VS_OK ? vs_grow(&g->alloc, (void **)&b->links, &b->cap_links,
+                               (size_t)b->n_lists * g->params.m, sizeof *b->links)
+                     : st;
+    return st == VS_OK ? vs_grow(&g->alloc, (void **)&b->length, &b->cap_length,
+                                 b->n_lists, sizeof *b->length)
+                       : st;
+}
+
+/* The newcomers are no seeds any more, and get their ages: in the order of linking, so
+ * that those who are linked first may be what leads to the others. One that comes alone
+ * has its age, unless the entry point is younger (settle_entry). */
+static VsStatus admit(VsBatch *b, int in_order) {
+    VsGraph *g = b->team.graph;
+    VsStatus st = VS_OK;
+    g->state.n_seeds -= (uint32_t)b->n;
+    for (size_t i = 0; st == VS_OK && i < b->n; i++) {
+        const VsNode *v = NULL;
+        uint8_t flags = VS_LIVE;
+        uint32_t node = b->newcomer[i].node;
+        st = vs_edit(g, VS_NODE, node, offsetof(VsNode, flags), &flags, 1);
+        st = st == VS_OK ? vs_node(g, node, &v) : st;
+        if (st == VS_OK && (!in_order || v->seq + 1 != g->state.next_seq)) {
+            if (g->state.next_seq == UINT32_MAX) {
+                return VS_RANGE;
+            }
+            st = vs_edit(g, VS_NODE, node, offsetof(VsNode, seq), &g->state.next_seq, 4);
+            g->state.next_seq++;
+        }
+    }
+    return st;
+}
+
+static VsStatus offer_back(VsBatch *b, uint32_t target, uint32_t layer, VsHit hit) {
+    VsStatus st = vs_grow(&b->team.graph->alloc, (void **)&b->reverse, &b->cap_reverse,
+                          b->n_reverse + 1, sizeof *b->reverse);
+    if (st == VS_OK) {
+        b->reverse[b->n_reverse++] = (VsReverse){target, layer, hit};
+    }
+    return st;
+}
+
+/* Writes one list of a newcomer, and notes the links back. One that stands behind copies
+ * (`before`, or VS_NIL) links back to that one, and nobody else links to it. */
+static VsStatus write_list(VsBatch *b, const VsNewcomer *x, uint32_t layer,
+                           uint32_t before) {
+    VsGraph *g = b->team.graph;
+    const VsHit *links = b->links + (size_t)(x->first + layer) * g->params.m;
+    uint32_t targets[VS_MAX_M], n = 0, node = x->node, most = VS_MAX_M;
+    VsList list;
+    VsStatus st = VS_OK;
+    if (before != VS_NIL && layer == 0) {
+        most = VS_COPY_LINKS;
+        targets[n++] = before;
+        st = vs_count_links(g, before, 1, 0);
+    }
+    for (uint32_t i = 0; st == VS_OK && i < b->length[x->first + layer] && n < most;
+         i++) {
+        const VsNode *v = NULL;
+        st = vs_node(g, links[i].node, &v);
+        if (st == VS_OK && v->indeg < VS_MAX_INDEG &&
+            (before == VS_NIL || (links[i].node != before && links[i].node != x->twin))) {
+            targets[n++] = links[i].node;
+            st = vs_count_links(g, links[i].node, 1, 0); /* newer to older */
+            st = st == VS_OK && before == VS_NIL
+                     ? offer_back(b, links[i].node, layer, (VsHit){links[i].order, node})
+                     : st;
+        }
+    }
+    st = st == VS_OK && n > 0 ? vs_list(g, node, layer, &list) : st;
+    return st == VS_OK && n > 0
+               ? vs_edit(g, list.kind, list.slot, list.offset, targets, 4 * n)
+               : st;
+}
+
+/* Counters of nodes all over the graph change: memory brings those of the next newcomer
+ * while one is written. */
+static void fetch_newcomer(const VsBatch *b, const VsNewcomer *x) {
+    const VsGraph *g = b->team.graph;
+    const VsHit *links = b->links + (size_t)x->first * g->params.m;
+    vs_fetch_node(g, x->node, g->geo[VS_NODE].slot_size);
+    for (uint32_t i = 0; i < b->length[x->first]; i++) {
+        vs_fetch_node(g, links[i].node, VS_NODE_STORED);
+    }
+}
+
+static VsStatus write_newcomers(VsBatch *b) {
+    VsGraph *g = b->team.graph;
+    VsStatus st = VS_OK;
+    b->n_reverse = 0;
+    for (size_t i = 0; st == VS_OK && i < b->n; i++) {
+        const VsNewcomer *x = &b->newcomer[i];
+        if (i + 1 < b->n) {
+            fetch_newcomer(b, x + 1);
+        }
+        uint32_t before = VS_NIL;
+        st = x->twin != VS_NIL ? vs_copies_append(g, x->node, x->twin, &before) : VS_OK;
+        for (uint32_t layer = 0; st == VS_OK && layer <= x->level; layer++) {
+            st = write_list(b, x, layer, before);
+        }
+    }
+    return st;
+}
+
+/* The new list of a group. What it loses comes 2 m further on. */
+static const uint32_t *merged_of(const VsBatch *b, size_t i) {
+    return b->merged + i * 4 * b->team.graph->params.m;
+}
+
+static void fetch_group(const VsBatch *b, size_t i) {
+    const VsGraph *g = b->team.graph;
+    const VsGroup *to = &b->group[i];
+    const uint32_t *links = merged_of(b, i), *dropped = links + 2 * g->params.m;
+    vs_fetch_node(g, to->target, g->geo[VS_NODE].slot_size);
+    for (uint32_t j = to->change.same; j < to->change.n; j++) {
+        if ((links[j] & VS_ADDED) != 0) {
+            vs_fetch_node(g, links[j] & ~VS_ADDED, VS_NODE_STORED);
+        }
+    }
+    for (uint32_t j = 0; j < to->change.n_dropped; j++) {
+        vs_fetch_node(g, dropped[j], VS_NODE_STORED);
+    }
+}
+
+#define GROUPS_AHEAD 8
+
+static VsStatus write_targets(VsBatch *b) {
+    VsGraph *g = b->team.graph;
+    VsStatus st = VS_OK;
+    for (size_t i = 0; st == VS_OK && i < b->n_groups; i++) {
+        const VsGroup *to = &b->group[i];
+        const uint32_t *links = merged_of(b, i);
+        if (i + GROUPS_AHEAD < b->n_groups) {
+            fetch_group(b, i + GROUPS_AHEAD);
+        }
+        st = vs_list_change(g, to->target, to->layer, &to->change, links,
+                            links + 2 * g->params.m);
+    }
+    return st;
+}
+
+/* Two targets may have dropped the same node, each because the other kept it: those who
+ * became seeds that way ask their neighbours for a link. */
+static VsStatus rescue_dropped(VsGraph *g, uint32_t n_before) {
+    uint32_t n = g->state.n_seeds - n_before;
+    uint32_t *node = vs_alloc(&g->alloc, (size_t)n + 1, sizeof *node);
+    VsStatus st = node == NULL ? VS_NOMEM : VS_OK;
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+        st = seed_at(g, n_before + i, &node[i]);
+    }
+    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+        VsHit near[2 * VS_MAX_M];
+        uint32_t links[2 * VS_MAX_M];
+        size_t n_near = 0;
+        VsList list;
+        st = vs_list(g, node[i], 0, &list);
+        if (st == VS_OK) {
+            uint32_t length = vs_list_length(&list);
+            memcpy(links, list.links, length * sizeof *links);
+            st = vs_rank(g, node[i], links, length, near, &n_near);
+        }
+        st = st == VS_OK ? vs_rescue(g, node[i], near, n_near) : st;
+    }
+    vs_free(&g->alloc, node);
+    return st;
+}
+
+/* Every newcomer must have an older in-link or be a seed. */
+static VsStatus make_reachable(VsGraph *g, const VsNewcomer *x) {
+    const VsNode *n = NULL;
+    VsStatus st = vs_node(g, x->node, &n);
+    if (st == VS_OK && n->indeg_old == 0) {
+        st = vs_rescue(g, x->node, x->near, x->n_near);
+        st = st == VS_OK ? vs_node(g, x->node, &n) : st;
+        if (st == VS_OK && n->indeg_old == 0) {
+            st = vs_seed_add(g, x->node);
+        }
+    }
+    if (st == VS_OK && x->level > g->state.max_level) {
+        g->state.entry = x->node;
+        g->state.max_level = x->level;
+    }
+    return st;
+}
+
+static VsStatus link_batch(VsBatch *b, uint32_t n, int in_order) {
+    VsGraph *g = b->team.graph;
+    VsStatus st = take_batch(b, n);
+    st = st == VS_OK ? admit(b, in_order) : st;
+    uint32_t n_seeds = g->state.n_seeds;
+    st = st == VS_OK ? vs_batch_plan(b) : st;
+    st = st == VS_OK ? vs_batch_sharpen(b) : st;
+    st = st == VS_OK ? vs_copies_confirm(b) : st;
+    st = st == VS_OK ? write_newcomers(b) : st;
+    st = st == VS_OK ? vs_batch_merge(b) : st;
+    st = st == VS_OK ? write_targets(b) : st;
+    if (st == VS_OK && g->state.n_seeds > n_seeds) {
+        st = rescue_dropped(g, n_seeds);
+    }
+    for (size_t i = 0; st == VS_OK && i < b->n; i++) {
+        st = make_reachable(g, &b->newcomer[i]);
+    }
+    return st;
+}
+
+/* ---- all of them ------------------------------------------------------------------ */
+
+static uint32_t batch_size(const VsGraph *g, uint32_t done, uint32_t left) {
+    uint32_t n = (g->state.n_live - left) / BATCH_SHARE;
+    n = n < done ? n : done;
+    n = n < BATCH_MAX ? n : BATCH_MAX;
+    n = n > 0 ? n : 1;
+    return n < left ? n : left;
+}
+
+/* A deletion can have made a pending row the entry point: it waits for nothing then. */
+static VsStatus settle_entry(VsGraph *g) {
+    int pending = 0;
+    uint8_t flags = VS_LIVE | VS_IS_SEED;
+    VsStatus st =
+        g->state.entry == VS_NIL ? VS_OK : is_pending(g, g->state.entry, &pending);
+    return st == VS_OK && pending
+               ? vs_edit(g, VS_NODE, g->state.entry, offsetof(VsNode, flags), &flags, 1)
+               : st;
+}
+
+static VsStatus link_some(VsBatch *b, uint32_t n, int in_order) {
+    VsGraph *g = b->team.graph;
+    VsStatus st = VS_OK;
+    vs_begin(g);
+    if (b->seed_changes != g->seed_changes) {
+        st = rearrange(g);
+        b->seed_changes = g->seed_changes;
+    }
+    st = st == VS_OK ? link_batch(b, n, in_order) : st;
+    if (st == VS_OK) {
+        vs_done(g);
+    } else {
+        vs_undo(g);
+    }
+    return st;
+}
+
+VsStatus vs_link_pending(VsGraph *g, const VsBuild *build) {
+    VsBatch b;
+    uint32_t total = 0;
+    if (g->params.kind != VS_HNSW || g->state.n_seeds == 0) {
+        return VS_OK;
+    }
+    vs_begin(g);
+    VsStatus st = settle_entry(g);
+    st = st == VS_OK ? arrange(g, &total) : st;
+    if (st != VS_OK) {
+        vs_undo(g);
+        return st;
+    }
+    vs_done(g);
+    if (total == 0) {
+        return VS_OK;
+    }
+    st = batch_open(g, total < TEAM_ROWS ? 1 : build->threads, &b);
+    for (uint32_t done = 0; st == VS_OK && done < total; done += (uint32_t)b.n) {
+        st = link_some(&b, batch_size(g, done, total - done), total == 1);
+        if (st == VS_OK && build->progress != NULL &&
+            build->progress(build->ctx, done + b.n, total) != 0) {
+            st = VS_INTERRUPT;
+        }
+    }
+    batch_free(&b);
+    return st;
+}
+
+VsStatus vs_link_newest(VsGraph *g) {
+    VsBatch b;
+    VsStatus st = batch_open(g, 1, &b);
+    st = st == VS_OK ? link_batch(&b, 1, 1) : st;
+    batch_free(&b);
+    return st;
+}

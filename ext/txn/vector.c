@@ -1,0 +1,47 @@
+/*
+ * One vector of one column: reading it back from where it is stored, and making the index
+ * hold it for a rowid.
+ */
+#include "csrc/build/pending.h"
+#include "csrc/build/nodes.h"
+#include "ext/table/index.h"
+#include "ext/base/rowmap.h"
+
+int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxVec *out) {
+    char *err = NULL;
+    int rc = vsx_vector_stored(value, &v->graph->params.code, out, &err);
+    sqlite3_free(err);
+    return rc == SQLITE_ERROR ? SQLITE_CORRUPT_VTAB : rc;
+}
+
+int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
+                   const VsxVec *vector) {
+    uint32_t node = VS_NIL;
+    int rc = vsx_link_due(v);
+    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
+    if (rc == SQLITE_OK && (old != VS_NIL || vector->n > 0)) {
+        rc = vsx_mark(v);
+    }
+    if (rc != SQLITE_OK || (old == VS_NIL && vector->n == 0)) {
+        return rc;
+    }
+    vs_begin(v->graph);
+    VsStatus st = old != VS_NIL ? vs_delete(v->graph, old) : VS_OK;
+    if (st == VS_OK && vector->n > 0) {
+        st = vs_insert_pending(v->graph, rowid, vector->v, &node);
+    }
+    if (st == VS_OK) {
+        vs_done(v->graph);
+        vsx_rowmap_put(v->map, rowid, node);
+    } else {
+        vs_undo(v->graph);
+    }
+    return vsx_code(v->index, st);
+}
+
+int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxVec *vector) {
+    uint32_t old = VS_NIL;
+    int rc = vsx_refresh(v);
+    rc = rc == SQLITE_OK ? vsx_node_of(v, rowid, &old) : rc;
+    return rc == SQLITE_OK ? vsx_put_vector(v, rowid, old, vector) : rc;
+}

@@ -1,0 +1,59 @@
+/*
+ * vec0: what belongs to the connection or to the whole table.
+ *
+ * A table that sqlite-vec itself made has other shadow tables. It is refused, so that
+ * nothing is written beside them; `vecsql import` reads it.
+ */
+#include <string.h>
+
+#include "ext/vec0/vec0.h"
+
+/* The version whose behaviour this module has. */
+#define SQLITE_VEC_VERSION "v0.1.9"
+
+static void vec_version(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+    (void)argc;
+    (void)argv;
+    sqlite3_result_text(ctx, SQLITE_VEC_VERSION, -1, SQLITE_STATIC);
+}
+
+static void vec_debug(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+    (void)argc;
+    (void)argv;
+    sqlite3_result_text(ctx,
+                        "Version: " SQLITE_VEC_VERSION "\nDate: \nCommit: \n"
+                        "Build flags: vecsql " VECSQL_VERSION,
+                        -1, SQLITE_STATIC);
+}
+
+int vsx_vec0_functions(sqlite3 *db) {
+    int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
+    int rc = sqlite3_create_function_v2(db, "vec_version", 0, flags, NULL, vec_version,
+                                        NULL, NULL, NULL);
+    return rc == SQLITE_OK ? sqlite3_create_function_v2(db, "vec_debug", 0, flags, NULL,
+                                                        vec_debug, NULL, NULL, NULL)
+                           : rc;
+}
+
+int vsx_vec0_refuse(sqlite3 *db, const char *schema, const char *table, char **err) {
+    sqlite3_stmt *stmt = NULL;
+    int theirs = 0;
+    char *sql = sqlite3_mprintf("SELECT count(*) FROM \"%w\".sqlite_schema WHERE "
+                                "type = 'table' AND name COLLATE NOCASE IN "
+                                "(%Q || '_chunks', %Q || '_rowids')",
+                                schema, table, table);
+    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+    sqlite3_free(sql);
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
+        theirs = sqlite3_column_int(stmt, 0) == 2;
+    }
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_OK ? final : rc;
+    if (rc == SQLITE_OK && theirs) {
+        *err = sqlite3_mprintf("vec0: table %s was made by sqlite-vec, and is left as it "
+                               "is; make one of it that vecsql reads with: vecsql import",
+                               table);
+        rc = SQLITE_ERROR;
+    }
+    return rc;
+}

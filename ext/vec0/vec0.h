@@ -1,0 +1,93 @@
+/*
+ * The module `vec0`: sqlite-vec's DDL, queries, errors and limits in front of our tables.
+ *
+ * A vec0 table is one of ours with another declaration: the key comes first (a column
+ * `rowid` when none is declared), no column has a type, and a column holds values of the
+ * very type that it was declared with. The front checks what sqlite-vec checks, in its
+ * words, and hands the rest to the functions that serve `vecsql` tables.
+ *
+ *     vec0_schema   CREATE VIRTUAL TABLE: its arguments as those of ours
+ *     vec0_plan     xBestIndex: which constraints a query may have
+ *     vec0_value    vectors
+ *     vec0_update   xUpdate and the other values of a row
+ *     vec0_distance distances, and the order of equal ones
+ *     vec0          vec_version, vec_debug; tables that sqlite-vec made
+ *
+ * The wording of the messages is sqlite-vec 0.1.9's, spelling included: programs compare
+ * them. docs/sqlite-vec.md says where we differ, and why.
+ */
+#ifndef VSX_VEC0_VEC0_H
+#define VSX_VEC0_VEC0_H
+
+#include "ext/table/index.h"
+
+/* What a value of a column must be. */
+typedef enum VsxStrict {
+    VSX_ANY, /* a vector, or a column of a `vecsql` table */
+    VSX_TEXT,
+    VSX_INTEGER,
+    VSX_FLOAT,
+    VSX_BLOB,
+    VSX_BOOLEAN
+} VsxStrict;
+
+#define VSX_VEC0_MAX_K 4096
+#define VSX_VEC0_CHUNK 1024 /* rows of a chunk, unless chunk_size= says another */
+
+/* ---- vec0_schema.c -------------------------------------------------------------- */
+
+/* Arguments of vec0(...) as arguments of vecsql(...), with what ours cannot say: one
+ * VsxStrict for each column and whether it is a partition key. */
+typedef struct VsxVec0Args {
+    char **argv;
+    VsxStrict *strict;
+    char *partition;
+    int argc;
+    int chunk_size;
+} VsxVec0Args;
+
+int vsx_vec0_arguments(int argc, const char *const *argv, VsxVec0Args *out, char **err);
+void vsx_vec0_arguments_free(VsxVec0Args *args);
+/* The statement for sqlite3_declare_vtab; NULL when out of memory. */
+char *vsx_vec0_declaration(const VsxSchema *schema, const char *table);
+
+/* ---- vec0_plan.c ---------------------------------------------------------------- */
+
+int vsx_vec0_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
+/* The k of a query; SQLITE_ERROR with the message if it is out of bounds. */
+int vsx_vec0_k(VsxTable *t, sqlite3_value *value, sqlite3_int64 *k);
+
+/* ---- vec0_update.c -------------------------------------------------------------- */
+
+int vsx_vec0_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
+                    sqlite3_int64 *rowid);
+/* The types of metadata and auxiliary columns. */
+int vsx_vec0_check_row(VsxTable *t, sqlite3_value **value, int insert);
+/* Another row has the key already. */
+int vsx_vec0_conflict(VsxTable *t);
+/* An UPDATE changes a TEXT key. */
+int vsx_vec0_fixed_key(VsxTable *t);
+
+/* ---- vec0_value.c --------------------------------------------------------------- */
+
+typedef enum VsxVec0Use { VSX_INSERTED, VSX_UPDATED, VSX_QUERIED } VsxVec0Use;
+
+/* The caller frees *out. Any other outcome has its message in the table. */
+int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_value *value,
+                    VsxVec *out);
+
+/* ---- vec0_distance.c ------------------------------------------------------------ */
+
+/* The distance that sqlite-vec's functions give of two vectors. In a table it is rounded to
+ * float32 (vsx_distance). */
+double vsx_vec0_distance(VsMetric metric, VsElement element, const void *a, const void *b,
+                         size_t dims);
+
+/* ---- vec0.c --------------------------------------------------------------------- */
+
+/* vec_version and vec_debug. */
+int vsx_vec0_functions(sqlite3 *db);
+/* SQLITE_ERROR and *err if sqlite-vec made the table. */
+int vsx_vec0_refuse(sqlite3 *db, const char *schema, const char *table, char **err);
+
+#endif
