@@ -11,8 +11,7 @@
 #ifndef VS_BUILD_CHOOSE_H
 #define VS_BUILD_CHOOSE_H
 
-#include "csrc/graph/graph.h"
-#include "csrc/search/search.h"
+#include "csrc/search/walk.h"
 
 /* In a hit that goes into vs_prune: this one is kept whatever the heuristic says. */
 #define VS_NEEDED 0x80000000u

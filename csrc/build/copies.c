@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "csrc/build/links.h"
-#include "csrc/search/search.h"
 #include "csrc/search/walk.h"
 
 static VsStatus read_vector(VsGraph *g, uint32_t node, void *out, int *found) {

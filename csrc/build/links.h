@@ -10,7 +10,6 @@
 #define VS_BUILD_LINKS_H
 
 #include "csrc/graph/graph.h"
-#include "csrc/search/search.h"
 
 /* Nobody links to a node that has so many in-links: the counter has 16 bits, and a
  * deletion adds one for a moment. */

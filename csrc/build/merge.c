@@ -1,7 +1,6 @@
 /* The links back to new nodes, grouped by target; see linker.h. Reads only. */
 #include "csrc/build/choose.h"
 #include "csrc/build/linker.h"
-#include "csrc/search/walk.h"
 
 static VsStatus reserve(VsBatch *b, size_t n) {
     const VsAlloc *a = &b->team.graph->alloc;

@@ -9,6 +9,7 @@
 #include "csrc/build/linker.h"
 #include "csrc/build/links.h"
 #include "csrc/base/sort.h"
+#include "csrc/base/hash.h"
 
 /* A batch has at most this share of the linked nodes (ParlayANN's 2 %), and at most so
  * many nodes, which bounds its memory and the time between two calls of progress. */

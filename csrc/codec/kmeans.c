@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "csrc/kernel/columns.h"
-#include "csrc/graph/graph.h"
+#include "csrc/base/hash.h"
 
 #define K VS_KMEANS_K
 

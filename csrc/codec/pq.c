@@ -22,11 +22,11 @@
 #include "csrc/codec/codec.h"
 #include "csrc/kernel/columns.h"
 #include "csrc/base/crc32c.h"
-#include "csrc/graph/graph.h"
+#include "csrc/base/bytes.h"
 #include "csrc/codec/kmeans.h"
-#include "csrc/store/pages.h"
 #include "csrc/base/threads.h"
 #include "csrc/vector/text.h"
+#include "csrc/base/hash.h"
 
 #define K VS_KMEANS_K
 #define HEAD 16

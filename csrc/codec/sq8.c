@@ -31,7 +31,7 @@
 #include "csrc/base/crc32c.h"
 #include "csrc/kernel/code.h"
 #include "csrc/codec/navigate.h"
-#include "csrc/store/pages.h"
+#include "csrc/base/bytes.h"
 #include "csrc/kernel/quantise.h"
 #include "csrc/base/sort.h"
 #include "csrc/codec/sq8.h"

@@ -7,7 +7,7 @@
 
 #include "csrc/codec/blur.h"
 #include "csrc/graph/raw.h"
-#include "csrc/search/search.h"
+#include "csrc/base/hash.h"
 
 uint16_t vs_error_pack(float error) {
     union {

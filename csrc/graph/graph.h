@@ -45,6 +45,10 @@
 #define VS_MAX_LEVEL 15
 #define VS_MIN_M 2
 #define VS_MAX_M 128
+/* Codes that a scan reads in the time of one place of a walk's beam. A walk computes some 14
+ * distances for each place, at random; in a scan, where codes come one after another, one
+ * costs a third. An exact answer (scan.h) costs little more. */
+#define VS_SCAN_FACTOR 32
 
 typedef enum VsIndexKind { VS_HNSW = 0, VS_FLAT = 1 } VsIndexKind;
 
@@ -258,10 +262,6 @@ int vs_interrupted(const VsGraph *g);
  * section 4.1, with integer thresholds, so that it is the same everywhere and in any
  * order). */
 uint32_t vs_level_of(const VsParams *params, int64_t rowid);
-
-/* splitmix64, and a 64-bit hash of bytes built from it. */
-uint64_t vs_mix64(uint64_t x);
-uint64_t vs_hash64(uint64_t seed, const void *data, size_t n);
 
 /* VS_CORRUPT unless what a slot says lies inside the arrays of `state`: checked for every
  * page that comes from disk, so that a walk needs no further checks. */

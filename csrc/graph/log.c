@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "csrc/base/crc32c.h"
+#include "csrc/base/hash.h"
 
 /* ---- the stored state ----------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "csrc/base/bits.h"
-#include "csrc/vector/element.h"
+#include "csrc/base/bytes.h"
 #include "csrc/kernel/lanes.h"
 #include "csrc/kernel/narrow.h"
 

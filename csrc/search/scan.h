@@ -71,4 +71,10 @@ VsStatus vs_scan_reserve(VsGraph *g);
 VsStatus vs_scan_within(VsGraph *g, const VsQuery *q, size_t k, const VsScanRoom *room,
                         size_t *n);
 
+/* The up to k nearest live nodes by their codes, as vs_search gives them, by looking at every
+ * code. From VS_SCAN_SORTED on it is cheaper to sort
+ * everything once than to keep the nearest sorted. */
+#define VS_SCAN_SORTED 512
+VsStatus vs_scan(VsGraph *g, const VsQuery *q, size_t k, VsHit *hits, size_t *n);
+
 #endif

@@ -14,8 +14,9 @@
 #include <string.h>
 
 #include "csrc/kernel/batch.h"
-#include "csrc/graph/graph.h"
 #include "csrc/graph/raw.h"
+#include "csrc/search/hits.h"
+#include "csrc/search/query.h"
 
 #define VS_CHECKED 0x80000000u /* in a pool entry: this node was expanded */
 /* Steps of a walk, or pages of a scan, between interrupt polls. */
@@ -69,6 +70,10 @@ VsStatus vs_front_all(VsGraph *g, uint32_t node, uint32_t layer, VsFront *out);
 
 /* The node itself, if this walk has not seen it. VS_CORRUPT if there is no such node. */
 VsStatus vs_front_one(VsGraph *g, uint32_t node, VsFront *out);
+
+/* Finds the codes of front->node[from..], loading those that are not in memory; the first
+ * `fetch` bytes of each are on the way into the cache. */
+VsStatus vs_front_codes(VsGraph *g, VsFront *front, uint32_t from, uint32_t fetch);
 
 /* Computes the orders of a front: one call, no choice per candidate. */
 static inline VsStatus vs_front_score(VsGraph *g, const VsQuery *q, VsFront *front) {
@@ -135,6 +140,16 @@ static inline uint32_t vs_front_near(const VsFront *front, const VsPool *p, VsHi
     return n;
 }
 
+/* Offers the nodes of entries[0..n) that this walk has not seen. */
+VsStatus vs_pool_offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *entries,
+                               size_t n, VsPool *pool);
+/* Takes the marks of expanded nodes off. */
+void vs_pool_uncheck(VsPool *pool);
+/* Puts the copies that wait behind a pool to its end. */
+void vs_pool_add_copies(VsGraph *g, VsPool *pool);
+/* Whether all that a walk knows of two nodes is the same. */
+VsStatus vs_same_code(VsGraph *g, uint32_t a, uint32_t b, int *same);
+
 /* Offers a scored front. */
 static inline void vs_pool_offer_front(VsPool *p, const VsFront *front) {
     VsHit near[VS_FRONT];
@@ -143,5 +158,24 @@ static inline void vs_pool_offer_front(VsPool *p, const VsFront *front) {
         (void)vs_pool_offer(p, near[i]);
     }
 }
+
+/* ---- the walk of a layer ---------------------------------------------------------- */
+
+/* Expands pool entries, nearest first, until all are expanded. `budget` evaluations at
+ * the most: when they are used up *finished is 0. */
+VsStatus vs_walk(VsGraph *g, const VsQuery *q, uint32_t layer, VsPool *pool,
+                 uint64_t budget, int *finished);
+
+/* Candidates for the links of a new node: from `entry` down to `layer`. hits must hold
+ * ef. The pool is left in hits, DEAD nodes included. With the copies that it
+ * met it is in scratch->pool. */
+VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
+                         const uint32_t *entries, size_t n_entries, size_t ef,
+                         VsHit *hits, size_t *n);
+/* Greedy walk from the entry point down to just above `layer`. */
+VsStatus vs_descend(VsGraph *g, const VsQuery *q, uint32_t layer, uint32_t *entry);
+
+/* The seeds, in scratch memory that lasts until the next call. */
+VsStatus vs_seeds(VsGraph *g, const uint32_t **out, size_t *n);
 
 #endif

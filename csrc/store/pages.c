@@ -12,30 +12,6 @@
 #error "memory and stored slots share one little-endian layout"
 #endif
 
-void vs_put_u16(unsigned char *p, uint16_t v) {
-    memcpy(p, &v, sizeof v);
-}
-
-void vs_put_u32(unsigned char *p, uint32_t v) {
-    memcpy(p, &v, sizeof v);
-}
-
-void vs_put_u64(unsigned char *p, uint64_t v) {
-    memcpy(p, &v, sizeof v);
-}
-
-uint32_t vs_get_u32(const unsigned char *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-uint64_t vs_get_u64(const unsigned char *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 /* ---- memory --------------------------------------------------------------------- */
 
 VsGeometry vs_geometry(uint32_t page_bytes, uint32_t fixed_size, uint32_t n_links,

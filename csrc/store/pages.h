@@ -45,6 +45,7 @@
 
 #include "csrc/base/alloc.h"
 #include "csrc/base/arena.h"
+#include "csrc/base/bytes.h"
 #include "csrc/base/threads.h"
 
 #define VS_PAGE_VERSION 1
@@ -190,12 +191,5 @@ VsStatus vs_page_decode(const VsGeometry *geo, VsPageKind kind, uint32_t page,
 
 /* The checksum in the header of a stored page that vs_page_decode has accepted. */
 uint32_t vs_page_stored_crc(const unsigned char *blob);
-
-/* Little-endian access at any alignment. */
-void vs_put_u16(unsigned char *p, uint16_t v);
-void vs_put_u32(unsigned char *p, uint32_t v);
-void vs_put_u64(unsigned char *p, uint64_t v);
-uint32_t vs_get_u32(const unsigned char *p);
-uint64_t vs_get_u64(const unsigned char *p);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "csrc/vector/text.h"
+#include "csrc/base/bytes.h"
 
 static inline uint16_t load_u16(const void *v, size_t i) {
     uint16_t x;

@@ -38,19 +38,4 @@ size_t vs_int8_from_f32(const float *v, void *out, size_t n);
 /* Index of the first NaN or infinity, n if all are finite. */
 size_t vs_element_first_nonfinite(VsElement element, const void *v, size_t n);
 
-static inline float vs_f16_value(uint16_t half) {
-    uint32_t size = half & 0x7FFFu, bits;
-    if (size < 0x400u) { /* subnormal: a multiple of 2^-24 */
-        float small = (float)size * 0x1p-24f;
-        return half & 0x8000u ? -small : small;
-    }
-    bits = (size << 13) + ((size >= 0x7C00u ? 224u : 112u) << 23);
-    bits |= (uint32_t)(half & 0x8000u) << 16;
-    union {
-        uint32_t bits;
-        float value;
-    } pun = {bits};
-    return pun.value;
-}
-
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "csrc/graph/graph.h"
+#include "csrc/base/hash.h"
 
 struct VsxRowmap {
     VsxRowmapEntry *at;

@@ -11,6 +11,7 @@
 #include "csrc/graph/log.h"
 #include "csrc/search/search.h"
 #include "csrc/graph/validate.h"
+#include "csrc/base/hash.h"
 #include "check.h"
 #include "heap.h"
 

@@ -9,6 +9,7 @@
 #include "csrc/kernel/columns.h"
 #include "csrc/graph/graph.h"
 #include "csrc/codec/kmeans.h"
+#include "csrc/base/hash.h"
 
 static uint64_t seed = 20261121;
 

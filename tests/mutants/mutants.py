@@ -435,7 +435,7 @@ GRAPH = [
     ),
     Mutant(
         "copies take places in a pool",
-        "csrc/search/search.c",
+        "csrc/search/walk.c",
         "if (place < pool->cap && is_tied(pool, place)) {",
         "if (0) {",
         "test_copies",
@@ -470,7 +470,7 @@ GRAPH = [
     ),
     Mutant(
         "descent moves away",
-        "csrc/search/search.c",
+        "csrc/search/walk.c",
         "if (front.order[i] < order) {",
         "if (front.order[i] > order) {",
         "test_graph",
@@ -492,7 +492,7 @@ GRAPH = [
     Mutant(
         "seeds are not offered to a search",
         "csrc/search/search.c",
-        "        st = offer_entries(g, q, seeds, n_seeds, &pool);\n",
+        "        st = vs_pool_offer_entries(g, q, seeds, n_seeds, &pool);\n",
         "",
         "test_build",
     ),
