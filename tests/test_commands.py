@@ -89,7 +89,7 @@ def test_ctrl_c_leaves_whole_batches_and_says_how_to_go_on(tmp_path):
         if (tmp_path / "a.db").exists():
             try:
                 ((done,),) = rows(
-                    tmp_path / "a.db", "SELECT coalesce(sum(done), 0) FROM vecsql_imports"
+                    tmp_path / "a.db", "SELECT coalesce(sum(done), 0) FROM vecsql_progress"
                 )
             except Exception:
                 done = 0  # the table is not there yet

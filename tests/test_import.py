@@ -226,7 +226,15 @@ def test_a_table_that_was_emptied_is_filled_again(tmp_path, db):
 def test_the_record_of_an_older_version_is_understood(tmp_path, db):
     path = write_csv(tmp_path / "a.csv", 10)
     run(db, path)
-    db.execute("ALTER TABLE vecsql_imports DROP COLUMN digest")
+    db.execute(
+        "CREATE TABLE vecsql_imports(tbl TEXT, source TEXT, fingerprint TEXT, done INT, "
+        "finished INT, PRIMARY KEY(tbl, source))"
+    )
+    db.execute(
+        "INSERT INTO vecsql_imports SELECT tbl, name, fingerprint, done, finished "
+        "FROM vecsql_progress"
+    )
+    db.execute("DROP TABLE vecsql_progress")
     before = path.read_bytes()
     path.write_bytes(before + b"more\n")
     with pytest.raises(vecsql.FormatError, match="has changed since it was imported into docs"):
@@ -264,7 +272,7 @@ def _kill_until_complete(tmp_path, n, kills):
         conn = vecsql.connect(target, driver="apsw")
         if conn.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'docs'").fetchone()[0]:
             (rows,) = conn.execute("SELECT count(*) FROM docs").fetchone()
-            (done,) = conn.execute("SELECT coalesce(max(done), 0) FROM vecsql_imports").fetchone()
+            (done,) = conn.execute("SELECT coalesce(max(done), 0) FROM vecsql_progress").fetchone()
             assert rows == done
             halfway += 0 < rows < n
         conn.close()
@@ -507,7 +515,7 @@ def test_an_identifier_that_the_key_cannot_hold_is_refused_by_name(tmp_path, db)
 
 def test_a_table_cannot_take_a_name_of_ours(tmp_path, db):
     path = write_csv(tmp_path / "a.csv", 3)
-    for name in ("vecsql_imports", "SQLITE_x"):
+    for name in ("vecsql_progress", "SQLITE_x"):
         with pytest.raises(vecsql.SchemaError, match="belong to vecsql and SQLite"):
             run(db, path, name)
 

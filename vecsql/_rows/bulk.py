@@ -1,10 +1,8 @@
 """bulk_insert: many rows in batches, each batch embedded at once and written in one transaction.
 
 The model runs outside the transaction, so that it does not hold the write lock. How far a job has
-come is written with the batch, in vecsql_jobs(name, done), where the name is "<table>: <job>". A
-job that was killed goes on behind its last commit. The row stays when the job ends, because a
-process that was killed right then does not know it and runs again. In a table that is empty a job
-begins anew.
+come is written with the batch (jobs.py), so a job that was killed goes on behind its last commit.
+In a table that is empty a job begins anew.
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ from vecsql._base.bind import bound
 from vecsql._base.convert import whole
 from vecsql._base.progress import reporter
 from vecsql._connection.driver import Db, driver_of, quote
+from vecsql._rows import jobs
+from vecsql._rows.jobs import Job
 from vecsql._rows.rows import Record, Shape, add_vectors
-from vecsql._tables.catalog import has_table, vector_columns
+from vecsql._tables.catalog import vector_columns
 from vecsql._tables.elements import places
-
-_DDL = "CREATE TABLE IF NOT EXISTS vecsql_jobs(name TEXT PRIMARY KEY, done INTEGER) WITHOUT ROWID"
 
 
 def bulk_insert(
@@ -58,8 +56,8 @@ def bulk_insert(
     db = driver_of(conn)
     batch = whole(batch, "batch is a number of rows")
     shape = Shape(db, table)
-    mark = None if job is None else f"{table.lower()}: {job}"
-    done = _done(db, table, mark)
+    earlier = None if job is None else jobs.find(db, table, "rows", job)
+    done = 0 if earlier is None else earlier.done
     source = islice(_records(db, table, rows), done, None)
     written = 0
     with reporter(progress, f"Inserting into {table}", _length(rows), done) as advance:
@@ -80,7 +78,8 @@ def bulk_insert(
             done += len(taken)
             with db.transaction():
                 insert_rows(db, table, fresh)
-                _note(db, mark, done)
+                if job is not None:
+                    jobs.note(db, Job(table, "rows", job, done))
             written += len(fresh)
             advance(len(taken))
     return written
@@ -102,20 +101,6 @@ def _records(db: Db, table: str, rows: Any) -> Iterator[Record]:
 
 def _length(rows: Any) -> int | None:
     return len(rows) if isinstance(rows, Sized) else None
-
-
-def _done(db: Db, table: str, mark: str | None) -> int:
-    if mark is None or not has_table(db, "vecsql_jobs"):
-        return 0
-    if db.value(f"SELECT 1 FROM main.{quote(table)} LIMIT 1") is None:  # emptied since
-        return 0
-    return int(db.value("SELECT done FROM main.vecsql_jobs WHERE name = ?", (mark,)) or 0)
-
-
-def _note(db: Db, mark: str | None, done: int) -> None:
-    if mark is not None:
-        db.run(_DDL)
-        db.run("REPLACE INTO main.vecsql_jobs VALUES(?, ?)", (mark, done))
 
 
 def _fresh(db: Db, table: str, key: str | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,13 +2,11 @@
 
 A survey reads the source to its end before anything is written (survey.py). The first transaction
 makes the table and its index with the first batch; each batch is a transaction of its rows with
-their vectors, the index, the full text, and how far the import has come, in the ordinary table
+their vectors, the index, the full text, and how far the import has come (jobs.py).
 
-    vecsql_imports(tbl, source, fingerprint, done, finished, digest)
-
-``digest`` is a hash of the first ``done`` records. An import that was killed goes on behind its
-last batch, and so does the import of a file that grew, if its first records are the same. With an
-id column rows are matched by it: equal ones stay as they are, others are updated.
+An import that was killed goes on behind its last batch, and so does the import of a file that
+grew, if its first records are the same. With an id column rows are matched by it: equal ones stay
+as they are, others are updated.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from vecsql._model.embed import Embedder
 from vecsql._rows.import_batches import Writer
 from vecsql._rows.import_columns import Settings, identifier
 from vecsql._rows.import_target import kind_of, target_of
-from vecsql._rows.resume import resumed_at, save_state, state_of
+from vecsql._rows.resume import is_all_of, resumed_at, save_state, state_of
 from vecsql._tables.catalog import has_table
 
 BATCH = 1000
@@ -96,7 +94,7 @@ def import_records(
     batch = whole(batch, "batch is a number of rows")
     settings = Settings(text, id, no_id, dim, vectors, embedder, metric, fts, options)
     state = state_of(db, table, source)
-    if state is not None and state.is_all_of(source) and state.digest and not (again or id):
+    if state is not None and is_all_of(state, source) and state.digest and not (again or id):
         return Imported(table, resumed=state.done, complete=True)
     wanted = id or (None if no_id else "id")
     kind = kind_of(db, table, wanted)

@@ -1,55 +1,33 @@
-"""How far an earlier import of a source came, and where the next run begins."""
+"""Where an import begins: behind the records that an earlier run took, if they are the same."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vecsql._base.errors import FormatError
-from vecsql._connection.driver import Db, quote
+from vecsql._connection.driver import Db
 from vecsql._files.source import Source
 from vecsql._files.survey import Survey
-from vecsql._tables.catalog import columns, has_table
-
-_DDL = """
-CREATE TABLE IF NOT EXISTS vecsql_imports(
-  tbl TEXT NOT NULL COLLATE NOCASE, source TEXT NOT NULL, fingerprint TEXT NOT NULL,
-  done INTEGER NOT NULL, finished INTEGER NOT NULL, digest TEXT,
-  PRIMARY KEY(tbl, source)) WITHOUT ROWID"""
+from vecsql._rows import jobs
+from vecsql._rows.jobs import Job
+from vecsql._tables.catalog import has_table
 
 
-@dataclass(frozen=True)
-class State:
+def state_of(db: Db, table: str, source: Source) -> Job | None:
     """What an earlier import of a source into a table did; no digest if it matched rows by id."""
-
-    fingerprint: str
-    done: int
-    finished: bool
-    digest: str | None
-
-    def is_all_of(self, source: Source) -> bool:
-        """Whether the source was imported as it is now, to its end."""
-        return self.finished and self.fingerprint == source.fingerprint
-
-
-def state_of(db: Db, table: str, source: Source) -> State | None:
-    if source.fingerprint is None or not has_table(db, "vecsql_imports"):
+    if source.fingerprint is None:
         return None
-    where = "FROM main.vecsql_imports WHERE tbl = ?"
     if not has_table(db, table):  # dropped since
-        db.run(f"DELETE {where}", (table,))
+        jobs.forget_files(db, table)
         return None
-    digest = "digest" if "digest" in columns(db, "vecsql_imports") else "NULL"
-    rows = db.rows(
-        f"SELECT fingerprint, done, finished, {digest} {where} AND source = ?", (table, source.name)
-    )
-    if not rows or db.value(f"SELECT 1 FROM main.{quote(table)} LIMIT 1") is None:  # emptied since
-        return None
-    known, done, finished, mark = rows[0]
-    return State(known, int(done), bool(finished), mark)
+    return jobs.find(db, table, "file", source.name)
+
+
+def is_all_of(state: Job, source: Source) -> bool:
+    """Whether the source was imported as it is now, to its end."""
+    return state.finished and state.fingerprint == source.fingerprint
 
 
 def resumed_at(
-    table: str, source: Source, state: State, found: Survey, key: str | None, again: bool
+    table: str, source: Source, state: Job, found: Survey, key: str | None, again: bool
 ) -> int:
     """How many of the first records need not be imported; refuses what cannot be told."""
     same = state.fingerprint == source.fingerprint
@@ -72,13 +50,7 @@ def resumed_at(
 def save_state(
     db: Db, table: str, source: Source, done: int, finished: bool, digest: str | None
 ) -> None:
-    if source.fingerprint is None:
-        return
-    db.run(_DDL)
-    if "digest" not in columns(db, "vecsql_imports"):
-        db.run("ALTER TABLE main.vecsql_imports ADD COLUMN digest TEXT")
-    db.run(
-        "REPLACE INTO main.vecsql_imports(tbl, source, fingerprint, done, finished, digest) "
-        "VALUES(?, ?, ?, ?, ?, ?)",
-        (table, source.name, source.fingerprint, done, finished, digest),
-    )
+    """Writes how far the import of a source came, unless the source cannot be recognised."""
+    if source.fingerprint is not None:
+        job = Job(table, "file", source.name, done, finished, source.fingerprint, digest)
+        jobs.note(db, job)
