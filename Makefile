@@ -16,8 +16,9 @@ INSTALLED := $(VENV)/.installed
 LINTERS := $(VENV)/.linters
 BENCH := $(VENV)/.bench
 WHEEL := $(VENV)/.wheel
+DOCS := build/docs
 
-.PHONY: help build demo test ctest pytest test-slow soak lint format bench wheel reproducible clean
+.PHONY: help build demo test ctest pytest test-slow soak lint format docs bench wheel reproducible clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -75,6 +76,10 @@ format: $(LINTERS) ## rewrite the sources as the formatters want them
 	$(BIN)/ruff format .
 	find csrc ext tests -name '*.[ch]' | xargs $(BIN)/clang-format -i
 
+docs: $(DOCS) ## build the documentation in build/site; a broken link is an error
+	@# --quiet would silence the warnings that --strict counts.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --site-dir build/site
+
 bench: $(INSTALLED) $(BENCH) ## recall against speed; ARGS=--synthetic without data
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
@@ -102,6 +107,12 @@ $(INSTALLED): $(TOOLS) $(SOURCES)
 
 $(LINTERS): $(INSTALLED)
 	$(PIP) install --no-build-isolation '.[lint]'
+	@touch $@
+
+# An environment of its own: the generator's packages are no part of the product's.
+$(DOCS): docs/requirements.txt
+	"$(PYTHON)" -m venv --clear $@
+	$@/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
 $(BENCH): $(INSTALLED)

@@ -341,7 +341,7 @@ def part_second(b: Bench) -> None:
 
 
 def log_bytes(db: Any) -> tuple[int, int]:
-    """(version that the pages include, bytes of edits since): docs/file-format.md."""
+    """(version that the pages include, bytes of edits since): docs/explain/file-format.md."""
     state = db.execute("SELECT state FROM v_log0 ORDER BY ver DESC LIMIT 1").fetchone()[0]
     (folded,) = struct.unpack_from("<Q", state, 4)
     sql = "SELECT coalesce(sum(length(edits)), 0) FROM v_log0 WHERE ver > ?"

@@ -464,7 +464,7 @@ int sqlite3_vecsql_init(sqlite3 *db, char **err, const sqlite3_api_routines *api
     return load(db, VECSQL, err, api);
 }
 
-/* Registers the module vec0 besides (docs/sqlite-vec.md). */
+/* Registers the module vec0 besides (docs/howto/sqlite-vec.md). */
 int sqlite3_vecsqlvec0_init(sqlite3 *db, char **err, const sqlite3_api_routines *api) {
     return load(db, VEC0, err, api);
 }

@@ -19,8 +19,7 @@ import pytest
 from vecsql._cli import main
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-COOKBOOK = (DOCS / "cookbook.md").read_text("utf-8")
-CLI = (DOCS / "cli.md").read_text("utf-8")
+CLI = (DOCS / "reference" / "cli.md").read_text("utf-8")
 
 
 def sections(text):
@@ -33,7 +32,20 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-RECIPES = {title: blocks(body, "python") for title, body in sections(COOKBOOK).items()}
+def recipes():
+    """(page, section) -> its Python blocks; the tutorial is one recipe."""
+    found = {("tutorial.md", ""): blocks((DOCS / "tutorial.md").read_text("utf-8"), "python")}
+    for page in sorted((DOCS / "howto").glob("*.md")):
+        if page.name == "sqlite-vec.md":  # test_docs_blocks.py runs it
+            continue
+        text = page.read_text("utf-8")
+        found[page.name, ""] = blocks(text.partition("\n## ")[0], "python")
+        for title, body in sections(text).items():
+            found[page.name, title] = blocks(body, "python")
+    return {recipe: code for recipe, code in found.items() if code}
+
+
+RECIPES = recipes()
 
 
 @pytest.fixture
@@ -80,34 +92,48 @@ def libraries(tmp_path, monkeypatch):
         faiss.write_index(real, str(tmp_path / "items.faiss"))
 
 
-@pytest.mark.parametrize("title", [title for title, code in RECIPES.items() if code])
-def test_recipes_run_and_print_what_they_say(title, tmp_path, monkeypatch, libraries):
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: " ".join(r).strip())
+def test_recipes_run_and_print_what_they_say(recipe, tmp_path, monkeypatch, libraries):
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(RECIPES[title])
+    code = "\n".join(RECIPES[recipe])
     expected = re.findall(r"^#> ?(.*)$", code, re.MULTILINE)
     assert expected, "a recipe shows what it gives"
     out = io.StringIO()
     with redirect_stdout(out):
-        exec(compile(code, title, "exec"), {"__name__": "recipe"})
+        exec(compile(code, recipe[0], "exec"), {"__name__": "recipe"})
     assert out.getvalue().splitlines() == expected
 
 
 def test_the_rag_recipe_has_at_most_40_lines():
-    (code,) = RECIPES["RAG in 40 lines"]
+    (code,) = RECIPES["rag.md", ""]
     assert len([line for line in code.splitlines() if line and not line.startswith("#>")]) <= 40
 
 
-def test_every_link_between_pages_leads_somewhere():
-    for page in DOCS.glob("*.md"):
-        text = page.read_text("utf-8")
-        for target in re.findall(r"\]\(([^)#:\s]+\.md)", text):
-            assert (DOCS / target).exists(), (page.name, target)
-        anchors = {
-            re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-            for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-        }
-        for anchor in re.findall(r"\]\(#([^)]+)\)", text):
-            assert anchor in anchors, (page.name, anchor)
+def anchors(text):
+    """The anchors of a page, as the site and code hosts make them of its headings."""
+    return {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }
+
+
+PAGES = [p for p in (*DOCS.parent.glob("*.md"), *DOCS.rglob("*.md")) if p.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS.parent)))
+def test_every_link_between_pages_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#:\s]*)(#[^)\s]+)?\)", page.read_text("utf-8"))
+    for target, anchor in links:
+        other = (page.parent / target) if target else page
+        assert other.exists(), target
+        if anchor:
+            assert anchor[1:] in anchors(other.read_text("utf-8")), (target, anchor)
+
+
+def test_every_page_is_in_the_contents_of_the_site():
+    contents = (DOCS.parent / "mkdocs.yml").read_text("utf-8")
+    pages = {str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md")}
+    assert set(re.findall(r"[\w/-]+\.md", contents)) == pages
 
 
 # --- the command line ----------------------------------------------------------------------------

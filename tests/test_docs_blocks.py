@@ -13,19 +13,21 @@ from tests import test_docs, test_docs_python, test_docs_sql
 from tests.test_docs import blocks, run_shell
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 README = (ROOT / "README.md").read_text("utf-8")
-MIGRATION = (ROOT / "docs" / "sqlite-vec.md").read_text("utf-8")
+MIGRATION = (ROOT / "docs" / "howto" / "sqlite-vec.md").read_text("utf-8")
 
 # What tests run of each page: the tests take it from these same places.
 RUN = {
     "README.md": blocks(README, "(?:python|sql|sh)"),
-    "cli.md": blocks(test_docs.CLI, "(?:csv|console)"),
-    "cookbook.md": [code for recipe in test_docs.RECIPES.values() for code in recipe],
-    "python.md": test_docs_python.BLOCKS,
-    "sql.md": [sql for _, sql in test_docs_sql.sections()],
-    "sqlite-vec.md": blocks(MIGRATION, "(?:python|sh)"),
+    "docs/reference/cli.md": blocks(test_docs.CLI, "(?:csv|console)"),
+    "docs/reference/python.md": test_docs_python.BLOCKS,
+    "docs/reference/sql.md": [sql for _, sql in test_docs_sql.sections()],
+    "docs/howto/sqlite-vec.md": blocks(MIGRATION, "(?:python|sh)"),
+    "docs/tutorial.md": test_docs.RECIPES["tutorial.md", ""],
 }
+for (page, _), code in test_docs.RECIPES.items():
+    RUN.setdefault(f"docs/howto/{page}", []).extend(code)
 # (page, first line) -> why nobody runs it.
 NOT_RUN: dict[tuple[str, str], str] = {}
 
@@ -47,11 +49,12 @@ def fences(text: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_block_is_run_by_a_test_or_listed_with_a_reason(page):
+    name = page.relative_to(ROOT).as_posix()
     for language, code in fences(page.read_text("utf-8")):
-        listed = (page.name, code.partition("\n")[0]) in NOT_RUN
-        run = any(code in other for other in RUN.get(page.name, []))
-        assert language, f"{page.name}: a block in no language: {code}"
-        assert run != listed, f"{page.name}: is this block run? {code}"
+        listed = (name, code.partition("\n")[0]) in NOT_RUN
+        run = any(code in other for other in RUN.get(name, []))
+        assert language, f"{name}: a block in no language: {code}"
+        assert run != listed, f"{name}: is this block run? {code}"
 
 
 def test_a_block_that_nobody_runs_would_be_found():

@@ -1,4 +1,4 @@
-"""Risk: a file that an older version wrote cannot be read, or docs/file-format.md does not say how.
+"""Risk: a file of an older version cannot be read, or docs/explain/file-format.md does not say how.
 
 Reader is written from that page alone: Python, the stdlib's sqlite3 and struct.
 """
@@ -38,7 +38,7 @@ def crc32c(data: bytes) -> int:
 
 
 class Reader:
-    """One vector column of a file, as docs/file-format.md describes it."""
+    """One vector column of a file, as docs/explain/file-format.md describes it."""
 
     def __init__(self, db: sqlite3.Connection, table: str, number: int = 0) -> None:
         config = dict(db.execute(f"SELECT key, value FROM {table}_config"))

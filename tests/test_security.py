@@ -1,5 +1,5 @@
 """Risk: a hostile name, option, value or file makes vecsql run SQL, crash, or let through what
-SQLite forbids. docs/security.md says what is promised."""
+SQLite forbids. docs/explain/security.md says what is promised."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Risk: a query gives other rows than under sqlite-vec, or is refused in other words.
 
-Also every difference that docs/sqlite-vec.md lists for queries.
+Also every difference that docs/howto/sqlite-vec.md lists for queries.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Risk: a sequence of statements that nobody thought of ends differently than under sqlite-vec.
 
 Random programs run in both engines, statement by statement. The seed is printed; a failure shows
-the statements so far. What is known to differ (docs/sqlite-vec.md) is not generated.
+the statements so far. What is known to differ (docs/howto/sqlite-vec.md) is not generated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Risk: vec0 refuses what sqlite-vec stores, stores what it refuses, or says it in other words.
 
-Also every difference that docs/sqlite-vec.md lists for INSERT, UPDATE and DELETE: sqlite-vec is
-shown to do it one way, vecsql the other.
+Also every difference that docs/howto/sqlite-vec.md lists for INSERT, UPDATE and DELETE: sqlite-vec
+is shown to do it one way, vecsql the other.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class Pair:
         return a.error
 
     def differ(self, sql: str, params: Any = ()) -> tuple[Outcome, Outcome]:
-        """A documented difference (docs/sqlite-vec.md): sqlite-vec still has it."""
+        """A documented difference (docs/howto/sqlite-vec.md): sqlite-vec still has it."""
         a, b = self.outcomes(sql, params)
         assert a != b, f"{sql}: no difference any more: {a}"
         return a, b

@@ -8,7 +8,7 @@
  *     vec_each.c             the table-valued function vec_each
  *     functions_embed.c      embed: text to vectors by the models of the host program
  *
- * Names, results and messages are sqlite-vec's where it has the function; docs/sql.md
+ * Names, results and messages are sqlite-vec's where it has the function; docs/reference/sql.md
  * lists where they differ. Under its own name (`vec0`) a few do as sqlite-vec does even
  * there.
  */

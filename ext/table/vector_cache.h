@@ -3,7 +3,7 @@
  *
  * What is resident of an index is codes and links. A search reads the rows of its result
  * from SQLite for their distances, some 11 for ten, and they lie at random in memory: that
- * is a third of the time of a statement (docs/benchmarks.md). Who has the memory can spend
+ * is a third of the time of a statement (docs/reference/benchmarks.md). Who has the memory can spend
  * it on that.
  *
  * A vector is kept by its node and the node's `seq`. In one history of a table no two

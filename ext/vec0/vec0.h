@@ -14,7 +14,7 @@
  *     vec0          vec_version, vec_debug; tables that sqlite-vec made
  *
  * The wording of the messages is sqlite-vec 0.1.9's, spelling included: programs compare
- * them. docs/sqlite-vec.md says where we differ, and why.
+ * them. docs/howto/sqlite-vec.md says where we differ, and why.
  */
 #ifndef VSX_VEC0_VEC0_H
 #define VSX_VEC0_VEC0_H

@@ -1,5 +1,5 @@
 /*
- * Checksums of the file format made right again after a change (docs/file-format.md), so
+ * Checksums of the file format made right again after a change (docs/explain/file-format.md), so
  * that damage reaches the checks behind them.
  */
 #ifndef FAULTS_CHECKSUMS_H

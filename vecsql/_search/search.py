@@ -2,7 +2,7 @@
 
 The vector arm is the SQL that a user would write, ``column MATCH ? AND k = ?`` on the index; the
 text arm is ``MATCH`` and ``bm25`` of FTS5. A condition becomes ``rowid IN (SELECT ...)`` in both,
-so that it is counted before k. docs/cookbook.md has the whole hybrid search as one SQL statement.
+so that it is counted before k. docs/howto/hybrid-search.md has the search as one SQL statement.
 """
 
 from __future__ import annotations
