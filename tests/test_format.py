@@ -322,5 +322,7 @@ def test_a_file_of_format_1_becomes_one_of_format_2_with_the_first_state_that_ne
 @pytest.mark.slow
 @needs_compiler
 def test_the_scalar_kernels_write_the_same_rows_as_the_simd_ones(tmp_path):
-    site = patched_package(tmp_path, "csrc/base/cpu.h", "#define VS_X86_64 1", "#define VS_X86_64 0")
+    site = patched_package(
+        tmp_path, "csrc/base/cpu.h", "#define VS_X86_64 1", "#define VS_X86_64 0"
+    )
     assert written(tmp_path, PYTHONPATH=str(site)) == json.loads(ROWS.read_text())

@@ -1,7 +1,8 @@
 """Writes the C source of the module vecsql._core: python _core_build.py HEADER OUT.c.
 
-The declarations are the block of csrc/memory/memory_index.h between ``/* cffi:begin */`` and ``/* cffi:end */``, so
-that C and Python cannot disagree. Run by CMake; never imported by the package.
+The declarations are the block of csrc/memory/memory_index.h between ``/* cffi:begin */`` and
+``/* cffi:end */``, so that C and Python cannot disagree. CMake runs this file; the package never
+imports it.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Binder:
         return map(self.one, sets)
 
 
-def vector(value: Any) -> NDArray[np.float32] | None:
+def vector(value: bytes | bytearray | memoryview | str | None) -> NDArray[np.float32] | None:
     """Returns a stored vector as a float32 array: from a blob of float32, or from JSON text.
 
     NULL gives None. It is also the converter of the type VECTOR: connect with

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vecsql._base.errors import ConversionError
+from vecsql._base.types import Vector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 _MAX_DIMS = 65_536
 
 
-def f32(x: Any) -> bytes:
+def f32(x: Vector) -> bytes:
     """Returns one vector as little-endian float32 bytes, ready to bind as an SQL parameter.
 
     ``x`` is a one-dimensional numpy array of any real type (strided and big-endian ones are
@@ -29,7 +30,7 @@ def f32(x: Any) -> bytes:
     return as_float32(x).astype("<f4", copy=False).tobytes()
 
 
-def f16(x: Any) -> bytes:
+def f16(x: Vector) -> bytes:
     """Returns one vector as little-endian float16 bytes, for a ``float16[n]`` column.
 
     Takes what `f32` takes (bytes are float32 values) and rounds to the nearest float16. Raises
@@ -47,7 +48,7 @@ def f16(x: Any) -> bytes:
     return out.tobytes()
 
 
-def int8(x: Any) -> bytes:
+def int8(x: Vector) -> bytes:
     """Returns one vector as int8 bytes, for an ``int8[n]`` column and for ``vec_int8()``.
 
     Takes what `f32` takes. Raises `ConversionError` unless every element is a whole number from
@@ -64,7 +65,7 @@ def int8(x: Any) -> bytes:
     return wide.astype("i1").tobytes()
 
 
-def bit(x: Any) -> bytes:
+def bit(x: Vector) -> bytes:
     """Returns one vector of truth values as packed bits, for a ``bit[n]`` column and ``vec_bit()``.
 
     ``x`` is a one-dimensional array or list of bools, or of zeros and ones; its length is a

@@ -7,13 +7,13 @@ whatever row factory is set, text as str, and transactions that nest.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vecsql._base.errors import InterfaceError
+from vecsql._base.types import Connection, Parameters
 from vecsql._connection.sharing import lock_of
 
-Parameters = Sequence[Any] | Mapping[str, Any]
 Row = tuple[Any, ...]
 
 _NO_LOCK: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -38,12 +38,13 @@ class Db:
 
     __slots__ = ("_apsw", "conn", "lock")
 
-    def __init__(self, conn: Any):
-        self.conn = conn
+    def __init__(self, conn: Connection):
+        self.conn: Any = conn  # the drivers have more in common than their types
         self.lock: contextlib.AbstractContextManager[None] = lock_of(conn) or _NO_LOCK
         self._apsw = not hasattr(conn, "row_factory")
 
-    def _cursor(self) -> Any:
+    def cursor(self) -> Any:
+        """A cursor that gives plain tuples, whatever row factory is set."""
         cursor = self.conn.cursor()
         if self._apsw:
             cursor.row_trace = _as_it_is
@@ -66,7 +67,7 @@ class Db:
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Runs one statement; returns all its rows as tuples."""
         with self.lock, self._text_as_str():
-            cursor = self._cursor()
+            cursor = self.cursor()
             try:
                 found: list[Row] = cursor.execute(sql, parameters).fetchall()
                 return found
@@ -76,7 +77,7 @@ class Db:
     def named_rows(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """Runs one statement; returns its rows as dicts (of two equal names the last one stays)."""
         with self.lock, self._text_as_str():
-            cursor = self._cursor()
+            cursor = self.cursor()
             try:
                 cursor.execute(sql, parameters)
                 if self._apsw:  # tells the names only while there are rows
@@ -94,10 +95,10 @@ class Db:
 
     def iterate(self, sql: str, parameters: Parameters = ()) -> Iterator[Row]:
         """Yields the rows of one statement while it runs; for more rows than fit in memory."""
-        cursor = self._cursor()
+        cursor = self.cursor()
         try:
-            # "yield from" would close the cursor too
-            for row in cursor.execute(sql, parameters):  # noqa: UP028
+            rows: Iterator[Row] = iter(cursor.execute(sql, parameters))
+            while (row := next(rows, None)) is not None:
                 yield row
         finally:
             with contextlib.suppress(Exception):  # closed with its connection, after Ctrl-C
@@ -114,7 +115,7 @@ class Db:
 
     def run_many(self, sql: str, parameters: Iterable[Parameters]) -> None:
         """Runs one statement for each set of parameters."""
-        cursor = self._cursor()
+        cursor = self.cursor()
         try:
             cursor.executemany(sql, parameters)
         finally:
@@ -158,7 +159,7 @@ def _as_it_is(cursor: Any, row: Row) -> Row:
     return row
 
 
-def driver_of(conn: Any) -> Db:
+def driver_of(conn: Connection) -> Db:
     """Returns the interface of a connection; a `Db` is returned as it is."""
     if isinstance(conn, Db):
         return conn

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vecsql._base.errors import LoadError
+from vecsql._base.types import Connection
 from vecsql._connection.dbapi import (
     apsw_connection_class,
     connection_class,
@@ -73,7 +74,7 @@ def loadable_path() -> str:
     )
 
 
-def load(conn: Any, *, vec0: bool = False) -> None:
+def load(conn: Connection, *, vec0: bool = False) -> None:
     """Loads the extension into an open connection of apsw, sqlite3 or pysqlite3.
 
     With ``vec0`` it also answers to the name ``vec0``, with the functions, errors and limits of
@@ -123,29 +124,25 @@ def load(conn: Any, *, vec0: bool = False) -> None:
 def connect(
     database: str | os.PathLike[str],
     *,
-    driver: Literal["sqlite3"] = "sqlite3",
+    driver: Literal["sqlite3", "pysqlite3"] = "sqlite3",  # the two have one interface
     vec0: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> sqlite3.Connection: ...
-@overload
-def connect(
-    database: str | os.PathLike[str], *, driver: Literal["apsw"], vec0: bool = False, **kwargs: Any
-) -> apsw.Connection: ...
 @overload
 def connect(
     database: str | os.PathLike[str],
     *,
-    driver: Literal["pysqlite3"],
+    driver: Literal["apsw"],
     vec0: bool = False,
-    **kwargs: Any,
-) -> Any: ...
+    **kwargs: object,
+) -> apsw.Connection: ...
 def connect(
     database: str | os.PathLike[str],
     *,
     driver: Driver = "sqlite3",
     vec0: bool = False,
-    **kwargs: Any,
-) -> Any:
+    **kwargs: object,
+) -> sqlite3.Connection | apsw.Connection:
     """Opens a database with the extension loaded; returns the driver's own connection.
 
     ``driver`` is ``"sqlite3"`` (the standard library's, also where it was built without extension
@@ -163,22 +160,23 @@ def connect(
     >>> db.execute("SELECT vec_length('[1, 2, 3]')").fetchone()
     (3,)
     """
+    options: dict[str, Any] = kwargs
     if driver in ("sqlite3", "pysqlite3"):
         dbapi = sqlite3 if driver == "sqlite3" else _import(driver, "pysqlite3-binary").dbapi2
-        alone = kwargs.get("check_same_thread", True)
+        alone = options.get("check_same_thread", True)
         class_of = connection_class if alone else shared_connection_class
-        kwargs.setdefault("factory", class_of(dbapi))
-        if kwargs.get("detect_types"):
+        options.setdefault("factory", class_of(dbapi))
+        if options.get("detect_types"):
             register_vector_type(dbapi)
     if driver == "sqlite3":
         if not hasattr(sqlite3.Connection, "enable_load_extension"):
-            return _connect_automatic(database, vec0, kwargs)
-        conn: Any = sqlite3.connect(database, **kwargs)
+            return _connect_automatic(database, vec0, options)
+        conn: sqlite3.Connection | apsw.Connection = sqlite3.connect(database, **options)
     elif driver == "pysqlite3":
-        conn = dbapi.connect(database, **kwargs)
+        conn = dbapi.connect(database, **options)
     elif driver == "apsw":
         _import(driver, "apsw")
-        conn = apsw_connection_class()(os.fspath(database), **kwargs)
+        conn = apsw_connection_class()(os.fspath(database), **options)
     else:
         raise LoadError(f"unknown driver {driver!r}: 'sqlite3', 'pysqlite3' or 'apsw'")
     try:

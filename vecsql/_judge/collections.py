@@ -24,7 +24,7 @@ class Collection(NamedTuple):
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
 
-    def corpus(self) -> Iterator[dict[str, Any]]:
+    def corpus(self) -> Iterator[dict[str, str]]:
         """Yields the documents as {id, title, text}."""
         path = self.folder / "corpus.jsonl"
         for line, doc in _jsonl(path):

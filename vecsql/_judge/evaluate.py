@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vecsql._base.convert import whole
 from vecsql._base.errors import SchemaError
-from vecsql._connection.driver import Parameters
+from vecsql._base.types import Connection, Parameters, Query
 from vecsql._judge.metrics import Comparison, Qrels, Scores, compare, score
 from vecsql._model.embed import AnyEmbedder, as_embedder, encode_checked
 from vecsql._search.filters import Where
 from vecsql._search.fusion import fuse
-from vecsql._search.search import Searcher, Settings, query_vector
+from vecsql._search.search import Fusion, Searcher, SearchSettings, Settings, query_vector
 from vecsql._tables.registry import embedder_for
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
 _RECALL_SAMPLE = 100
 _BATCH = 256
@@ -59,7 +60,7 @@ class Evaluation:
 class Trial(NamedTuple):
     """One setting that `tune` tried, with its mean on the tuning queries."""
 
-    fusion: str
+    fusion: Fusion
     weights: tuple[float, float]
     score: float
 
@@ -70,12 +71,12 @@ class Tuning:
 
     measure: str
     weights: tuple[float, float]  # vector, text
-    fusion: str
+    fusion: Fusion
     held_out: dict[str, float]  # vector, text, hybrid
     trials: list[Trial] = field(repr=False)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> SearchSettings:
         """Keyword arguments for `search` and `evaluate`."""
         return {"mode": "hybrid", "weights": self.weights, "fusion": self.fusion}
 
@@ -86,9 +87,9 @@ def default_measures(k: int) -> list[str]:
 
 
 def evaluate(
-    conn: Any,
+    conn: Connection,
     table: str,
-    queries: Mapping[str, Any],
+    queries: Mapping[str, Query],
     qrels: Qrels,
     k: int = 10,
     *,
@@ -99,7 +100,7 @@ def evaluate(
     params: Parameters = (),
     embedder: AnyEmbedder | None = None,
     recall: bool = True,
-    **settings: Any,
+    **settings: Unpack[SearchSettings],
 ) -> Evaluation:
     """Measures search in a table against judgements, and the index against an exact scan.
 
@@ -139,7 +140,7 @@ def evaluate(
     return Evaluation(k, found, run, ann, 1000 * times[len(times) // 2])
 
 
-def _judged(queries: Mapping[str, Any], qrels: Qrels) -> list[str]:
+def _judged(queries: Mapping[str, Query], qrels: Qrels) -> list[str]:
     judged = [q for q in queries if qrels.get(q)]
     if not judged:
         raise ValueError(
@@ -149,7 +150,7 @@ def _judged(queries: Mapping[str, Any], qrels: Qrels) -> list[str]:
 
 
 def _with_vectors(
-    conn: Any, searcher: Searcher, queries: Mapping[str, Any], embedder: AnyEmbedder | None
+    conn: Connection, searcher: Searcher, queries: Mapping[str, Query], embedder: AnyEmbedder | None
 ) -> Iterator[tuple[str, Any, NDArray[np.float32] | None]]:
     """Yields (id, query, vector); texts are embedded in batches."""
     names = list(queries)
@@ -164,10 +165,10 @@ def _with_vectors(
         model = embedder_for(conn, searcher.info) if known else as_embedder(embedder)
     for begin in range(0, len(names), _BATCH):
         part = names[begin : begin + _BATCH]
-        to_embed = [q for q in part if isinstance(queries[q], str)]
+        to_embed = {q: text for q in part if isinstance(text := queries[q], str)}
         vectors: dict[str, Any] = {}
         if to_embed and model is not None:
-            rows = encode_checked(model, [queries[q] for q in to_embed], query=True)
+            rows = encode_checked(model, list(to_embed.values()), query=True)
             vectors = dict(zip(to_embed, rows, strict=True))
         for q in part:
             vector = vectors.get(q)
@@ -177,7 +178,11 @@ def _with_vectors(
 
 
 def _ann_recall(
-    conn: Any, searcher: Searcher, queries: Mapping[str, Any], embedder: AnyEmbedder | None, k: int
+    conn: Connection,
+    searcher: Searcher,
+    queries: Mapping[str, Query],
+    embedder: AnyEmbedder | None,
+    k: int,
 ) -> float:
     """Recall@k of the vector arm by distance: a row as near as the exact k-th is a right one."""
     step = -(-len(queries) // _RECALL_SAMPLE)
@@ -199,7 +204,7 @@ def _ann_recall(
 
 
 def tune(
-    conn: Any,
+    conn: Connection,
     table: str,
     queries: Mapping[str, str],
     qrels: Qrels,
@@ -240,19 +245,20 @@ def tune(
     }
     tuned_on, held_out = names[::2], names[1::2]
 
-    def mean(fusion: str, weights: tuple[float, float], part: list[str]) -> float:
+    def mean(fusion: Fusion, weights: tuple[float, float], part: list[str]) -> float:
         pair = dict(zip(("vector", "text"), weights, strict=True))
         run = {q: _distinct([f.id for f in fuse(lists[q], pair, fusion)], k) for q in part}
         return score({q: qrels[q] for q in part}, run, [measure]).mean[measure]
 
     trials = []
-    for fusion in ("rrf", "scores"):
+    fusions: tuple[Fusion, ...] = ("rrf", "scores")
+    for fusion in fusions:
         for step in range(steps + 1):
             weights = (round(step / steps, 3), round(1 - step / steps, 3))
             trials.append(Trial(fusion, weights, mean(fusion, weights, tuned_on)))
     top = max(t.score for t in trials)
-    fusion = next(t.fusion for t in trials if t.score == top)
-    equal = [t for t in trials if t.score == top and t.fusion == fusion]
+    best_fusion = next(t.fusion for t in trials if t.score == top)
+    equal = [t for t in trials if t.score == top and t.fusion == best_fusion]
     best = equal[len(equal) // 2]  # in the middle of a plateau rather than at its edge
     found = {
         "vector": mean("rrf", (1.0, 0.0), held_out),

@@ -146,7 +146,9 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 
 
 def compare(
-    first: Sequence[float] | NDArray[Any], second: Sequence[float] | NDArray[Any], seed: int = 0
+    first: Sequence[float] | NDArray[np.float64],
+    second: Sequence[float] | NDArray[np.float64],
+    seed: int = 0,
 ) -> Comparison:
     """Compares two settings by their values for the same queries, in the same order.
 

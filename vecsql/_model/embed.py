@@ -50,18 +50,18 @@ class Embedder(Protocol):
 class _Encodes(Protocol):
     """What sentence-transformers and libraries like it call a model."""
 
-    def encode(self, sentences: Any, /) -> Any:
+    def encode(self, sentences: list[str], /) -> object:
         """Returns one row for each text."""
 
 
 class _EmbedsDocuments(Protocol):
     """What LangChain calls embeddings."""
 
-    def embed_documents(self, texts: list[str], /) -> Any:
+    def embed_documents(self, texts: list[str], /) -> object:
         """Returns one row for each text."""
 
 
-AnyEmbedder = Embedder | _Encodes | _EmbedsDocuments | Callable[[list[str]], Any]
+AnyEmbedder = Embedder | _Encodes | _EmbedsDocuments | Callable[[list[str]], object]
 
 
 class StaticEmbedder:

@@ -72,7 +72,7 @@ class HTTPEmbedder:
         timeout: float = 30.0,
         retries: int = 5,
         deadline: float | None = None,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
     ):
         if not url.startswith(("https://", "http://")):
             raise EmbedderError(

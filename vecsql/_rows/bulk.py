@@ -14,18 +14,19 @@ from typing import Any
 from vecsql._base.bind import bound
 from vecsql._base.convert import whole
 from vecsql._base.progress import reporter
+from vecsql._base.types import Connection, Frame, Record, Records
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._rows import jobs
 from vecsql._rows.jobs import Job
-from vecsql._rows.rows import Record, Shape, add_vectors
+from vecsql._rows.rows import Shape, add_vectors
 from vecsql._tables.catalog import vector_columns
 from vecsql._tables.elements import places
 
 
 def bulk_insert(
-    conn: Any,
+    conn: Connection,
     table: str,
-    rows: Any,
+    rows: Records | Frame,
     *,
     batch: int = 1000,
     key: str | None = None,

@@ -18,6 +18,7 @@ from typing import Any
 
 from vecsql._base.convert import whole
 from vecsql._base.errors import FormatError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of
 from vecsql._files.source import Source
 from vecsql._files.survey import Digest, survey
@@ -56,7 +57,7 @@ class Imported:
 
 
 def import_records(
-    conn: Any,
+    conn: Connection,
     table: str,
     source: Source,
     *,

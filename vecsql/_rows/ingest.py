@@ -15,7 +15,7 @@ text is the same keep their row and their vector.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from typing import Any, Literal
 from vecsql._base.convert import whole
 from vecsql._base.errors import FormatError, SchemaError
 from vecsql._base.progress import reporter
+from vecsql._base.types import Connection, Path, Record
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._files.sources import SUFFIXES, Document, Folder, Foreign, Skipped, documents_of
 from vecsql._model.embed import AnyEmbedder, as_embedder
@@ -65,9 +66,9 @@ class Ingested:
 
 
 def ingest(
-    conn: Any,
+    conn: Connection,
     table: str,
-    sources: Any,
+    sources: Path | Iterable[Path | Record],
     *,
     collection: str | None = None,
     prune: bool | None = None,
@@ -147,7 +148,7 @@ def ingest(
     return Ingested(**run.counts, skipped=tuple(run.skipped))
 
 
-def forget(conn: Any, table: str, *sources: str, collection: str | None = None) -> int:
+def forget(conn: Connection, table: str, *sources: str, collection: str | None = None) -> int:
     """Deletes documents with their chunks; returns how many there were.
 
     Of one ``collection``, or of all.

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast, overload
 
 from vecsql._base.bind import bound
 from vecsql._base.errors import SchemaError
 from vecsql._base.json import to_json
+from vecsql._base.types import Connection, Key, Record, Records
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import Embedder
 from vecsql._tables.cache import encode_texts
@@ -29,10 +30,12 @@ from vecsql._tables.elements import places
 from vecsql._tables.followed import require_followed
 from vecsql._tables.registry import embedder_for, model_for
 
-Record = Mapping[str, Any]
 
-
-def insert(conn: Any, table: str, rows: Record | Iterable[Record]) -> Any:
+@overload
+def insert(conn: Connection, table: str, rows: Record) -> int: ...
+@overload
+def insert(conn: Connection, table: str, rows: Records) -> list[int]: ...
+def insert(conn: Connection, table: str, rows: Record | Records) -> int | list[int]:
     """Inserts a row (a dict of column -> value) or many; returns the rowid or the list of them.
 
     Text is embedded, vectors that are given (arrays, lists, blobs) are kept. One transaction, or
@@ -49,9 +52,17 @@ def insert(conn: Any, table: str, rows: Record | Iterable[Record]) -> Any:
     return _each(rows, lambda many: _write(driver_of(conn), table, many, None))
 
 
+@overload
 def upsert(
-    conn: Any, table: str, rows: Record | Iterable[Record], key: str | Sequence[str] | None = None
-) -> Any:
+    conn: Connection, table: str, rows: Record, key: str | Sequence[str] | None = None
+) -> int: ...
+@overload
+def upsert(
+    conn: Connection, table: str, rows: Records, key: str | Sequence[str] | None = None
+) -> list[int]: ...
+def upsert(
+    conn: Connection, table: str, rows: Record | Records, key: str | Sequence[str] | None = None
+) -> int | list[int]:
     """Inserts rows, or updates those whose ``key`` is there already; returns their rowids.
 
     ``key`` is the primary key by default, or the columns of a UNIQUE index. Columns that a row
@@ -72,7 +83,7 @@ def upsert(
 
 
 def update(
-    conn: Any, table: str, rows: Record | Iterable[Record], key: str | Sequence[str] | None = None
+    conn: Connection, table: str, rows: Record | Records, key: str | Sequence[str] | None = None
 ) -> int:
     """Changes the named columns of existing rows, found by ``key`` (the primary key by default).
 
@@ -95,7 +106,7 @@ def update(
         return sum(change_row(db, table, row, keys, typed) for row in named)
 
 
-def delete(conn: Any, table: str, keys: Any) -> int:
+def delete(conn: Connection, table: str, keys: Key | Iterable[Key]) -> int:
     """Deletes rows by primary key (one, or an iterable of them); returns how many there were.
 
     >>> import vecsql
@@ -107,10 +118,11 @@ def delete(conn: Any, table: str, keys: Any) -> int:
     """
     db = driver_of(conn)
     one = isinstance(keys, (int, str, bytes)) or not isinstance(keys, Iterable)
+    many: Iterable[object] = [keys] if one else cast("Iterable[object]", keys)
     with db.transaction():
         key = quote(_primary_key(db, table))
         deleted = 0
-        for value in [keys] if one else keys:
+        for value in many:
             db.run(f"DELETE FROM main.{quote(table)} WHERE {key} = ?", (bound(value),))
             deleted += db.changes
         return deleted
@@ -139,7 +151,9 @@ def change_row(
     return db.changes
 
 
-def _each(rows: Record | Iterable[Record], write: Any) -> Any:
+def _each(
+    rows: Record | Records, write: Callable[[Sequence[Record]], list[int]]
+) -> int | list[int]:
     """One dict gives one rowid, several give a list."""
     if isinstance(rows, Mapping):
         return write([rows])[0]
@@ -386,12 +400,12 @@ def embedded_text(info: IndexInfo, row: Record, absent: frozenset[str] = frozens
     None if there is none to embed, and where only SQLite can tell: other columns that are not
     named in the row, and values other than str.
     """
-    parts = [row.get(c, None if c in absent else 0) for c in info.text]
-    if any(part is not None and not isinstance(part, str) for part in parts):
+    given = [row.get(c, None if c in absent else 0) for c in info.text]
+    parts = [part for part in given if part is None or isinstance(part, str)]
+    if len(parts) < len(given):
         return None
     if len(parts) == 1:
-        text: str | None = parts[0]
-        return text
+        return parts[0]
     return "\n".join(part or "" for part in parts).strip("\n") or None
 
 

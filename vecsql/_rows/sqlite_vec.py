@@ -27,6 +27,7 @@ from typing import Any, Literal, NamedTuple
 from vecsql._base.convert import whole
 from vecsql._base.errors import FormatError, SchemaError
 from vecsql._base.fragments import column_options
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, Row, driver_of, quote
 from vecsql._connection.sharing import lock_of, together
 
@@ -287,10 +288,10 @@ class Reader:
 
 
 def import_sqlite_vec(
-    conn: Any,
+    conn: Connection,
     table: str,
     *,
-    source: Any = None,
+    source: Connection | None = None,
     into: str | None = None,
     module: Literal["vecsql", "vec0"] = "vecsql",
     options: str = "",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from vecsql._connection.driver import Parameters
+from vecsql._base.types import Connection, Key, Parameters
 from vecsql._search.filters import Where
-from vecsql._search.search import Hit, search
+from vecsql._search.search import Hit, PassageOptions, search
 from vecsql._tables.catalog import IndexInfo, index_of
 from vecsql._text.chunk import chunk
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _NEARLY_SAME = 0.9  # Jaccard index of the words of two passages
 _CANDIDATES = 50
@@ -24,7 +27,7 @@ class Citation(NamedTuple):
     line: int | None
     start: int | None
     stop: int | None
-    ids: tuple[Any, ...]  # the rows that it was put together from
+    ids: tuple[Key, ...]  # the rows that it was put together from
     score: float
     text: str
     collection: str | None = None  # of `ingest`: a folder, or what you called it
@@ -43,7 +46,7 @@ class Context:
 
 
 def context(
-    conn: Any,
+    conn: Connection,
     table: str,
     question: str,
     max_tokens: int = 1500,
@@ -53,7 +56,7 @@ def context(
     where: Where | None = None,
     params: Parameters = (),
     count: Callable[[str], int] | None = None,
-    **settings: Any,
+    **settings: Unpack[PassageOptions],
 ) -> Context:
     """Retrieves what a table says about a question, as numbered passages of a prompt.
 
@@ -109,7 +112,7 @@ def _passage(info: IndexInfo, hit: Hit) -> Citation:
     start, stop = row.get("start"), row.get("stop")
     if not (isinstance(start, int) and isinstance(stop, int) and stop - start == len(text)):
         start = stop = None
-    line = row.get("line")
+    line, collection = row.get("line"), row.get("collection")
     return Citation(
         0,
         source,
@@ -119,7 +122,7 @@ def _passage(info: IndexInfo, hit: Hit) -> Citation:
         (hit.id,),
         hit.score,
         text,
-        row.get("collection"),
+        None if collection is None else str(collection),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from vecsql._base.types import Connection
 from vecsql._connection.driver import driver_of, quote
 from vecsql._files.source import Record
 from vecsql._search.filters import Condition
@@ -13,7 +13,7 @@ from vecsql._tables.elements import decoded
 
 
 def stream_rows(
-    conn: Any, info: IndexInfo, names: Sequence[str], where: Condition | None
+    conn: Connection, info: IndexInfo, names: Sequence[str], where: Condition | None
 ) -> Iterator[Record]:
     """Yields the rows of a table as records, vectors as arrays, in the order of the key."""
     db = driver_of(conn)

@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 from vecsql._base.bind import without_numpy
 from vecsql._base.errors import FilterError
 from vecsql._base.fragments import bracketed
-from vecsql._connection.driver import Db, Parameters, literal, quote
+from vecsql._base.types import Parameters
+from vecsql._connection.driver import Db, literal, quote
 from vecsql._tables.catalog import IndexInfo, columns, has_table
 
-Where = str | Mapping[str, Any]
+Where = str | Mapping[str, object]
 
 _DEEPEST = 20  # filters inside filters; the parser of older SQLite has a stack of 100
 _NO_CONDITION = re.compile("syntax error|incomplete input|row value misused")

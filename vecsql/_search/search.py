@@ -10,12 +10,13 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from vecsql._base.bind import without_numpy
 from vecsql._base.convert import as_float32, whole
 from vecsql._base.errors import ConversionError, ModelMismatchError, SchemaError
-from vecsql._connection.driver import Db, Parameters, driver_of, quote
+from vecsql._base.types import Connection, Key, Parameters, Query, Value
+from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import AnyEmbedder, as_embedder, encode_checked
 from vecsql._search.filters import Where, condition
 from vecsql._search.fusion import RRF_K, Arm, Fused, fuse, mmr
@@ -39,7 +40,7 @@ _brief.maxdict, _brief.maxstring, _brief.maxother = 12, 80, 80
 
 
 @dataclass(frozen=True, repr=False)
-class Hit(Mapping[str, Any]):
+class Hit(Mapping[str, "Value"]):
     """A row that was found: a mapping from its columns to their values.
 
     ``id`` is its key, ``score`` what it is ranked by (higher is better), ``distance`` that of the
@@ -48,13 +49,13 @@ class Hit(Mapping[str, Any]):
     cosine and -distance otherwise, that of the text arm is BM25.
     """
 
-    id: Any
+    id: Key
     score: float
     distance: float | None
-    row: dict[str, Any]
+    row: dict[str, Value]
     arms: dict[str, Arm]
 
-    def __getitem__(self, column: str) -> Any:
+    def __getitem__(self, column: str) -> Value:
         """The value of a column of the row."""
         return self.row[column]
 
@@ -70,6 +71,44 @@ class Hit(Mapping[str, Any]):
             f"Hit(id={self.id!r}, score={self.score:.6g}, distance={distance}, "
             f"row={_brief.repr(self.row)})"
         )
+
+
+class RankingOptions(TypedDict, total=False):
+    """The keyword arguments of `search` that say how rows are ranked, but for the mode."""
+
+    weights: tuple[float, float]
+    fusion: Fusion
+    rrf_k: float
+    candidates: int | None
+    match: Literal["any", "all"]
+    diversity: float
+    group_by: str | None
+    exact: bool
+    ef_search: int | None
+    max_distance: float | None
+
+
+class SearchSettings(RankingOptions, total=False):
+    """The keyword arguments of `search` that `evaluate` takes, too."""
+
+    mode: Mode
+
+
+class PassageOptions(RankingOptions, total=False):
+    """The keyword arguments of `search` that `vecsql.context` passes on."""
+
+    column: str | None
+    columns: Sequence[str] | None
+    text: str | None
+    embedder: AnyEmbedder | None
+
+
+class SearchOptions(PassageOptions, total=False):
+    """All keyword arguments of `search`."""
+
+    mode: Mode
+    where: Where | None
+    params: Parameters
 
 
 @dataclass(frozen=True)
@@ -127,7 +166,7 @@ class Searcher:
 
     def __init__(
         self,
-        conn: Any,
+        conn: Connection,
         table: str,
         column: str | None,
         where: Where | None,
@@ -313,16 +352,17 @@ class Searcher:
 
 
 def query_vector(
-    conn: Any, info: IndexInfo, query: Any, embedder: AnyEmbedder | None = None
+    conn: Connection, info: IndexInfo, query: Query, embedder: AnyEmbedder | None = None
 ) -> NDArray[np.float32]:
     """The vector of a query: a text by the model of the index, anything else as it is.
 
     ``embedder`` is for an index whose model is not known.
     """
     if not isinstance(query, str):
-        if str(getattr(query, "dtype", "")) == "bool":  # of a bit vector
-            query = query.astype("u1")
-        return as_float32(query)
+        given: Any = query
+        if str(getattr(given, "dtype", "")) == "bool":  # of a bit vector
+            given = given.astype("u1")
+        return as_float32(given)
     if embedder is not None:
         embedder = recognised(driver_of(conn), as_embedder(embedder))
     if embedder is not None and info.model_id not in (None, embedder.model_id):
@@ -342,9 +382,9 @@ def query_vector(
 
 
 def search(
-    conn: Any,
+    conn: Connection,
     table: str,
-    query: Any,
+    query: Query,
     k: int = 10,
     *,
     where: Where | None = None,

@@ -7,9 +7,10 @@ the look-up and does without. To empty it: DELETE FROM vecsql_cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vecsql._base.errors import EmbedderError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of
 from vecsql._model.embed import Embedder, StaticEmbedder, encode_checked
 from vecsql._tables.catalog import has_table
@@ -38,7 +39,7 @@ def _by_number(i: int) -> str:
 
 
 def encode_texts(
-    conn: Any,
+    conn: Connection,
     embedder: Embedder,
     texts: Sequence[str],
     *,

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vecsql._base.errors import SchemaError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of, quote
 
 Mode = Literal["trigger", "sync", "none"]
@@ -99,7 +100,7 @@ def columns(db: Db, table: str) -> list[str]:
     return [name for (name,) in db.rows(sql, (table,))]
 
 
-def registered(conn: Any) -> list[IndexInfo]:
+def registered(conn: Connection) -> list[IndexInfo]:
     """The indexes that create_index made, in the order of their names."""
     return _listed(driver_of(conn), INDEXES)
 
@@ -143,7 +144,7 @@ def remove(db: Db, info: IndexInfo, catalog: str = INDEXES) -> None:
     db.run(f"DELETE FROM main.{catalog} WHERE tbl = ? AND col = ?", (info.table, info.column))
 
 
-def indexes(conn: Any, table: str | None = None) -> list[IndexInfo]:
+def indexes(conn: Connection, table: str | None = None) -> list[IndexInfo]:
     """Lists the indexes of a file, or of one table, as `IndexInfo`.
 
     Those made by `create_index` or `create_table` and those declared by plain SQL
@@ -180,7 +181,7 @@ def new_index_name(db: Db, info: IndexInfo) -> str | None:
     return None
 
 
-def index_of(conn: Any, table: str, column: str | None = None) -> IndexInfo:
+def index_of(conn: Connection, table: str, column: str | None = None) -> IndexInfo:
     """Returns the index of a table (or the index of that name).
 
     Raises `SchemaError` if there is none, or if there are several and no column is named.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from vecsql._base.errors import SchemaError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import encode_checked
 from vecsql._tables.catalog import IndexInfo, has_table, index_of, standby_of
@@ -49,7 +49,7 @@ class Drift:
 
 
 def drift(
-    conn: Any,
+    conn: Connection,
     table: str,
     queries: Sequence[str] | None = None,
     column: str | None = None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from vecsql._base.errors import SchemaError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import driver_of
 from vecsql._tables import fts_table
 from vecsql._tables.catalog import IndexInfo, has_table, index_of, registered, save
@@ -40,7 +41,7 @@ def fts_query(text: str, match: Literal["any", "all"] = "any") -> str:
 
 
 def add_full_text(
-    conn: Any,
+    conn: Connection,
     table: str,
     column: str | None = None,
     *,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from vecsql._base.errors import SchemaError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._tables import fts_table, triggers
 from vecsql._tables.catalog import (
@@ -25,7 +25,7 @@ from vecsql._tables.followed import new_table_name, setting
 from vecsql._tables.schema import create_virtual_table, key_of, vector_type
 
 
-def rebuild(conn: Any, table: str, column: str | None = None) -> IndexInfo:
+def rebuild(conn: Connection, table: str, column: str | None = None) -> IndexInfo:
     """Makes an index anew from the rows, with its triggers, its full text and its place in the
     catalog.
 

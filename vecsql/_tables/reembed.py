@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from vecsql._base.convert import whole
 from vecsql._base.errors import ModelMismatchError, SchemaError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import AnyEmbedder, Embedder, as_embedder, same_model
 from vecsql._tables import triggers
@@ -43,7 +43,7 @@ _LAST_ROWS = 64  # that the switch then embeds itself, under the write lock
 
 
 def reembed(
-    conn: Any,
+    conn: Connection,
     table: str,
     embedder: AnyEmbedder,
     column: str | None = None,
@@ -106,7 +106,7 @@ def reembed(
     raise AssertionError("count() does not end")
 
 
-def reembed_discard(conn: Any, table: str, column: str | None = None) -> None:
+def reembed_discard(conn: Connection, table: str, column: str | None = None) -> None:
     """Drops the space of an index that does not answer: the new one before the switch of
     `reembed`, the old one after it. Does nothing if there is none.
     """

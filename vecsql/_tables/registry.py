@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vecsql._base.errors import EmbedderError, ModelMismatchError, SchemaError
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of
 from vecsql._model.embed import (
     Adapted,
@@ -131,7 +132,7 @@ def _is_same(a: Embedder, b: Embedder) -> bool:
     return a is b
 
 
-def registry_of(conn: Any) -> Registry:
+def registry_of(conn: Connection) -> Registry:
     """Returns the registry of a connection; makes it, with its SQL functions, at the first use."""
     db = driver_of(conn)
     with db.lock:
@@ -165,7 +166,7 @@ def _registry_of(db: Db) -> Registry:
 
 
 def register_embedder(
-    conn: Any,
+    conn: Connection,
     embedder: AnyEmbedder | None = None,
     name: str = "embed",
 ) -> None:
@@ -212,7 +213,7 @@ def register_embedder(
             _create(db.conn, f"{name}_query", 1, embed_query, registry)
 
 
-def embedder_for(conn: Any, info: IndexInfo) -> Embedder:
+def embedder_for(conn: Connection, info: IndexInfo) -> Embedder:
     """Returns the embedder of an index's model, verified by its checksum.
 
     Raises `ModelMismatchError` if the connection has another one, `SchemaError` if the model of
@@ -221,7 +222,7 @@ def embedder_for(conn: Any, info: IndexInfo) -> Embedder:
     return model_for(conn, info).embedder
 
 
-def model_for(conn: Any, info: IndexInfo) -> Model:
+def model_for(conn: Connection, info: IndexInfo) -> Model:
     """As `embedder_for`; the result remembers the vectors of the latest texts."""
     if info.model_id is None:
         raise SchemaError(
@@ -231,7 +232,7 @@ def model_for(conn: Any, info: IndexInfo) -> Model:
     return registry_of(conn).find(info.model_id, info.checksum, info.label)
 
 
-def default_embedder(conn: Any) -> Embedder:
+def default_embedder(conn: Connection) -> Embedder:
     """The embedder registered as ``embed``; the bundled one, registered now, if there is none."""
     registry = registry_of(conn)
     if "embed" not in registry.by_name:
@@ -242,7 +243,7 @@ def default_embedder(conn: Any) -> Embedder:
 # --- checksums -----------------------------------------------------------------------------------
 
 
-def enroll(conn: Any, embedder: Embedder) -> str:
+def enroll(conn: Connection, embedder: Embedder) -> str:
     """Makes an embedder known to a connection; returns its checksum, which counts as verified."""
     model = registry_of(conn).add(recognised(driver_of(conn), embedder))
     checksum = _checksum(model)

@@ -6,10 +6,11 @@ Everything that a call does is one transaction, or a savepoint in the one that i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from vecsql._base.errors import SchemaError
 from vecsql._base.fragments import column_options, column_type
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import AnyEmbedder, Embedder, StaticEmbedder, as_embedder
 from vecsql._tables import fts_table, triggers
@@ -31,14 +32,28 @@ from vecsql._tables.catalog import (
 from vecsql._tables.followed import require_followed
 from vecsql._tables.registry import default_embedder, enroll, register_embedder, registry_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _BATCH = 512
 # The affinity of BLOB, and a first word that sqlite3's detect_types knows (_bind.vector).
 VECTOR_TYPE = "VECTOR BLOB"
 _TYPES = {str: "TEXT", int: "INTEGER", float: "REAL", bytes: "BLOB", bool: "INTEGER"}
 
 
+class IndexOptions(TypedDict, total=False):
+    """The keyword arguments of `create_index` that `create_table` passes on."""
+
+    embedder: AnyEmbedder | None
+    dim: int | None
+    metric: str
+    mode: Mode
+    fts: bool | str
+    options: str
+
+
 def create_index(
-    conn: Any,
+    conn: Connection,
     table: str,
     column: str = "embedding",
     *,
@@ -105,14 +120,14 @@ def create_index(
 
 
 def create_table(
-    conn: Any,
+    conn: Connection,
     table: str,
     columns: Mapping[str, type | str],
     *,
     key: str = "id",
     column: str = "embedding",
     text: str | Sequence[str] | None = None,
-    **index: Any,
+    **index: Unpack[IndexOptions],
 ) -> IndexInfo:
     """Creates a table with an index, from a declaration.
 
@@ -157,7 +172,7 @@ def create_table(
 
 
 def drop_index(
-    conn: Any, table: str, column: str | None = None, *, drop_column: bool = False
+    conn: Connection, table: str, column: str | None = None, *, drop_column: bool = False
 ) -> None:
     """Drops an index with its triggers and its full text; the vectors stay unless drop_column.
 
@@ -182,7 +197,7 @@ def drop_index(
             db.run(f"ALTER TABLE main.{quote(info.table)} DROP COLUMN {quote(info.source)}")
 
 
-def add_metadata_index(conn: Any, table: str, *names: str) -> str:
+def add_metadata_index(conn: Connection, table: str, *names: str) -> str:
     """Creates a b-tree index on columns of an indexed table, which makes filters on them fast.
 
     Returns the name of the SQL index; does nothing if it is there.

@@ -14,6 +14,7 @@ from typing import Any
 from vecsql._base.convert import whole
 from vecsql._base.errors import EmbedderError, SchemaError
 from vecsql._base.progress import reporter
+from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._tables.cache import encode_texts
 from vecsql._tables.catalog import IndexInfo, has_table, no_table, registered
@@ -24,7 +25,7 @@ _NAMED = 3  # rows in a message
 
 
 def sync(
-    conn: Any,
+    conn: Connection,
     table: str | None = None,
     column: str | None = None,
     *,
