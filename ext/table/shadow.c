@@ -3,9 +3,10 @@
  *
  *     T_config  key, value             format, page_bytes, vector0.. (parameters)
  *     T_rows    rowid, c1, c2, ...     the rows, vectors last; none with content=
- *     T_map0    rowid, node            one of these three for each vector column
+ *     T_map0    rowid, node            one of these four for each vector column
  *     T_pages0  page, ver, data        page = kind << 32 | number; bytes in csrc/store/pages.h
  *     T_log0    ver, stamp, state, edits    newest row: the state; csrc/graph/log.h
+ *     T_model0  epoch, data            what the codec learnt; csrc/graph/fit.h
  *
  * Suffixes hold no underscore, so that SQLite takes the tables for shadow tables and
  * protects them under SQLITE_DBCONFIG_DEFENSIVE. Statements are prepared on first use,
