@@ -24,6 +24,7 @@ FLOORS = (
     "_rows",
     "_search",
     "_judge",
+    "_table",
     "__init__",
     "_cli",
     "__main__",

@@ -57,6 +57,7 @@ from vecsql._rows.sqlite_vec import import_sqlite_vec
 from vecsql._search.context import Citation, Context, context
 from vecsql._search.fusion import Arm
 from vecsql._search.search import Hit, search
+from vecsql._table import Table, table
 from vecsql._tables.catalog import IndexInfo, indexes
 from vecsql._tables.drift import Drift, drift
 from vecsql._tables.full_text import add_full_text, fts_query
@@ -106,6 +107,7 @@ __all__ = [
     "Scores",
     "Skipped",
     "StaticEmbedder",
+    "Table",
     "Time",
     "TimeFromTicks",
     "Timestamp",
@@ -150,6 +152,7 @@ __all__ = [
     "score",
     "search",
     "sync",
+    "table",
     "threadsafety",
     "tune",
     "update",

@@ -57,6 +57,18 @@ class Evaluation:
         return compare(self.scores.per_query[name], other.scores.per_query[name])
 
 
+class EvaluateOptions(SearchSettings, total=False):
+    """All keyword arguments of `evaluate`."""
+
+    measures: Sequence[str] | None
+    id_column: str | None
+    column: str | None
+    where: Where | None
+    params: Parameters
+    embedder: AnyEmbedder | None
+    recall: bool
+
+
 class Trial(NamedTuple):
     """One setting that `tune` tried, with its mean on the tuning queries."""
 

@@ -20,7 +20,8 @@ from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import AnyEmbedder, as_embedder, encode_checked
 from vecsql._search.filters import Where, condition
 from vecsql._search.fusion import RRF_K, Arm, Fused, fuse, mmr
-from vecsql._tables.catalog import IndexInfo, columns, index_of, vector_columns
+from vecsql._search.lookup import rows_of, visible_columns
+from vecsql._tables.catalog import IndexInfo, index_of
 from vecsql._tables.elements import as_query, decoded
 from vecsql._tables.followed import require_followed
 from vecsql._tables.full_text import fts_query
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["vector", "text", "hybrid"]
 Fusion = Literal["rrf", "scores"]
-_ROWS_AT_ONCE = 500
 
 
 _brief = reprlib.Repr()
@@ -299,7 +299,9 @@ class Searcher:
             order = mmr([f.score for f in fused], vectors, k, s.diversity)
             fused = [fused[i] for i in order]
         fused = fused[:k]
-        rows = self.rows([f.id for f in fused], self._visible() if wanted is None else wanted)
+        rows = self.rows(
+            [f.id for f in fused], visible_columns(self.db, self.info) if wanted is None else wanted
+        )
         return [Hit(f.id, f.score, distances.get(f.id), rows.get(f.id, {}), f.arms) for f in fused]
 
     def _best_of_groups(self, fused: list[Fused], column: str) -> list[Fused]:
@@ -316,28 +318,9 @@ class Searcher:
 
     # --- rows ---
 
-    def _visible(self) -> list[str]:
-        hidden = vector_columns(self.db, self.info.table)
-        return [c for c in columns(self.db, self.info.table) if c.lower() not in hidden]
-
     def rows(self, keys: Sequence[Any], wanted: Sequence[str]) -> dict[Any, dict[str, Any]]:
         """The wanted columns of rows, by key."""
-        # a name may be that of a column only as written: "nope" in quotes would be a text
-        have = {c.lower(): c for c in ("rowid", *columns(self.db, self.info.table))}
-        for name in wanted:
-            if name.lower() not in have:
-                raise SchemaError(
-                    f"{self.info.table} has no column {name}; it has {', '.join(self._visible())}"
-                )
-        selected = "".join(f", {quote(name)}" for name in wanted)
-        key, out = quote(self._id), {}
-        for begin in range(0, len(keys), _ROWS_AT_ONCE):
-            part = keys[begin : begin + _ROWS_AT_ONCE]
-            marks = ", ".join("?" * len(part))
-            sql = f"SELECT {key}{selected} FROM {quote(self.info.table)} WHERE {key} IN ({marks})"
-            for row in self.db.rows(sql, part):
-                out[row[0]] = dict(zip(wanted, row[1:], strict=True))
-        return out
+        return rows_of(self.db, self.info, keys, wanted)
 
     def _vectors(self, keys: Sequence[Any]) -> NDArray[np.float32]:
         import numpy as np
