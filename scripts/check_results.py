@@ -44,7 +44,7 @@ def ignored(source: str) -> list[tuple[int, str]]:
 
 
 def main(paths: list[str]) -> int:
-    files = [Path(p) for p in paths] or sorted(Path("ext").glob("*.c"))
+    files = [Path(p) for p in paths] or sorted(Path("ext").rglob("*.c"))
     failures = 0
     for path in files:
         for line, call in ignored(path.read_text(encoding="utf-8")):

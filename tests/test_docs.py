@@ -199,3 +199,29 @@ def test_every_command_and_option_has_a_help_text(name):
     command = main.commands[name]
     assert command.help
     assert all(p.help for p in command.params if isinstance(p, click.Option))
+
+
+# --- HACKING.md ----------------------------------------------------------------------------------
+
+PLACE = re.compile(r"`((?:benchmarks|csrc|docs|ext|scripts|tests|third_party|vecsql)/[\w./-]*)`")
+MAPS = ("HACKING.md", "docs/explain/how-it-works.md")
+
+
+@pytest.mark.parametrize("page", MAPS)
+def test_every_file_and_folder_that_is_named_exists(page):
+    root = DOCS.parent
+    named = PLACE.findall((root / page).read_text("utf-8"))
+    assert len(named) > 3
+    assert [place for place in named if not (root / place).exists()] == []
+
+
+def test_the_map_names_every_folder_of_the_code():
+    root = DOCS.parent
+    named = set(PLACE.findall((root / "HACKING.md").read_text("utf-8")))
+    folders = {
+        f"{p.relative_to(root).as_posix()}/"
+        for room in ("csrc", "ext", "vecsql")
+        for p in (root / room).iterdir()
+        if p.is_dir() and p.name not in ("__pycache__", "data")
+    }
+    assert folders <= named

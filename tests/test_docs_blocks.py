@@ -66,46 +66,68 @@ def test_a_block_that_nobody_runs_would_be_found():
 # --- the README ----------------------------------------------------------------------------------
 
 
-def test_the_first_example_of_the_readme_finds_the_right_rows(tmp_path, monkeypatch, capsys):
+def test_the_example_of_the_readme_runs_twice_and_finds_the_right_rows(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    first, second = blocks(README, "python")
-    names = {}
-    exec(first, names)
-    assert "night train" in capsys.readouterr().out.splitlines()[0]
-    assert "the last ferry to Oslo" in [body for body, _ in names["rows"]]
+    (example,) = blocks(README, "python")
+    for _ in range(2):
+        names = {}
+        exec(example, names)
+        assert "night train" in capsys.readouterr().out.splitlines()[0]
+        assert "the last ferry to Oslo" in [body for body, _ in names["rows"]]
+        names["db"].close()
+
+
+def test_the_ways_to_load_that_the_readme_names(tmp_path):
     conn = sqlite3.connect(":memory:")
     if not hasattr(conn, "enable_load_extension"):
         conn = vecsql.connect(":memory:", driver="apsw")
-    exec(second, {"vecsql": vecsql, "conn": conn})
+    assert "`vecsql.load(conn)`" in README
+    vecsql.load(conn)
     conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2])")
     conn.close()
+    assert "`vecsql.loadable_path()`" in README
+    assert Path(vecsql.loadable_path()).exists()
 
 
-def test_the_shell_commands_of_the_readme_find_the_right_row(tmp_path):
+def test_the_shell_commands_of_the_readme_run_twice_and_find_the_right_row(tmp_path):
     (tmp_path / "notes.csv").write_text(
         "body,author\nthe night train to Hamburg,ann\nbread with rye,ann\na railway map,bob\n"
     )
-    shop = vecsql.connect(tmp_path / "shop.db")
-    shop.execute("CREATE TABLE products(id INTEGER PRIMARY KEY, description TEXT)")
-    shop.close()
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "ferries.md").write_text("The last ferry leaves at noon.")
     (script,) = blocks(README, "sh")
-    out, _ = run_shell(script, tmp_path)
-    assert "notes: 3 added" in out[0]
-    assert any("1 documents added" in line for line in out)
-    found = [line for line in out[1:] if "ann" in line or "bob" in line]
-    assert len(found) == 2
-    assert "night train" in found[0]
+    for added in ("1 documents added", "1 unchanged"):
+        out, _ = run_shell("set -e\n" + script, tmp_path)
+        assert any(added in line for line in out)
+        found = [line for line in out[1:] if "ann" in line or "bob" in line]
+        assert len(found) == 2
+        assert "night train" in found[0]
 
 
-def test_the_sql_of_the_readme_runs():
+def test_the_sql_of_the_readme_runs_twice():
     db = vecsql.connect(":memory:", driver="apsw")
-    db.execute("CREATE TABLE docs(id INTEGER PRIMARY KEY, title TEXT, author TEXT)")
-    query = np.zeros(384, np.float32).tobytes()
     (sql,) = blocks(README, "sql")
-    for statement in sql.split(";\n"):
-        db.execute(statement, {"q": query} if ":q" in statement else None).fetchall()
+    for query in (np.ones(384, np.float32).tobytes(), str([0.5] * 384)):
+        for statement in sql.split(";\n"):
+            db.execute(statement, {"q": query} if ":q" in statement else None).fetchall()
+    assert db.execute("SELECT count(*) FROM docs_vec").fetchall() == [(1,)]
+
+
+def test_what_the_readme_says_of_k_and_limit():
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[1], a INTEGER)")
+    db.executemany("INSERT INTO t VALUES (?, ?)", [(f"[{i}]", i) for i in range(50)])
+    either = "SELECT a FROM t WHERE e MATCH '[0]' AND (a = 3 OR a > 45)"
+    assert db.execute(f"{either} ORDER BY distance LIMIT 4").fetchall() == [
+        (3,),
+        (46,),
+        (47,),
+        (48,),
+    ]
+    assert db.execute(f"{either} AND k = 4").fetchall() == [(3,)]
+    assert "fewer than n rows may remain" in " ".join(README.split())
 
 
 # --- from sqlite-vec -----------------------------------------------------------------------------

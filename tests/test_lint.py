@@ -12,14 +12,21 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "check_results.py"
 
 
-def check(*paths: Path) -> subprocess.CompletedProcess[str]:
+def check(*paths: Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), *map(str, paths)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
 def test_the_extension_looks_at_every_result():
     done = check()
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_file_in_any_folder_of_the_extension_is_looked_at(tmp_path):
+    folder = tmp_path / "ext" / "a" / "b"
+    folder.mkdir(parents=True)
+    (folder / "c.c").write_text("void f(void) {\n    sqlite3_step(stmt);\n}\n")
+    assert check(cwd=tmp_path).returncode == 1
 
 
 @pytest.mark.parametrize(
