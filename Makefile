@@ -112,7 +112,7 @@ $(LINTERS): $(INSTALLED)
 # An environment of its own: the generator's packages are no part of the product's.
 $(DOCS): docs/requirements.txt
 	"$(PYTHON)" -m venv --clear $@
-	$@/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	$@/bin/python -m pip --disable-pip-version-check --quiet install --no-compile -r $<
 	@touch $@
 
 $(BENCH): $(INSTALLED)
