@@ -16,6 +16,17 @@ SQLITE_EXTENSION_INIT1
 #include "ext/functions/functions.h"
 #include "ext/query/search_many.h"
 #include "ext/vec0/vec0.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/doubts.h"
+#include "ext/txn/txn.h"
+#include "ext/content/content.h"
+#include "ext/query/filter.h"
+#include "ext/query/cursor.h"
+#include "ext/write/update.h"
+#include "ext/write/rebuild.h"
+#include "ext/write/integrity.h"
+#include "ext/write/commit.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -273,7 +284,7 @@ static int vtab_rollback_to(sqlite3_vtab *base, int n) {
     VsxIndex *index = ((VsxTable *)base)->index;
     (void)n;
     if (!index->writing) {
-        vsx_content_rolled_back(index, 0);
+        vsx_doubts_rolled_back(index->doubts);
     }
     return SQLITE_OK;
 }

@@ -399,3 +399,10 @@ int vsx_vector_stored(sqlite3_value *value, const VsCodecParams *column, VsxVec 
     }
     return rc == SQLITE_OK ? vsx_vector_settle(&vec, column, out, err) : rc;
 }
+
+int vsx_rowid_value(sqlite3_value *value, sqlite3_int64 *out) {
+    int type = sqlite3_value_numeric_type(value);
+    *out = sqlite3_value_int64(value);
+    return type == SQLITE_INTEGER ||
+           (type == SQLITE_FLOAT && (double)*out == sqlite3_value_double(value));
+}

@@ -71,4 +71,7 @@ unsigned vsx_subtype(VsElement element);
 /* The subtype of a value, 0 for one that only names the model which embedded it. */
 unsigned vsx_subtype_of(sqlite3_value *value);
 
+/* 1 and the rowid if a value is one: an integer, or what compares equal to one. */
+int vsx_rowid_value(sqlite3_value *value, sqlite3_int64 *out);
+
 #endif

@@ -166,53 +166,6 @@ static void vecsql_embedder(sqlite3_context *ctx, int argc, sqlite3_value **argv
     }
 }
 
-/* ---- the model of an index ----------------------------------------------------------- */
-
-int vsx_model_of(const VsxIndex *index, const char *column, char **out) {
-    sqlite3 *db = index->global->db;
-    sqlite3_stmt *stmt = NULL;
-    *out = NULL;
-    int rc = sqlite3_table_column_metadata(db, index->schema, "vecsql_indexes", "model",
-                                           NULL, NULL, NULL, NULL, NULL);
-    if (rc != SQLITE_OK) {
-        return rc == SQLITE_ERROR ? SQLITE_OK : rc; /* nobody keeps models here */
-    }
-    char *sql =
-        sqlite3_mprintf("SELECT model FROM \"%w\".vecsql_indexes WHERE name = %Q AND "
-                        "col = %Q AND model IS NOT NULL",
-                        index->schema, index->table, column);
-    rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    sqlite3_free(sql);
-    rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
-    if (rc == SQLITE_ROW) {
-        *out = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
-        rc = *out == NULL ? SQLITE_NOMEM : SQLITE_OK;
-    }
-    int final = sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? final : rc;
-}
-
-int vsx_check_embedder(const VsxIndex *index, const char *column, sqlite3_value *query,
-                       char **err) {
-    unsigned number = sqlite3_value_subtype(query) - VSX_SUBTYPE_EMBEDDED;
-    char *model = NULL;
-    if (number >= VSX_MODELS || index->global->model[number] == NULL) {
-        return SQLITE_OK;
-    }
-    int rc = vsx_model_of(index, column, &model);
-    const char *given = index->global->model[number];
-    if (rc == SQLITE_OK && model != NULL && strcmp(model, given) != 0) {
-        *err = sqlite3_mprintf("expected a vector of the model '%s', which the rows are "
-                               "of, got one of '%s': register the first under another "
-                               "name (vecsql.register_embedder), or move the index to "
-                               "the second (vecsql.reembed)",
-                               model, given);
-        rc = *err == NULL ? SQLITE_NOMEM : SQLITE_ERROR;
-    }
-    sqlite3_free(model);
-    return rc;
-}
-
 /* ---- registration --------------------------------------------------------------------- */
 
 /* Whether the connection has a function, which probe calls. */

@@ -17,6 +17,7 @@
 
 #include "ext/base/sqlite_api.h"
 #include "ext/base/value.h"
+#include "ext/table/index.h"
 
 /* Which of the two entry points a function is for. */
 enum { VSX_NATIVE = 1, VSX_VEC0 = 2, VSX_BOTH = 3 };
@@ -87,5 +88,16 @@ void vsx_vec_slice(sqlite3_context *ctx, int argc, sqlite3_value **argv);
 void vsx_vec_quantize_int8(sqlite3_context *ctx, int argc, sqlite3_value **argv);
 void vsx_vec_quantize_binary(sqlite3_context *ctx, int argc, sqlite3_value **argv);
 void vsx_vec_distance(sqlite3_context *ctx, int argc, sqlite3_value **argv);
+
+/* ---- for the tables of a connection ------------------------------------------------- */
+
+/* vecsql_stats, embed, vecsql_recall. */
+int vsx_register_stats(VsxGlobal *global);
+int vsx_register_embed(VsxGlobal *global);
+int vsx_register_recall(VsxGlobal *global);
+
+/* Recall@10 of 20 rows at the ef_search of a query that names none, by one pass
+ * over all rows; -1 if there are none. */
+int vsx_recall_estimate(VsxVector *v, double *out);
 
 #endif

@@ -15,6 +15,13 @@
 
 #include "ext/query/search_many.h"
 #include "ext/functions/table_function.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/loader.h"
+#include "ext/txn/txn.h"
+#include "ext/query/filter.h"
+#include "ext/query/visit.h"
+#include "ext/functions/functions.h"
 
 enum { RECALL_EF, RECALL_RECALL, RECALL_EVALUATIONS, RECALL_QUERIES, RECALL_TABLE };
 enum { ARGUMENTS = 4 }; /* table, column, sample, k: hidden columns from RECALL_TABLE */

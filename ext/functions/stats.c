@@ -11,6 +11,13 @@
 #include "ext/query/search_many.h"
 #include "ext/functions/table_function.h"
 #include "ext/table/vector_cache.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/models.h"
+#include "ext/txn/txn.h"
+#include "ext/content/content.h"
+#include "ext/query/visit.h"
+#include "ext/functions/functions.h"
 
 enum { FIGURES = 8 + 29 };
 

@@ -21,6 +21,9 @@
 
 #include "ext/query/knn.h"
 #include "ext/base/rowmap.h"
+#include "ext/table/shadow.h"
+#include "ext/txn/txn.h"
+#include "ext/query/filter.h"
 
 /* Probes cost some 2 us and a candidate each, resolving 0.1 us for a row that fails. */
 #define ROWS_PER_PROBE 64
@@ -311,10 +314,19 @@ int vsx_admit_resolve(VsxKnn *knn) {
     return SQLITE_OK;
 }
 
+/* Drops what is kept of the last filter of a vector column. */
+static void forget(VsxVector *v) {
+    shape_free(v->shape);
+    nodes_release(v->nodes);
+    v->shape = NULL;
+    v->nodes = NULL;
+}
+
 int vsx_admit_open(VsxKnn *knn, size_t enough) {
     VsxAdmission *a = &knn->admission;
     const VsxFilter *f = &knn->filter;
     int rc = SQLITE_OK, few = 0;
+    knn->vector->forget_filter = forget;
     if (vsx_filter_is_empty(f)) {
         a->gate = VSX_GATE_OPEN;
     } else if (f->n_terms == 0) {
@@ -338,13 +350,6 @@ void vsx_admit_close(VsxKnn *knn) {
     give_back(knn->vector, knn->admission.shape);
     nodes_release(knn->admission.nodes);
     memset(&knn->admission, 0, sizeof knn->admission);
-}
-
-void vsx_admit_forget(VsxVector *v) {
-    shape_free(v->shape);
-    nodes_release(v->nodes);
-    v->shape = NULL;
-    v->nodes = NULL;
 }
 
 static int probe(VsxKnn *knn, sqlite3_int64 rowid, int *passes, double *distance) {

@@ -43,6 +43,9 @@
 #include <string.h>
 
 #include "ext/table/index.h"
+#include "ext/table/errors.h"
+#include "ext/query/filter.h"
+#include "ext/query/cursor.h"
 
 #ifndef SQLITE_INDEX_CONSTRAINT_LIMIT
 #define SQLITE_INDEX_CONSTRAINT_LIMIT 73

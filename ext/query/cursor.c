@@ -9,6 +9,12 @@
 
 #include "ext/query/knn.h"
 #include "ext/vec0/vec0.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/models.h"
+#include "ext/content/content.h"
+#include "ext/query/filter.h"
+#include "ext/query/cursor.h"
 
 /* A scan reads its rowids ahead, in batches that grow: a filter whose rows a b-tree gives
  * in another order is sorted for each. */

@@ -15,6 +15,8 @@
 
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
+#include "ext/table/shadow.h"
+#include "ext/query/filter.h"
 
 static int add_value(VsxTerm *t, sqlite3_value *value) {
     if ((t->n_values & (t->n_values - 1)) == 0) { /* a power of two: full */
@@ -47,13 +49,6 @@ static int each_value(sqlite3_value *list, int (*use)(void *ctx, sqlite3_value *
 
 static int use_term_value(void *ctx, sqlite3_value *value) {
     return add_value(ctx, value);
-}
-
-int vsx_rowid_value(sqlite3_value *value, sqlite3_int64 *out) {
-    int type = sqlite3_value_numeric_type(value);
-    *out = sqlite3_value_int64(value);
-    return type == SQLITE_INTEGER ||
-           (type == SQLITE_FLOAT && (double)*out == sqlite3_value_double(value));
 }
 
 static int put_rowid(VsxRowmap *set, sqlite3_int64 rowid) {

@@ -6,6 +6,9 @@
 #include "csrc/codec/codec.h"
 #include "ext/query/knn.h"
 #include "ext/base/rowmap.h"
+#include "ext/table/loader.h"
+#include "ext/txn/txn.h"
+#include "ext/query/filter.h"
 
 int vsx_results_compare(const void *a, const void *b) {
     const VsxResult *x = a, *y = b;

@@ -13,6 +13,7 @@
 #include "csrc/search/scan.h"
 #include "ext/table/index.h"
 #include "ext/query/reader.h"
+#include "ext/query/filter.h"
 
 typedef struct VsxResult {
     double distance;

@@ -33,6 +33,7 @@
 #include "csrc/base/sort.h"
 #include "ext/query/knn.h"
 #include "ext/base/rowmap.h"
+#include "ext/table/errors.h"
 
 #define FIRST_ROUND 512
 /* Candidates that are read at once, of a round that is read as its rows are taken. */

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "ext/table/shadow.h"
+#include "ext/table/loader.h"
+
 static size_t vector_bytes(const VsxVector *v) {
     const VsCodecParams *p = &v->graph->params.code;
     return vs_element_bytes(p->element, p->dims);

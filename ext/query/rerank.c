@@ -25,6 +25,7 @@
 #include "csrc/search/scan.h"
 #include "ext/query/knn.h"
 #include "ext/query/row_fetch.h"
+#include "ext/table/errors.h"
 
 /* ---- the nearest so far: a heap with the farthest on top ------------------------- */
 

@@ -3,6 +3,7 @@
 
 #include "csrc/kernel/batch.h"
 #include "ext/query/row_fetch.h"
+#include "ext/table/errors.h"
 
 #include <math.h>
 #include <string.h>

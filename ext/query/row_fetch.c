@@ -8,6 +8,7 @@
 #include "ext/query/row_fetch.h"
 
 #include "csrc/kernel/batch.h"
+#include "ext/table/shadow.h"
 
 #define INTERIOR 5 /* types of b-tree pages */
 #define LEAF 13

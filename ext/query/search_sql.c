@@ -21,6 +21,9 @@
 
 #include "ext/functions/functions.h"
 #include "ext/query/search_many.h"
+#include "ext/table/errors.h"
+#include "ext/txn/txn.h"
+#include "ext/query/visit.h"
 
 #define ENTRY 12
 #define MAX_K 1000000

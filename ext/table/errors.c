@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "ext/table/index.h"
+#include "ext/table/errors.h"
 
 int vsx_code(const VsxIndex *index, VsStatus st) {
     switch (st) {

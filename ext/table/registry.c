@@ -4,6 +4,11 @@
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
 #include "ext/table/vector_cache.h"
+#include "ext/table/shadow.h"
+#include "ext/table/shelves.h"
+#include "ext/table/errors.h"
+#include "ext/table/loader.h"
+#include "ext/table/doubts.h"
 
 static int same_params(const VsxSchema *a, const VsxSchema *b) {
     if (a->n_columns != b->n_columns || a->n_vectors != b->n_vectors ||
@@ -165,7 +170,7 @@ int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
         const VsxIndex *former = create ? NULL : find(global->former, schema, table);
         list_add(*out);
         if (former != NULL) {
-            vsx_content_inherit(*out, former);
+            vsx_doubts_take_over(&(*out)->doubts, former->doubts);
         }
     }
     return rc;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "ext/table/index.h"
+#include "ext/table/shadow.h"
 
 #define FORMAT 2
 
@@ -569,7 +570,9 @@ int vsx_reset(sqlite3_stmt *stmt, int rc) {
 
 void vsx_stmts_free(VsxIndex *index) {
     for (int i = 0; i < index->def->n_vectors; i++) {
-        vsx_admit_forget(&index->vector[i]);
+        if (index->vector[i].forget_filter != NULL) {
+            index->vector[i].forget_filter(&index->vector[i]);
+        }
         for (int j = 0; j < VSX_SQL_PER_VECTOR; j++) {
             sqlite3_finalize(index->vector[i].stmt[j]);
             index->vector[i].stmt[j] = NULL;

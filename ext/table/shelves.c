@@ -17,6 +17,7 @@
 
 #include "csrc/store/shelf.h"
 #include "ext/table/index.h"
+#include "ext/table/shelves.h"
 
 static void *resize(void *ctx, void *ptr, size_t size) {
     (void)ctx;

@@ -6,6 +6,7 @@
 
 #include "csrc/base/arena.h"
 #include "csrc/kernel/batch.h"
+#include "ext/table/errors.h"
 
 #define MOST_MIB (1L << 24)
 #define LEAST_PLACES 1024

@@ -10,10 +10,6 @@
  *
  * Rows are linked when so many wait that it is due, before the next row comes in, and at
  * every commit. That a savepoint begins, or a query asks, changes nothing.
- *
- * Long work is interrupted by sqlite3_interrupt and by a progress handler. Before 3.41
- * nobody tells whether an interrupt is there; but a statement that runs finds out, and it
- * also calls the progress handler.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,30 +17,10 @@
 #include "csrc/build/pending.h"
 #include "csrc/search/team.h"
 #include "ext/table/index.h"
-
-/* ---- interrupts ------------------------------------------------------------------ */
-
-/* A statement takes some 10 us: it runs at every so many polls. */
-#define POLLS_A_STATEMENT 64
-
-int vsx_poll(void *ctx) {
-    VsxVector *v = ctx;
-    sqlite3_stmt *stmt = NULL;
-    if (vsx_is_interrupted(v->index->global->db)) {
-        return 1;
-    }
-    if (++v->polls % POLLS_A_STATEMENT != 0 || v->polling) {
-        return 0;
-    }
-    v->polling = 1; /* a progress handler that comes back here must not go round */
-    int rc = vsx_stmt(v, VSX_SQL_POLL, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        rc = vsx_reset(stmt, rc);
-    }
-    v->polling = 0;
-    return rc == SQLITE_INTERRUPT;
-}
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/txn/txn.h"
+#include "ext/txn/linking.h"
 
 /* ---- linking --------------------------------------------------------------------- */
 

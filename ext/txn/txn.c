@@ -45,95 +45,11 @@
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
 #include "ext/table/vector_cache.h"
-
-/* ---- hooks of the graph --------------------------------------------------------- */
-
-static VsStatus load_page(void *ctx, VsPageKind kind, uint32_t page,
-                          const unsigned char **blob, size_t *len, uint64_t *ver) {
-    VsxVector *v = ctx;
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_PAGE, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, (sqlite3_int64)((uint64_t)kind << 32 | page));
-    }
-    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 1) == SQLITE_BLOB) {
-        *ver = (uint64_t)sqlite3_column_int64(stmt, 0);
-        *blob = sqlite3_column_blob(stmt, 1);
-        *len = (size_t)sqlite3_column_bytes(stmt, 1);
-        return VS_OK;
-    }
-    rc = vsx_reset(stmt, rc);
-    if (rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE) {
-        *blob = NULL; /* no such row, or not a blob: damage */
-        return VS_OK;
-    }
-    v->index->load_rc = rc;
-    return VS_IO;
-}
-
-static VsStatus load_model(void *ctx, uint32_t epoch, const unsigned char **blob,
-                           size_t *len) {
-    VsxVector *v = ctx;
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_MODEL, &stmt);
-    *blob = NULL; /* if there is no such row: damage */
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, (sqlite3_int64)epoch);
-    }
-    if (rc == SQLITE_ROW) {
-        *blob = sqlite3_column_blob(stmt, 0);
-        *len = (size_t)sqlite3_column_bytes(stmt, 0);
-        return VS_OK;
-    }
-    rc = vsx_reset(stmt, rc);
-    v->index->load_rc = rc;
-    return rc == SQLITE_OK ? VS_OK : VS_IO;
-}
-
-static void load_done(void *ctx) {
-    VsxVector *v = ctx;
-    sqlite3_reset(v->stmt[VSX_SQL_PAGE]);
-    sqlite3_reset(v->stmt[VSX_SQL_MODEL]);
-}
-
-/* What a row holds now. A value that is no vector of the column counts as none. */
-static VsStatus load_vector(void *ctx, int64_t rowid, void *out, int *found) {
-    VsxVector *v = ctx;
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
-    *found = 0;
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, rowid);
-    }
-    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-        VsxVec vector = {0};
-        rc = vsx_stored_vector(v, sqlite3_column_value(stmt, 0), &vector);
-        if (rc == SQLITE_OK) {
-            memcpy(out, vector.v,
-                   vs_element_bytes(v->graph->params.code.element, vector.n));
-            *found = 1;
-        }
-        vsx_vector_free(&vector);
-        rc = rc == SQLITE_CORRUPT_VTAB ? SQLITE_OK : rc;
-    }
-    rc = stmt == NULL ? rc : vsx_reset(stmt, rc);
-    v->index->load_rc = rc;
-    return rc == SQLITE_OK ? VS_OK : VS_IO;
-}
-
-static unsigned hook_threads(void *ctx) {
-    return ((const VsxVector *)ctx)->index->global->threads;
-}
-
-VsHooks vsx_hooks(VsxVector *v) {
-    return (VsHooks){.load = load_page,
-                     .load_done = load_done,
-                     .load_model = load_model,
-                     .vector = load_vector,
-                     .interrupted = vsx_poll,
-                     .threads = hook_threads,
-                     .ctx = v};
-}
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/loader.h"
+#include "ext/txn/txn.h"
+#include "csrc/graph/log.h"
 
 /* ---- refresh -------------------------------------------------------------------- */
 
@@ -732,9 +648,7 @@ static int is_gone(const VsxIndex *i, int *out) {
     return rc == SQLITE_OK ? final : rc;
 }
 
-/* The shadow tables cannot be read: no matter, if a rollback took the table back with all
- * that was in it. */
-static int excuse(VsxIndex *index, int rc) {
+int vsx_excuse(VsxIndex *index, int rc) {
     int gone = 0;
     if (rc == SQLITE_ERROR && is_gone(index, &gone) == SQLITE_OK && gone) {
         vsx_discard(index);
@@ -754,65 +668,7 @@ int vsx_flush(VsxIndex *index, int commit) {
     }
     index->writing--;
     sqlite3_set_last_insert_rowid(db, last);
-    return excuse(index, rc);
-}
-
-/* The index that stands for the table now: another definition of it may have taken the
- * place of this one. NULL if none is connected. */
-static VsxIndex *present(VsxIndex *index) {
-    return index->dropped ? vsx_index_find(index->global, index->schema, index->table)
-                          : index;
-}
-
-/* Connects the table anew if the schema has changed since. */
-static VsxIndex *reconnected(VsxIndex *index) {
-    int rc = vsx_exec(index->global->db, "SELECT 1 FROM \"%w\".\"%w\" LIMIT 0",
-                      index->schema, index->table);
-    return rc == SQLITE_OK ? present(index) : index;
-}
-
-/* Asks the content table about the rows in doubt, under the name that it has now. */
-static int settle(VsxIndex **index) {
-    if ((*index)->doubts->settled == (*index)->doubts->n) {
-        return SQLITE_OK;
-    }
-    *index = reconnected(*index);
-    VsxIndex *i = *index;
-    if (i == NULL || i->def->content == NULL || i->def->content_lost) {
-        return SQLITE_OK; /* no search answers from it */
-    }
-    i->writing++;
-    int rc = vsx_content_settle(i);
-    i->writing--;
-    return rc;
-}
-
-int vsx_commit(VsxIndex *index) {
-    VsxIndex *now = present(index);
-    int rc = now != index ? vsx_flush(index, 1) : SQLITE_OK;
-    if (rc == SQLITE_OK && now != NULL) {
-        rc = settle(&now);
-        rc = now != NULL ? excuse(now, rc) : rc;
-    }
-    if (rc == SQLITE_OK && now != NULL) {
-        rc = excuse(now, vsx_link_all(now));
-        rc = rc == SQLITE_OK ? vsx_flush(now, 1) : rc;
-    }
-    return rc;
-}
-
-void vsx_ended(VsxIndex *index, int committed) {
-    VsxIndex *now = present(index);
-    vsx_content_rolled_back(index, 1);
-    if (now != NULL) {
-        vsx_content_rolled_back(now, 1);
-    }
-    if (!committed) {
-        vsx_discard(index);
-    }
-    for (int i = 0; committed && i < index->def->n_vectors; i++) {
-        vs_history_trim(index->vector[i].graph, &index->vector[i].history);
-    }
+    return vsx_excuse(index, rc);
 }
 
 void vsx_unknown(VsxVector *v) {

@@ -1,18 +1,14 @@
 /*
- * One vector of one column: reading it back from where it is stored, and making the index
- * hold it for a rowid.
+ * One vector of one column: making the index hold it for a rowid.
  */
 #include "csrc/build/pending.h"
 #include "csrc/build/nodes.h"
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
-
-int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxVec *out) {
-    char *err = NULL;
-    int rc = vsx_vector_stored(value, &v->graph->params.code, out, &err);
-    sqlite3_free(err);
-    return rc == SQLITE_ERROR ? SQLITE_CORRUPT_VTAB : rc;
-}
+#include "ext/table/errors.h"
+#include "ext/txn/txn.h"
+#include "ext/txn/linking.h"
+#include "ext/txn/vector.h"
 
 int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
                    const VsxVec *vector) {

@@ -7,6 +7,8 @@
  * query is refused for want of it, as in sqlite-vec.
  */
 #include "ext/vec0/vec0.h"
+#include "ext/table/errors.h"
+#include "ext/query/cursor.h"
 
 #ifndef SQLITE_INDEX_CONSTRAINT_LIMIT
 #define SQLITE_INDEX_CONSTRAINT_LIMIT 73

@@ -19,6 +19,7 @@
 #include "csrc/vector/metric.h"
 #include "ext/query/knn.h"
 #include "ext/vec0/vec0.h"
+#include "ext/table/shadow.h"
 
 /* ---- distances ------------------------------------------------------------------ */
 

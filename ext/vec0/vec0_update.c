@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "ext/vec0/vec0.h"
+#include "ext/table/errors.h"
+#include "ext/write/update.h"
 
 static const char *type_name(int type) {
     static const char *const names[] = {[SQLITE_INTEGER] = "INTEGER",

@@ -7,6 +7,7 @@
  * vectors is one of its type, and any other is a float32 vector.
  */
 #include "ext/vec0/vec0.h"
+#include "ext/table/errors.h"
 
 /* How the messages begin: for a vector that is none, for one of another type, for one of
  * another dimension. */

@@ -10,6 +10,15 @@
 #include "csrc/graph/fit.h"
 #include "ext/table/index.h"
 #include "ext/table/vector_cache.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/txn/txn.h"
+#include "ext/txn/linking.h"
+#include "ext/content/content.h"
+#include "ext/write/command.h"
+#include "ext/write/rebuild.h"
+#include "ext/write/integrity.h"
+#include "ext/write/content_commands.h"
 
 /* ---- optimize ------------------------------------------------------------------- */
 

@@ -19,6 +19,12 @@
 #include "csrc/graph/validate.h"
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/loader.h"
+#include "ext/txn/txn.h"
+#include "ext/content/content.h"
+#include "ext/write/integrity.h"
 
 static int describe(const VsxVector *v, const VsFinding *f, char **report) {
     static const char *const kinds[] = {"node", "code",       "upper",

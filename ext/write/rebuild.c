@@ -8,6 +8,16 @@
 #include "csrc/build/nodes.h"
 #include "csrc/graph/fit.h"
 #include "ext/table/index.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/loader.h"
+#include "ext/txn/txn.h"
+#include "ext/txn/linking.h"
+#include "ext/txn/vector.h"
+#include "ext/content/content.h"
+#include "ext/query/filter.h"
+#include "ext/write/rebuild.h"
+#include "ext/write/content_commands.h"
 
 /* Empties the log, and marks the edits to come. From then on only a rollback, or the
  * rebuild's end, makes the index whole. */

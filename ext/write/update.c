@@ -15,6 +15,15 @@
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
 #include "ext/vec0/vec0.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/loader.h"
+#include "ext/table/doubts.h"
+#include "ext/txn/txn.h"
+#include "ext/txn/linking.h"
+#include "ext/content/content.h"
+#include "ext/write/update.h"
+#include "ext/write/command.h"
 
 /* What happens to one vector column. */
 typedef struct VectorChange {
@@ -410,7 +419,8 @@ static int special_insert(VsxTable *t, int argc, sqlite3_value **argv, int *take
         t->index->writing++;
         rc = command ? vsx_command(t, hidden[VSX_COMMAND])
              : sync  ? vsx_content_sync(t, hidden[VSX_SYNC])
-                     : vsx_content_doubt(t, hidden[VSX_REPLACED]);
+                     : vsx_doubts_add(t->index->doubts,
+                                      sqlite3_value_int64(hidden[VSX_REPLACED]));
         t->index->writing--;
     }
     return rc;

@@ -7,6 +7,7 @@
 
 #include "csrc/graph/fit.h"
 #include "csrc/search/scan.h"
+#include "csrc/search/hits.h"
 #include "csrc/codec/sieve.h"
 #include "csrc/codec/sq8.h"
 #include "check.h"

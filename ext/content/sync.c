@@ -1,0 +1,81 @@
+/* Syncing: the index takes over what the content table holds under a rowid; see content.h. */
+#include "ext/content/internal.h"
+#include "ext/table/shadow.h"
+#include "ext/table/errors.h"
+#include "ext/table/doubts.h"
+#include "ext/txn/vector.h"
+#include "ext/content/content.h"
+
+static const VsxColumn *column_of(const VsxVector *v) {
+    return &v->index->def->column[v->index->def->vector[v->number]];
+}
+
+/* What the content table holds under a rowid. NULL is a row without a vector, which is left
+ * out, as is one that is not there. *bad: anything else that is no vector of the column. */
+static int read_vector(VsxVector *v, sqlite3_int64 rowid, VsxVec *out, char **bad) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = vsx_step_with(stmt, rowid);
+    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+        rc = vsx_vector_stored(sqlite3_column_value(stmt, 0), &column_of(v)->params.code,
+                               out, bad);
+    }
+    return vsx_reset(stmt, rc);
+}
+
+/* Both columns or none. */
+static int sync_row(VsxIndex *i, sqlite3_int64 rowid, const VsxVector **at, char **bad) {
+    VsxVec vector[VSX_MAX_VECTORS] = {{0}};
+    int rc = SQLITE_OK, n = i->def->n_vectors;
+    for (int v = 0; rc == SQLITE_OK && v < n; v++) {
+        *at = &i->vector[v];
+        rc = read_vector(&i->vector[v], rowid, &vector[v], bad);
+    }
+    for (int v = 0; rc == SQLITE_OK && v < n; v++) {
+        rc = vsx_set_vector(&i->vector[v], rowid, &vector[v]);
+    }
+    for (int v = 0; v < n; v++) {
+        vsx_vector_free(&vector[v]);
+    }
+    return rc;
+}
+
+/* Rows that were about to be replaced when a trigger said so: which of them have gone?
+ * They stay in the list until the transaction ends, for a rollback may bring their entries
+ * back without the rows. */
+int vsx_content_settle(VsxIndex *i) {
+    VsxDoubts *d = i->doubts;
+    int rc = SQLITE_OK;
+    while (rc == SQLITE_OK && d->settled < d->n) {
+        const VsxVector *at = NULL;
+        char *bad = NULL;
+        rc = sync_row(i, d->row[d->settled], &at, &bad);
+        rc = bad != NULL ? SQLITE_OK : rc; /* it is there: a trigger's statement fails */
+        sqlite3_free(bad);
+        d->settled += rc == SQLITE_OK;
+    }
+    return rc;
+}
+
+int vsx_content_sync(VsxTable *t, sqlite3_value *rowid) {
+    int rc = vsx_usable(t);
+    rc = rc == SQLITE_OK ? vsx_content_settle(t->index) : rc;
+    if (rc == SQLITE_OK && sqlite3_value_type(rowid) != SQLITE_INTEGER) {
+        rc = vsx_fail(t, SQLITE_MISMATCH, "%s: vecsql_sync needs an integer rowid",
+                      t->index->table);
+    }
+    if (rc == SQLITE_OK) {
+        const VsxVector *at = NULL;
+        char *bad = NULL;
+        rc = sync_row(t->index, sqlite3_value_int64(rowid), &at, &bad);
+        if (bad != NULL) {
+            rc = vsx_fail(t, rc, "row %lld of %s.%s: %s", sqlite3_value_int64(rowid),
+                          t->index->def->content, column_of(at)->name, bad);
+        }
+        sqlite3_free(bad);
+    }
+    return rc;
+}

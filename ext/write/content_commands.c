@@ -1,0 +1,96 @@
+/*
+ * Commands of a content table that read all its rows: `attach`, and the look for values that
+ * are no vector before a rebuild.
+ */
+#include "ext/write/content_commands.h"
+
+#include "ext/table/errors.h"
+#include "ext/content/content.h"
+#include "ext/query/filter.h"
+#include "ext/write/rebuild.h"
+#include "ext/write/integrity.h"
+
+/* Whether the index has what the rows say, although its triggers were let go: those that
+ * were named in their place tell every change, or else all rows are compared. */
+static int stayed_in_step(VsxIndex *i, int *in_step) {
+    char *report = NULL;
+    int rc = SQLITE_OK;
+    *in_step = 0;
+    if (*i->def->detached != '\0') {
+        rc = vsx_content_followed(i, in_step);
+    }
+    if (rc == SQLITE_OK && !*in_step) {
+        rc = vsx_check(i, 0, &report);
+        *in_step = report == NULL;
+        sqlite3_free(report);
+    }
+    return rc;
+}
+
+int vsx_content_take_back(VsxTable *t) {
+    VsxIndex *i = t->index;
+    int in_step = 1;
+    int rc = i->def->detached == NULL ? vsx_searchable(t) : vsx_usable(t);
+    if (rc == SQLITE_OK && i->def->detached != NULL) {
+        rc = stayed_in_step(i, &in_step);
+    }
+    rc = rc == SQLITE_OK && !in_step ? vsx_rebuild(t) : rc;
+    return rc == SQLITE_OK ? vsx_content_attach(i) : rc;
+}
+
+static const VsxColumn *column_of(const VsxVector *v) {
+    return &v->index->def->column[v->index->def->vector[v->number]];
+}
+
+#define NAMED_ROWS 10 /* of those that are wrong */
+
+/* Adds a row to the message; the reason of the first only. */
+static int name_row(VsxTable *t, const VsxVector *v, sqlite3_int64 rowid, int n,
+                    const char *err) {
+    if (n == 1) {
+        vsx_fail(t, SQLITE_ERROR, "row %lld of %s.%s: %s", rowid, t->index->def->content,
+                 column_of(v)->name, err);
+    } else if (n <= NAMED_ROWS) {
+        char *more = sqlite3_mprintf(n == 2 ? "%s; also rows %lld" : "%s, %lld",
+                                     t->base.zErrMsg, rowid);
+        sqlite3_free(t->base.zErrMsg);
+        t->base.zErrMsg = more;
+    }
+    return t->base.zErrMsg == NULL ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+static int check_column(VsxTable *t, VsxVector *v) {
+    sqlite3_stmt *stmt = NULL;
+    VsxFilter none = {0};
+    int bad = 0, rc = vsx_filter_rows(&none, v, &stmt);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        VsxVec vector = {0};
+        char *err = NULL;
+        rc = vsx_vector_stored(sqlite3_column_value(stmt, 1), &column_of(v)->params.code,
+                               &vector, &err);
+        vsx_vector_free(&vector);
+        if (rc == SQLITE_ERROR) {
+            rc = name_row(t, v, sqlite3_column_int64(stmt, 0), ++bad, err);
+        }
+        sqlite3_free(err);
+    }
+    int final = sqlite3_finalize(stmt);
+    rc = rc == SQLITE_DONE ? final : rc;
+    if (rc == SQLITE_OK && bad > NAMED_ROWS) {
+        char *more = sqlite3_mprintf("%s and %d more", t->base.zErrMsg, bad - NAMED_ROWS);
+        sqlite3_free(t->base.zErrMsg);
+        t->base.zErrMsg = more;
+    }
+    return rc == SQLITE_OK && bad > 0 ? SQLITE_ERROR : rc;
+}
+
+int vsx_content_check(VsxTable *t) {
+    const VsxSchema *def = t->index->def;
+    int rc = SQLITE_OK;
+    for (int i = 0; def->content != NULL && !def->content_lost && rc == SQLITE_OK &&
+                    i < def->n_vectors;
+         i++) {
+        rc = check_column(t, &t->index->vector[i]);
+    }
+    return rc;
+}
