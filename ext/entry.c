@@ -46,34 +46,12 @@ typedef enum Dialect { VECSQL, VEC0 } Dialect;
 /* ---- create, connect, disconnect, destroy --------------------------------------- */
 
 static int declare(sqlite3 *db, const VsxSchema *def, const char *table) {
-    char *sql =
-        def->vec0 ? vsx_vec0_declaration(def, table) : vsx_schema_declaration(def, table);
+    char *sql = def->dialect->declaration(def, table);
     int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_declare_vtab(db, sql);
     sqlite3_free(sql);
     rc =
         rc == SQLITE_OK ? sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1) : rc;
     return rc == SQLITE_OK ? sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS) : rc;
-}
-
-/* The arguments of vec0(...), read as ours. */
-static int parse_vec0(int argc, const char *const *argv, VsxSchema **out, char **err) {
-    VsxVec0Args args;
-    int rc = vsx_vec0_arguments(argc, argv, &args, err);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    rc = vsx_schema_parse(NULL, args.argc, (const char *const *)args.argv, out, err);
-    for (int i = 0; rc == SQLITE_OK && i < args.argc; i++) {
-        (*out)->column[i].strict = (int)args.strict[i];
-        (*out)->column[i].partition = args.partition[i];
-        (*out)->column[i].given = 0; /* some of it is a default of the module */
-    }
-    if (rc == SQLITE_OK) {
-        (*out)->vec0 = 1;
-        (*out)->chunk_size = args.chunk_size;
-    }
-    vsx_vec0_arguments_free(&args);
-    return rc;
 }
 
 /* The whole definition: what was declared, the content table's columns, the parameters as
@@ -84,7 +62,7 @@ static int read_schema(sqlite3 *db, Dialect dialect, int create, int argc,
     VsxSchema *def = NULL;
     int rc = dialect == VEC0 ? vsx_vec0_refuse(db, schema, name, err) : SQLITE_OK;
     if (rc == SQLITE_OK) {
-        rc = dialect == VEC0 ? parse_vec0(argc - 3, argv + 3, &def, err)
+        rc = dialect == VEC0 ? vsx_vec0_parse(argc - 3, argv + 3, &def, err)
                              : vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
     }
     if (rc == SQLITE_OK && def->content != NULL) {
@@ -290,11 +268,11 @@ static int vtab_rollback_to(sqlite3_vtab *base, int n) {
 }
 
 /* The command column is named after the table, and no other column may have that name: the
- * table could not be connected any more. vec0 has another word for it then. */
+ * table could not be connected any more. */
 static int check_new_name(VsxTable *t, const char *name) {
     const VsxSchema *def = t->index->def;
-    int taken = !def->vec0 && vsx_schema_reserved("", name);
-    for (int i = 0; !def->vec0 && i < def->n_columns; i++) {
+    int taken = !def->dialect->no_command && vsx_schema_reserved("", name);
+    for (int i = 0; !def->dialect->no_command && i < def->n_columns; i++) {
         taken |= sqlite3_stricmp(name, def->column[i].name) == 0;
     }
     return taken ? vsx_fail(t, SQLITE_ERROR,

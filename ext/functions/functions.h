@@ -91,7 +91,8 @@ void vsx_vec_distance(sqlite3_context *ctx, int argc, sqlite3_value **argv);
 
 /* ---- for the tables of a connection ------------------------------------------------- */
 
-/* vecsql_stats, embed, vecsql_recall. */
+/* vecsql_search, vecsql_stats, embed, vecsql_recall. */
+int vsx_register_search(VsxGlobal *global);
 int vsx_register_stats(VsxGlobal *global);
 int vsx_register_embed(VsxGlobal *global);
 int vsx_register_recall(VsxGlobal *global);

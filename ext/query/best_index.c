@@ -46,6 +46,7 @@
 #include "ext/table/errors.h"
 #include "ext/query/filter.h"
 #include "ext/query/cursor.h"
+#include "ext/table/dialect.h"
 
 #ifndef SQLITE_INDEX_CONSTRAINT_LIMIT
 #define SQLITE_INDEX_CONSTRAINT_LIMIT 73
@@ -200,13 +201,13 @@ static void use_rowid(Plan *p, int i, int *indexed) {
     }
 }
 
-/* SQLite compares the distance again, unless vec0 compares it in float32. */
+/* SQLite compares the distance again, unless that is float32. */
 static void use_distance(Plan *p, int i) {
     int op = p->info->aConstraint[i].op;
     if (op == SQLITE_INDEX_CONSTRAINT_EQ || op == SQLITE_INDEX_CONSTRAINT_LT ||
         op == SQLITE_INDEX_CONSTRAINT_LE || op == SQLITE_INDEX_CONSTRAINT_GT ||
         op == SQLITE_INDEX_CONSTRAINT_GE) {
-        use(p, i, p->def->vec0);
+        use(p, i, p->def->dialect->float32);
         p->tests = 1;
         sqlite3_str_appendf(p->text, " d%s", operator_word(op));
     }
@@ -226,9 +227,9 @@ static void use_constraint(Plan *p, int i) {
     }
     if (!c->usable) {
         p->tests = 1; /* it waits for another table */
-    } else if (p->def->vec0 && is_key(p->def, c->iColumn) &&
+    } else if (p->def->dialect->key_after_k && is_key(p->def, c->iColumn) &&
                !sqlite3_vtab_in(p->info, i, -1)) {
-        p->tests = 1; /* sqlite-vec filters after k */
+        p->tests = 1;
     } else if (is_rowid(p->def, c->iColumn)) {
         use_rowid(p, i, &indexed);
     } else if (h >= VSX_K && h <= VSX_EXACT && c->op == SQLITE_INDEX_CONSTRAINT_EQ) {
@@ -256,11 +257,11 @@ static void use_limits(Plan *p) {
         if (!c->usable || !is_limit(c->op)) {
             continue;
         }
-        if (p->def->vec0 && limit) {
+        if (p->def->dialect->limit_is_k && limit) {
             use(p, i, 1);
             sqlite3_str_appendall(p->text, " k=");
-        } else if (
-            !p->def->vec0) { /* there SQLite asks again, without LIMIT (vec0_plan.c) */
+        } else if (!p->def->dialect
+                        ->limit_is_k) { /* there SQLite asks again, without LIMIT */
             use(p, i, 0);
             sqlite3_str_appendall(p->text, !limit ? " offset"
                                            : ends ? " limit="
@@ -288,7 +289,8 @@ static void plan_knn(Plan *p) {
         const struct sqlite3_index_constraint *c = &info->aConstraint[i];
         p->k_given |= c->usable && c->iColumn == p->def->n_columns + VSX_K &&
                       c->op == SQLITE_INDEX_CONSTRAINT_EQ;
-        p->k_given |= c->usable && p->def->vec0 && c->op == SQLITE_INDEX_CONSTRAINT_LIMIT;
+        p->k_given |= c->usable && p->def->dialect->limit_is_k &&
+                      c->op == SQLITE_INDEX_CONSTRAINT_LIMIT;
     }
     sqlite3_str_appendf(p->text, "knn:%d match", p->def->column[column].vector);
     use(p, p->match, 1);
@@ -367,7 +369,7 @@ int vsx_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
         }
         int on_vector = c->iColumn >= 0 && c->iColumn < p.def->n_columns &&
                         p.def->column[c->iColumn].role == VSX_VECTOR;
-        if (!on_vector && p.def->vec0) {
+        if (!on_vector && p.def->dialect->no_command) {
             continue; /* SQLite has words for it */
         }
         if (!on_vector) {

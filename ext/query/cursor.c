@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "ext/query/knn.h"
-#include "ext/vec0/vec0.h"
+#include "ext/table/dialect.h"
 #include "ext/table/shadow.h"
 #include "ext/table/errors.h"
 #include "ext/table/models.h"
@@ -132,13 +132,11 @@ static int take_query(Cursor *c, sqlite3_value *value) {
     const VsxColumn *column = knn_column(&c->knn);
     VsxVec v = {0};
     char *err = NULL;
-    if (sqlite3_value_type(value) == SQLITE_NULL && !t->index->def->vec0) {
+    int rc = t->index->def->dialect->vector(t, column, VSX_QUERIED, value, &v);
+    if (rc == SQLITE_OK && v.v == NULL) {
         c->knn.nothing = 1; /* as of any comparison with NULL */
         return SQLITE_OK;
     }
-    int rc = t->index->def->vec0
-                 ? vsx_vec0_vector(t, column, VSX_QUERIED, value, &v)
-                 : vsx_vector_given(value, &column->params.code, &v, &err);
     if (rc == SQLITE_OK) {
         c->knn.query = v.v; /* freed with the search */
         rc = vsx_check_embedder(t->index, column->name, value, &err);
@@ -164,8 +162,9 @@ static int take_setting(Cursor *c, const char *word, size_t len, sqlite3_value *
     VsxTable *t = table_of(c);
     sqlite3_int64 n = 0;
     int is_null = sqlite3_value_type(value) == SQLITE_NULL;
-    if (t->index->def->vec0 && word_is(word, len, "k=")) {
-        int rc = vsx_vec0_k(t, value, &c->knn.k);
+    const VsxDialect *dialect = t->index->def->dialect;
+    if (dialect->k != NULL && word_is(word, len, "k=")) {
+        int rc = dialect->k(t, value, &c->knn.k);
         take_count(c, rc == SQLITE_OK ? c->knn.k : -1);
         return rc;
     }
@@ -204,13 +203,14 @@ static void take_hint(Cursor *c, sqlite3_int64 n) {
 static void take_bound(Cursor *c, const char *word, size_t len, sqlite3_value *value) {
     VsxBounds *b = &c->knn.bounds;
     double d = sqlite3_value_double(value);
-    int type = sqlite3_value_type(value), vec0 = table_of(c)->index->def->vec0,
+    int type = sqlite3_value_type(value),
+        float32 = table_of(c)->index->def->dialect->float32,
         strict = len == 2 && word[1] != '=';
     c->knn.nothing |= type == SQLITE_NULL;
-    if (type != SQLITE_INTEGER && type != SQLITE_FLOAT && !vec0) {
+    if (type != SQLITE_INTEGER && type != SQLITE_FLOAT && !float32) {
         return;
     }
-    d = vec0 ? (double)(float)d : d;
+    d = float32 ? (double)(float)d : d;
     if (word[1] != '<' && (d > b->low || (d == b->low && strict))) {
         b->low = d;
         b->above = strict;
@@ -404,7 +404,7 @@ static void hidden_column(const Cursor *c, sqlite3_context *ctx, int hidden) {
     if (c->kind == CURSOR_KNN && hidden == VSX_DISTANCE && !c->eof) {
         sqlite3_result_double(ctx, c->knn.result.at[c->knn.at - 1].distance);
     } else if (c->kind == CURSOR_KNN && hidden == VSX_K && c->knn.k >= 0 &&
-               !table_of(c)->index->def->vec0) {
+               !table_of(c)->index->def->dialect->limit_is_k) {
         sqlite3_result_int64(ctx, c->knn.k);
     } else if (c->kind == CURSOR_KNN && hidden == VSX_EF_SEARCH) {
         sqlite3_result_int64(ctx, (sqlite3_int64)c->knn.ef);

@@ -11,6 +11,7 @@
 #define VSX_QUERY_KNN_H
 
 #include "csrc/search/scan.h"
+#include "ext/query/distance.h"
 #include "ext/table/index.h"
 #include "ext/query/reader.h"
 #include "ext/query/filter.h"
@@ -21,13 +22,6 @@ typedef struct VsxResult {
         tie; /* which of equal distances comes first, before the rowid says it */
     sqlite3_int64 rowid;
 } VsxResult;
-
-/* What gives the tie of a row: 0 but for vec0. */
-typedef struct VsxTies {
-    int vec0;
-    sqlite3_uint64 first; /* the lowest rowid */
-    sqlite3_uint64 chunk; /* rows of a chunk, 0: all are one */
-} VsxTies;
 
 typedef struct VsxResults {
     VsxResult *at;
@@ -144,15 +138,6 @@ int vsx_results_add(VsxResults *list, VsxResult r);
 
 /* A result without its distance. */
 VsxResult vsx_result(const VsxKnn *knn, sqlite3_int64 rowid);
-
-/* ---- vec0_distance.c -------------------------------------------------------------- */
-
-/* Distance of the query from a stored vector, as the table's module gives it. */
-double vsx_distance(const VsxVector *v, const void *query, const void *stored);
-/* 1 and that distance if an order tells it, where the code is the stored vector. */
-int vsx_order_distance(const VsxVector *v, float order, double *out);
-int vsx_ties_open(VsxIndex *index, VsxTies *out);
-sqlite3_uint64 vsx_tie(const VsxTies *ties, sqlite3_int64 rowid);
 
 /* ---- rerank.c --------------------------------------------------------------------- */
 

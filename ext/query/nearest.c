@@ -141,12 +141,13 @@ static void end_round(VsxKnn *knn, VsxRound *r) {
     *r = (VsxRound){0};
 }
 
-/* Distances of vec0 are rounded to float32: one beyond the reach may be rounded to it. */
+/* Where distances are rounded to float32, one beyond the reach may be rounded to it. */
 static VsxPick pick_of(const VsxKnn *knn, const VsxRound *r, size_t want) {
     int probes = knn->admission.gate == VSX_GATE_PROBE;
     float reach = r->found.reach;
-    reach =
-        knn->ties.vec0 && reach > 0 && reach < INFINITY ? nextafterf(reach, 0) : reach;
+    reach = knn->ties.dialect->float32 && reach > 0 && reach < INFINITY
+                ? nextafterf(reach, 0)
+                : reach;
     return (VsxPick){.want = want,
                      .reach = r->proven ? (double)reach : HUGE_VAL,
                      .patience = probes ? vsx_admit_patience(knn) : UINT64_MAX,
@@ -225,8 +226,8 @@ static int compare_rowids(const void *a, const void *b) {
 
 /* Equal distances come in this order. */
 static uint64_t key_of(const VsxKnn *knn, sqlite3_int64 rowid) {
-    return knn->ties.vec0 ? vsx_tie(&knn->ties, rowid)
-                          : (uint64_t)rowid ^ (uint64_t)1 << 63;
+    return knn->ties.dialect->tie != NULL ? vsx_tie(&knn->ties, rowid)
+                                          : (uint64_t)rowid ^ (uint64_t)1 << 63;
 }
 
 /* The candidates in that order; *out: their number in found[]. */

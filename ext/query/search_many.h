@@ -12,7 +12,4 @@
 int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_t ef,
                     VsxResult *results, size_t *found);
 
-/* Registers vecsql_search (search_sql.c). */
-int vsx_register_search(VsxGlobal *global);
-
 #endif

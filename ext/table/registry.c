@@ -14,7 +14,7 @@ static int same_params(const VsxSchema *a, const VsxSchema *b) {
     if (a->n_columns != b->n_columns || a->n_vectors != b->n_vectors ||
         a->key != b->key || a->text_key != b->text_key ||
         a->content_lost != b->content_lost || a->config_lost != b->config_lost ||
-        a->vec0 != b->vec0 || a->chunk_size != b->chunk_size ||
+        a->dialect != b->dialect || a->chunk_size != b->chunk_size ||
         sqlite3_stricmp(a->content, b->content) != 0 ||
         sqlite3_stricmp(a->triggers, b->triggers) != 0 ||
         sqlite3_stricmp(a->detached, b->detached) != 0) {

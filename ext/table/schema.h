@@ -18,6 +18,8 @@ typedef enum VsxRole {
     VSX_AUXILIARY /* +body TEXT */
 } VsxRole;
 
+typedef struct VsxDialect VsxDialect;
+
 typedef struct VsxColumn {
     char *name;
     char *type; /* declared type as written, "" if none */
@@ -31,8 +33,8 @@ typedef struct VsxColumn {
     int generated;   /* and computes it */
     VsParams params; /* of a vector column */
     unsigned given;  /* which of them were declared (schema.c) */
-    int strict;      /* vec0: what a value must be (VsxStrict in vec0.h) */
-    int partition;   /* vec0: declared as a partition key */
+    int strict;      /* what a value must be (VsxStrict in vec0.h) */
+    int partition;   /* declared as a partition key */
 } VsxColumn;
 
 typedef struct VsxSchema {
@@ -50,8 +52,8 @@ typedef struct VsxSchema {
     int content_lost;    /* that table, or a vector column of it, does not exist */
     int config_lost;     /* %_config is damaged */
     int format;          /* that the file had when it was opened */
-    int vec0;            /* a table of the module vec0 */
-    int chunk_size;      /* vec0: chunk_size= */
+    const VsxDialect *dialect; /* of its module (dialect.h) */
+    int chunk_size;            /* chunk_size= */
 } VsxSchema;
 
 /* Hidden columns follow the declared ones in this order. The command column is named

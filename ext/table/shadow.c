@@ -19,6 +19,7 @@
 
 #include "ext/table/index.h"
 #include "ext/table/shadow.h"
+#include "ext/table/dialect.h"
 
 #define FORMAT 2
 
@@ -126,7 +127,7 @@ static int create_rows(sqlite3 *db, const char *schema, const char *table,
     sqlite3_str *sql = sqlite3_str_new(db);
     sqlite3_str_appendf(sql,
                         "CREATE TABLE \"%w\".\"%w_rows\"(rowid INTEGER PRIMARY KEY%s",
-                        schema, table, def->vec0 ? " AUTOINCREMENT" : "");
+                        schema, table, def->dialect->last_ever ? " AUTOINCREMENT" : "");
     for (int vectors = 0; vectors < 2; vectors++) {
         for (int i = 0; i < def->n_columns; i++) {
             const VsxColumn *c = &def->column[i];
@@ -485,9 +486,9 @@ static char *row_get_sql(const VsxIndex *index) {
     return sqlite3_str_finish(sql);
 }
 
-/* The highest rowid; under vec0 the highest that there ever was, as in sqlite-vec. */
+/* The rowid after which a new row comes. */
 static char *row_last_sql(const VsxIndex *index) {
-    if (index->def->vec0) {
+    if (index->def->dialect->last_ever) {
         return sqlite3_mprintf("SELECT max(seq) FROM \"%w\".sqlite_sequence WHERE "
                                "name = %Q || '_rows'",
                                index->schema, index->table);

@@ -8,6 +8,22 @@
 
 #include "ext/vec0/vec0.h"
 
+const VsxDialect vsx_vec0 = {
+    .float32 = 1,
+    .limit_is_k = 1,
+    .key_after_k = 1,
+    .last_ever = 1,
+    .no_command = 1,
+    .declaration = vsx_vec0_declaration,
+    .vector = vsx_vec0_vector,
+    .k = vsx_vec0_k,
+    .conflict = vsx_vec0_conflict,
+    .fixed_key = vsx_vec0_fixed_key,
+    .check_row = vsx_vec0_check_row,
+    .distance = vsx_vec0_distance,
+    .tie = vsx_vec0_tie,
+};
+
 /* The version whose behaviour this module has. */
 #define SQLITE_VEC_VERSION "v0.1.9"
 

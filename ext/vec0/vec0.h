@@ -19,7 +19,7 @@
 #ifndef VSX_VEC0_VEC0_H
 #define VSX_VEC0_VEC0_H
 
-#include "ext/table/index.h"
+#include "ext/table/dialect.h"
 
 /* What a value of a column must be. */
 typedef enum VsxStrict {
@@ -36,18 +36,8 @@ typedef enum VsxStrict {
 
 /* ---- vec0_schema.c -------------------------------------------------------------- */
 
-/* Arguments of vec0(...) as arguments of vecsql(...), with what ours cannot say: one
- * VsxStrict for each column and whether it is a partition key. */
-typedef struct VsxVec0Args {
-    char **argv;
-    VsxStrict *strict;
-    char *partition;
-    int argc;
-    int chunk_size;
-} VsxVec0Args;
-
-int vsx_vec0_arguments(int argc, const char *const *argv, VsxVec0Args *out, char **err);
-void vsx_vec0_arguments_free(VsxVec0Args *args);
+/* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]) as vsx_schema_parse does. */
+int vsx_vec0_parse(int argc, const char *const *argv, VsxSchema **out, char **err);
 /* The statement for sqlite3_declare_vtab; NULL when out of memory. */
 char *vsx_vec0_declaration(const VsxSchema *schema, const char *table);
 
@@ -64,16 +54,14 @@ int vsx_vec0_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
 /* The types of metadata and auxiliary columns. */
 int vsx_vec0_check_row(VsxTable *t, sqlite3_value **value, int insert);
 /* Another row has the key already. */
-int vsx_vec0_conflict(VsxTable *t);
+int vsx_vec0_conflict(VsxTable *t, const VsxColumn *c);
 /* An UPDATE changes a TEXT key. */
 int vsx_vec0_fixed_key(VsxTable *t);
 
 /* ---- vec0_value.c --------------------------------------------------------------- */
 
-typedef enum VsxVec0Use { VSX_INSERTED, VSX_UPDATED, VSX_QUERIED } VsxVec0Use;
-
 /* The caller frees *out. Any other outcome has its message in the table. */
-int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_value *value,
+int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxUse use, sqlite3_value *value,
                     VsxVec *out);
 
 /* ---- vec0_distance.c ------------------------------------------------------------ */
@@ -82,8 +70,12 @@ int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_val
  * float32 (vsx_distance). */
 double vsx_vec0_distance(VsMetric metric, VsElement element, const void *a, const void *b,
                          size_t dims);
+/* The order of equal distances. */
+sqlite3_uint64 vsx_vec0_tie(const VsxTies *ties, sqlite3_int64 rowid);
 
 /* ---- vec0.c --------------------------------------------------------------------- */
+
+extern const VsxDialect vsx_vec0;
 
 /* vec_version and vec_debug. */
 int vsx_vec0_functions(sqlite3 *db);

@@ -17,9 +17,7 @@
 #include <string.h>
 
 #include "csrc/vector/metric.h"
-#include "ext/query/knn.h"
 #include "ext/vec0/vec0.h"
-#include "ext/table/shadow.h"
 
 /* ---- distances ------------------------------------------------------------------ */
 
@@ -95,50 +93,11 @@ double vsx_vec0_distance(VsMetric metric, VsElement element, const void *a, cons
                               : vs_metric_distance(metric, element, a, b, dims);
 }
 
-double vsx_distance(const VsxVector *v, const void *query, const void *stored) {
-    const VsCodecParams *p = &v->graph->params.code;
-    return v->index->def->vec0
-               ? (double)(float)vsx_vec0_distance(p->metric, p->element, stored, query,
-                                                  p->dims)
-               : vs_metric_distance(p->metric, p->element, query, stored, p->dims);
-}
-
-/* Sums of whole numbers are exact in any order. */
-int vsx_order_distance(const VsxVector *v, float order, double *out) {
-    const VsCodecParams *p = &v->graph->params.code;
-    int whole = p->element == VS_INT8 || p->element == VS_BIT, vec0 = v->index->def->vec0;
-    if ((vec0 && !whole) || !vs_order_tells(p, order, out)) {
-        return 0;
-    }
-    *out = vec0 ? (double)(float)*out : *out;
-    return 1;
-}
-
 /* ---- order ---------------------------------------------------------------------- */
 
-int vsx_ties_open(VsxIndex *index, VsxTies *out) {
-    sqlite3_stmt *stmt = NULL;
-    const VsxSchema *def = index->def;
-    *out = (VsxTies){.vec0 = def->vec0, .chunk = (sqlite3_uint64)def->chunk_size};
-    for (int i = 0; i < def->n_columns; i++) {
-        out->chunk = def->column[i].partition ? 0 : out->chunk;
-    }
-    if (!def->vec0) {
-        return SQLITE_OK;
-    }
-    int rc = vsx_row_stmt(index, VSX_ROW_FIRST, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        out->first = rc == SQLITE_ROW ? (sqlite3_uint64)sqlite3_column_int64(stmt, 0) : 0;
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc;
-}
-
-sqlite3_uint64 vsx_tie(const VsxTies *ties, sqlite3_int64 rowid) {
+sqlite3_uint64 vsx_vec0_tie(const VsxTies *ties, sqlite3_int64 rowid) {
     sqlite3_uint64 place = (sqlite3_uint64)rowid - ties->first;
-    return !ties->vec0 ? 0
-           : ties->chunk == 0
+    return ties->chunk == 0
                ? ~place
                : place - place % ties->chunk + (ties->chunk - 1 - place % ties->chunk);
 }

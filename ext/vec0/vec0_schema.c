@@ -19,6 +19,16 @@
 
 #include "ext/vec0/vec0.h"
 
+/* Arguments of vec0(...) as arguments of vecsql(...), with what ours cannot say: one
+ * VsxStrict for each column and whether it is a partition key. */
+typedef struct VsxVec0Args {
+    char **argv;
+    VsxStrict *strict;
+    char *partition;
+    int argc;
+    int chunk_size;
+} VsxVec0Args;
+
 #define ERROR "vec0 constructor error: "
 #define MAX_VECTORS 16
 #define MAX_PARTITIONS 4
@@ -375,7 +385,7 @@ static int table_option(Builder *b, const char *arg) {
 
 /* ---- the whole ------------------------------------------------------------------ */
 
-void vsx_vec0_arguments_free(VsxVec0Args *args) {
+static void arguments_free(VsxVec0Args *args) {
     for (int i = 0; args->argv != NULL && i < args->argc; i++) {
         sqlite3_free(args->argv[i]);
     }
@@ -426,7 +436,8 @@ static int check_names(Builder *b) {
     return SQLITE_OK;
 }
 
-int vsx_vec0_arguments(int argc, const char *const *argv, VsxVec0Args *out, char **err) {
+static int read_arguments(int argc, const char *const *argv, VsxVec0Args *out,
+                          char **err) {
     Builder b = {.out = out, .err = err};
     size_t n = (size_t)argc + 1;
     memset(out, 0, sizeof *out);
@@ -446,7 +457,7 @@ int vsx_vec0_arguments(int argc, const char *const *argv, VsxVec0Args *out, char
     }
     rc = rc == SQLITE_OK ? check_names(&b) : rc;
     if (rc != SQLITE_OK) {
-        vsx_vec0_arguments_free(out);
+        arguments_free(out);
     }
     return rc;
 }
@@ -492,4 +503,24 @@ char *vsx_vec0_declaration(const VsxSchema *s, const char *table) {
         return NULL;
     }
     return text;
+}
+
+int vsx_vec0_parse(int argc, const char *const *argv, VsxSchema **out, char **err) {
+    VsxVec0Args args;
+    int rc = read_arguments(argc, argv, &args, err);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = vsx_schema_parse(NULL, args.argc, (const char *const *)args.argv, out, err);
+    for (int i = 0; rc == SQLITE_OK && i < args.argc; i++) {
+        (*out)->column[i].strict = (int)args.strict[i];
+        (*out)->column[i].partition = args.partition[i];
+        (*out)->column[i].given = 0; /* some of it is a default of the module */
+    }
+    if (rc == SQLITE_OK) {
+        (*out)->dialect = &vsx_vec0;
+        (*out)->chunk_size = args.chunk_size;
+    }
+    arguments_free(&args);
+    return rc;
 }

@@ -151,7 +151,8 @@ int vsx_vec0_update(sqlite3_vtab *base, int argc, sqlite3_value **argv,
 
 /* sqlite-vec's code is SQLITE_ERROR; SQLite acts upon OR IGNORE, OR FAIL and OR ROLLBACK
  * only when it sees SQLITE_CONSTRAINT. */
-int vsx_vec0_conflict(VsxTable *t) {
+int vsx_vec0_conflict(VsxTable *t, const VsxColumn *c) {
+    (void)c;
     int plain = sqlite3_vtab_on_conflict(t->index->global->db) == SQLITE_ABORT;
     return vsx_fail(t, plain ? SQLITE_ERROR : SQLITE_CONSTRAINT,
                     "UNIQUE constraint failed on %s primary key", t->index->table);

@@ -55,7 +55,7 @@ static int updated_bytes(sqlite3_value *value, const VsCodecParams *code, VsxVec
     return vsx_vector_stored(value, fits ? code : &plain, out, err);
 }
 
-int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxVec0Use use, sqlite3_value *value,
+int vsx_vec0_vector(VsxTable *t, const VsxColumn *c, VsxUse use, sqlite3_value *value,
                     VsxVec *out) {
     const VsCodecParams *code = &c->params.code;
     char *err = NULL;

@@ -14,7 +14,7 @@
 #include "csrc/build/nodes.h"
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
-#include "ext/vec0/vec0.h"
+#include "ext/table/dialect.h"
 #include "ext/table/shadow.h"
 #include "ext/table/errors.h"
 #include "ext/table/loader.h"
@@ -53,24 +53,12 @@ static int check_vector(Change *c, int i, sqlite3_value *value) {
     const VsxIndex *index = c->t->index;
     const VsxColumn *column = vector_column(index, i);
     VectorChange *change = &c->vector[i];
-    char *err = NULL;
     if (sqlite3_value_nochange(value)) {
         change->keep = 1;
         return SQLITE_OK;
     }
-    if (index->def->vec0) {
-        return vsx_vec0_vector(c->t, column, c->has_old ? VSX_UPDATED : VSX_INSERTED,
-                               value, &change->vector);
-    }
-    if (sqlite3_value_type(value) == SQLITE_NULL) {
-        return SQLITE_OK;
-    }
-    int rc = vsx_vector_given(value, &column->params.code, &change->vector, &err);
-    if (rc == SQLITE_ERROR) {
-        rc = vsx_fail(c->t, rc, "%s.%s: %s", index->table, column->name, err);
-    }
-    sqlite3_free(err);
-    return rc;
+    return index->def->dialect->vector(
+        c->t, column, c->has_old ? VSX_UPDATED : VSX_INSERTED, value, &change->vector);
 }
 
 /* Vectors of all columns, and no value for a hidden column. */
@@ -171,10 +159,8 @@ static int check_conflict(Change *c) {
         return rc;
     }
     if (sqlite3_vtab_on_conflict(index->global->db) != SQLITE_REPLACE) {
-        return def->vec0 ? vsx_vec0_conflict(c->t)
-                         : vsx_fail(c->t, SQLITE_CONSTRAINT,
-                                    "UNIQUE constraint failed: %s.%s", index->table,
-                                    def->key >= 0 ? def->column[def->key].name : "rowid");
+        return def->dialect->conflict(c->t,
+                                      def->key >= 0 ? &def->column[def->key] : NULL);
     }
     c->replaces = 1;
     c->victim = c->new_rowid;
@@ -220,17 +206,15 @@ static int check_text_key(Change *c, sqlite3_value *rowid) {
     }
     int rc = find_key(index, key, &found, &other);
     int same = found && c->has_old && other == c->old_rowid;
-    if (rc == SQLITE_OK && index->def->vec0 && c->has_old && !same) {
-        return vsx_vec0_fixed_key(c->t);
+    const VsxDialect *dialect = index->def->dialect;
+    if (rc == SQLITE_OK && dialect->fixed_key != NULL && c->has_old && !same) {
+        return dialect->fixed_key(c->t);
     }
     if (rc != SQLITE_OK || !found || same) {
         return rc;
     }
     if (sqlite3_vtab_on_conflict(index->global->db) != SQLITE_REPLACE) {
-        return index->def->vec0
-                   ? vsx_vec0_conflict(c->t)
-                   : vsx_fail(c->t, SQLITE_CONSTRAINT, "UNIQUE constraint failed: %s.%s",
-                              index->table, column->name);
+        return dialect->conflict(c->t, column);
     }
     c->replaces = 1;
     c->victim = other;
@@ -257,8 +241,8 @@ static int check_change(Change *c, sqlite3_value *rowid) {
     } else if (rc == SQLITE_OK) {
         rc = check_conflict(c);
     }
-    return rc == SQLITE_OK && def->vec0 && !c->has_old
-               ? vsx_vec0_check_row(c->t, c->argv, 1)
+    return rc == SQLITE_OK && def->dialect->check_row != NULL && !c->has_old
+               ? def->dialect->check_row(c->t, c->argv, 1)
                : rc;
 }
 
