@@ -21,8 +21,6 @@ from engine import (
     version_of,
 )
 
-SQ8 = 1  # the codec's number in csrc/memory/memory_index.h
-
 
 class HnswLib(Engine):
     name = "hnswlib"
@@ -236,60 +234,41 @@ class UsearchI8(Usearch):
 
 
 class Core(Engine):
-    """The C core of vecsql by itself, through cffi, all queries in one call; codes of sq8, the
-    best of them compared by the vectors, which stay outside."""
+    """The graph behind vecsql.Index, all queries in one call; the best codes are compared by the
+    vectors."""
 
     name = "core"
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         try:
-            module = importlib.import_module("vecsql._core")
+            self.lib = importlib.import_module("vecsql._memory.core")
+            self.arrays = importlib.import_module("vecsql._memory.arrays")
+            kernels = importlib.import_module("vecsql._core")
         except ImportError as e:
-            raise Unavailable(f"the installed package has no vecsql._core: {e}") from e
-        self.ffi, self.lib = module.ffi, module.lib
-        self.version = self.ffi.string(self.lib.vs_kernels_name()).decode()
-        self.index: Any = None
+            raise Unavailable(f"the installed package has no index in memory: {e}") from e
+        self.version = kernels.ffi.string(kernels.lib.vs_kernels_name()).decode()
+        self.graph: Any = None
 
     def build(self, data: Dataset) -> None:
-        metric = ("l2", "cosine").index(data.metric)
-        self.index = self.lib.vs_memory_open(data.dims, metric, 0, SQ8, M, EF_CONSTRUCTION)
-        if self.index == self.ffi.NULL:
-            raise MemoryError
-        self.base = self.floats(data.base)
-        self.check(self.lib.vs_memory_add(self.index, self.base, len(data.base)))
+        self.unit = data.metric == "cosine"
+        self.base = self.rows(data.base)
+        self.graph = self.lib.Graph(data.metric, data.dims, M, EF_CONSTRUCTION)
+        self.graph.add(self.base, np.arange(len(self.base), dtype=np.int64), 1)
 
-    def floats(self, array: Floats) -> Any:
-        return self.ffi.from_buffer("float[]", array)
-
-    def check(self, status: int) -> None:
-        if status != 0:
-            raise RuntimeError(f"the core returned status {status}")
+    def rows(self, vectors: Floats) -> Floats:
+        return self.arrays.unit_vectors(vectors) if self.unit else vectors
 
     def searchers(self) -> dict[str, Search]:
         return {"vecsql core": self.batch}
 
     def batch(self, query: Floats, k: int, effort: Effort) -> Ids:
-        ids = np.empty((len(query), k), dtype=np.int64)
-        distances = np.empty((len(query), k), dtype=np.float32)
-        status = self.lib.vs_memory_search(
-            self.index,
-            self.floats(query),
-            len(query),
-            k,
-            int(effort or k),
-            self.base,
-            self.ffi.from_buffer("int64_t[]", ids, require_writable=True),
-            self.ffi.from_buffer("float[]", distances, require_writable=True),
-        )
-        self.check(status)
-        return ids
+        rows, _ = self.graph.search(self.base, self.rows(query), k, int(effort or k), 1)
+        return rows
 
     def evaluations(self) -> int:
         """Distance evaluations so far."""
-        return int(self.lib.vs_memory_evaluations(self.index))
+        return self.graph.evaluations()
 
     def close(self) -> None:
-        if self.index is not None:
-            self.lib.vs_memory_close(self.index)
-            self.index = None
+        self.graph = None

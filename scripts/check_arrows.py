@@ -22,6 +22,7 @@ FLOORS = (
     "_model",
     "_tables",
     "_rows",
+    "_memory",
     "_search",
     "_judge",
     "_table",

@@ -23,19 +23,23 @@ class Index:
 
     def add(self, vectors: np.ndarray) -> None:
         self.vectors = floats(vectors)
-        assert lib.vs_memory_add(self.index, self.vectors, len(vectors)) == 0
+        rows = ffi.from_buffer("int64_t[]", np.arange(len(vectors), dtype=np.int64))
+        assert lib.vs_memory_add(self.index, self.vectors, rows, len(vectors)) == 0
+
+    def remove(self, row: int) -> int:
+        return lib.vs_memory_remove(self.index, self.vectors, row)
 
     def search(
         self, queries: np.ndarray, k: int, ef: int, *, exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         n = len(queries)
         rowids, distances = np.empty((n, k), np.int64), np.empty((n, k), np.float32)
-        status = lib.vs_memory_search(
-            self.index, floats(queries), n, k, ef, self.vectors if exact else ffi.NULL,
-            ffi.from_buffer("int64_t[]", rowids, require_writable=True),
-            ffi.from_buffer("float[]", distances, require_writable=True),
-        )  # fmt: skip
-        assert status == 0
+        vectors, asked = floats(queries), ffi.new("VsMemorySearch *")
+        asked.queries, asked.n, asked.k, asked.ef = vectors, n, k, ef
+        asked.vectors = self.vectors if exact else ffi.NULL
+        asked.found = ffi.from_buffer("int64_t[]", rowids, require_writable=True)
+        asked.distances = ffi.from_buffer("float[]", distances, require_writable=True)
+        assert lib.vs_memory_search(self.index, asked) == 0
         return rowids, distances
 
 
@@ -109,9 +113,9 @@ def test_deleted_nodes_are_not_found_and_short_answers_are_padded():
     base = clusters(50, 4, 5)
     index = Index(4)
     index.add(base)
-    for node in range(45):
-        assert lib.vs_memory_delete(index.index, node) == 0
-    assert lib.vs_memory_delete(index.index, 3) != 0
+    for row in range(45):
+        assert index.remove(row) == 0
+    assert index.remove(3) != 0
     rowids, distances = index.search(base[:1], 8, 50)
     assert sorted(rowids[0][:5]) == [45, 46, 47, 48, 49]
     assert list(rowids[0][5:]) == [-1, -1, -1]

@@ -47,6 +47,7 @@ from vecsql._files.sources import Skipped
 from vecsql._judge.collections import Collection, read_beir, read_qrels, read_run, write_run
 from vecsql._judge.evaluate import Evaluation, Tuning, evaluate, tune
 from vecsql._judge.metrics import Comparison, Scores, compare, score
+from vecsql._memory.index import Index
 from vecsql._model.embed import Embedder, StaticEmbedder
 from vecsql._model.http import HTTPEmbedder
 from vecsql._model.minilm import MiniLM
@@ -92,6 +93,7 @@ __all__ = [
     "FormatError",
     "HTTPEmbedder",
     "Hit",
+    "Index",
     "IndexInfo",
     "Ingested",
     "IntegrityError",

@@ -1,5 +1,5 @@
 /*
- * An index in memory; see vecsql.h. The one file of the core that uses libc's allocator:
+ * An index in memory; see memory_index.h. The one file of the core that uses libc's allocator:
  * here is no SQLite to ask.
  */
 #include "csrc/memory/memory_index.h"
@@ -14,16 +14,20 @@
 #include "csrc/kernel/float.h"
 #include "csrc/graph/fit.h"
 #include "csrc/graph/raw.h"
+#include "csrc/memory/image.h"
 #include "csrc/search/search.h"
 #include "csrc/search/team.h"
 #include "csrc/graph/validate.h"
 
+#define NO_NODE VS_NIL
+#define EXPECTED (VS_NIL - 1) /* a row of an image whose node was not met yet */
+
 struct VsMemoryIndex {
     VsGraph *graph;
-    int64_t next;
     unsigned threads;
-    const float *adding; /* vectors of the running call, the first for rowid `first` */
-    int64_t first;
+    uint32_t *node_of;    /* of a row, or NO_NODE */
+    size_t n_rows;        /* numbers that node_of has room for */
+    const float *vectors; /* of the running call, NULL between calls */
 };
 
 static void *libc_resize(void *ctx, void *ptr, size_t size) {
@@ -42,14 +46,13 @@ const char *vs_kernels_name(void) {
     return vs_kernels()->name;
 }
 
-/* A row's vector, if it came in the running call. */
+/* The matrix has the vector of every row that the graph can name. */
 static VsStatus vector_of(void *ctx, int64_t rowid, void *out, int *found) {
     const VsMemoryIndex *index = ctx;
     size_t dims = index->graph->params.code.dims;
-    *found = index->adding != NULL && rowid >= index->first && rowid < index->next;
+    *found = index->vectors != NULL;
     if (*found) {
-        memcpy(out, index->adding + (size_t)(rowid - index->first) * dims,
-               dims * sizeof(float));
+        memcpy(out, index->vectors + (size_t)rowid * dims, dims * sizeof(float));
     }
     return VS_OK;
 }
@@ -78,6 +81,7 @@ VsMemoryIndex *vs_memory_open(uint32_t dims, int metric, int kind, int codec, ui
 void vs_memory_close(VsMemoryIndex *index) {
     if (index != NULL) {
         vs_graph_close(index->graph);
+        free(index->node_of);
         free(index);
     }
 }
@@ -97,32 +101,69 @@ void vs_memory_threads(VsMemoryIndex *index, unsigned threads) {
     index->threads = threads;
 }
 
-int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n) {
-    VsGraph *g = index->graph;
-    VsBuild build = {.threads = index->threads};
-    int st = VS_OK;
-    index->adding = vectors;
-    index->first = index->next;
-    for (size_t i = 0; st == VS_OK && i < n; i++) {
-        uint32_t node;
-        st = vs_pending_due(g) ? (int)vs_link_pending(g, &build) : VS_OK;
-        if (st == VS_OK) {
-            vs_begin(g);
-            st = finish(index,
-                        vs_insert_pending(g, index->next,
-                                          vectors + i * g->params.code.dims, &node));
-        }
-        index->next += st == VS_OK;
+/* Makes room for the number of a row. */
+static VsStatus reserve_row(VsMemoryIndex *index, int64_t row) {
+    size_t had = index->n_rows;
+    if (row < 0 || row > VS_MAX_NODES) {
+        return VS_RANGE;
     }
-    int linked = (int)vs_link_pending(g, &build);
-    vs_forget(g);
-    index->adding = NULL;
-    return st == VS_OK ? linked : st;
+    VsStatus st = vs_grow(&libc_alloc, (void **)&index->node_of, &index->n_rows,
+                          (size_t)row + 1, sizeof *index->node_of);
+    for (size_t i = had; i < index->n_rows; i++) {
+        index->node_of[i] = NO_NODE;
+    }
+    return st;
 }
 
-int vs_memory_delete(VsMemoryIndex *index, uint32_t node) {
+static VsStatus add_row(VsMemoryIndex *index, int64_t row, const VsBuild *build) {
+    VsGraph *g = index->graph;
+    uint32_t node;
+    VsStatus st = vs_pending_due(g) ? vs_link_pending(g, build) : VS_OK;
+    st = st == VS_OK ? reserve_row(index, row) : st;
+    if (st == VS_OK && index->node_of[row] != NO_NODE) {
+        st = VS_RANGE;
+    }
+    if (st == VS_OK) {
+        const float *v = index->vectors + (size_t)row * g->params.code.dims;
+        vs_begin(g);
+        st = (VsStatus)finish(index, vs_insert_pending(g, row, v, &node));
+    }
+    if (st == VS_OK) {
+        index->node_of[row] = node;
+    }
+    return st;
+}
+
+int vs_memory_add(VsMemoryIndex *index, const float *vectors, const int64_t *rows,
+                  size_t n) {
+    VsBuild build = {.threads = index->threads};
+    VsStatus st = VS_OK;
+    index->vectors = vectors;
+    for (size_t i = 0; st == VS_OK && i < n; i++) {
+        st = add_row(index, rows[i], &build);
+    }
+    VsStatus linked = vs_link_pending(index->graph, &build);
+    vs_forget(index->graph);
+    index->vectors = NULL;
+    return (int)(st == VS_OK ? linked : st);
+}
+
+int vs_memory_has(const VsMemoryIndex *index, int64_t row) {
+    return row >= 0 && (uint64_t)row < index->n_rows && index->node_of[row] != NO_NODE;
+}
+
+int vs_memory_remove(VsMemoryIndex *index, const float *vectors, int64_t row) {
+    if (!vs_memory_has(index, row)) {
+        return VS_RANGE;
+    }
+    index->vectors = vectors;
     vs_begin(index->graph);
-    return finish(index, vs_delete(index->graph, node));
+    int st = finish(index, vs_delete(index->graph, index->node_of[row]));
+    index->vectors = NULL;
+    if (st == VS_OK) {
+        index->node_of[row] = NO_NODE;
+    }
+    return st;
 }
 
 /* Of an order by all that a code knows. sq8 and pq compare cosine by l2 of unit vectors:
@@ -143,17 +184,14 @@ typedef struct Candidate {
 } Candidate;
 
 typedef struct Search {
-    const float *queries, *vectors;
-    size_t k, ef;
+    const VsMemorySearch *asked;
     size_t room;           /* candidates of a query */
     VsHit *hits;           /* room for each worker */
     Candidate *candidates; /* the same */
-    int64_t *rowids;
-    float *distances;
 } Search;
 
-static const float *vector_at(const Search *s, int64_t rowid, size_t dims) {
-    return s->vectors + (size_t)rowid * dims;
+static const float *vector_at(const VsMemorySearch *s, int64_t row, size_t dims) {
+    return s->vectors + (size_t)row * dims;
 }
 
 static int compare_candidates(const void *a, const void *b) {
@@ -161,21 +199,40 @@ static int compare_candidates(const void *a, const void *b) {
     return x->low < y->low ? -1 : x->low > y->low;
 }
 
-/* Puts a row among the n nearest of the answer, which are in order; returns how many
- * there are then. */
-static size_t put_nearest(const Search *s, size_t item, size_t n, int64_t rowid,
+/* The distance of two vectors as the answer has it. */
+static float distance_between(const VsMemorySearch *s, const VsCodecParams *p,
+                              const float *query, const float *v) {
+    VsMetric metric = s->as_hnswlib && p->metric == VS_COSINE ? VS_DOT : p->metric;
+    double d = vs_metric_distance(metric, p->element, query, v, p->dims);
+    return (float)(!s->as_hnswlib ? d : metric == VS_L2 ? d * d : 1 + d);
+}
+
+/* The same for a distance of the metric that no row is nearer than. */
+static float least_distance(const VsMemorySearch *s, const VsCodecParams *p, float low) {
+    if (!s->as_hnswlib || p->metric == VS_COSINE) {
+        return low;
+    }
+    return p->metric == VS_DOT ? 1 + low : low > 0 ? low * low : -INFINITY;
+}
+
+/* Puts a row among the n nearest of the answer, which are in order, equal ones by row;
+ * returns how many there are then. */
+static size_t put_nearest(const VsMemorySearch *s, size_t item, size_t n, int64_t row,
                           float distance) {
-    int64_t *rowids = s->rowids + item * s->k;
+    int64_t *rows = s->found + item * s->k;
     float *distances = s->distances + item * s->k;
-    if (n == s->k && distance >= distances[n - 1]) {
+    size_t at = n;
+    while (at > 0 && (distance < distances[at - 1] ||
+                      (distance == distances[at - 1] && row < rows[at - 1]))) {
+        at--;
+    }
+    if (at == s->k) {
         return n;
     }
-    size_t at = n < s->k ? n : n - 1;
-    for (; at > 0 && distance < distances[at - 1]; at--) {
-        rowids[at] = rowids[at - 1];
-        distances[at] = distances[at - 1];
-    }
-    rowids[at] = rowid;
+    size_t moved = (n < s->k ? n : s->k - 1) - at;
+    memmove(rows + at + 1, rows + at, moved * sizeof *rows);
+    memmove(distances + at + 1, distances + at, moved * sizeof *distances);
+    rows[at] = row;
     distances[at] = distance;
     return n < s->k ? n + 1 : n;
 }
@@ -204,12 +261,12 @@ static VsStatus likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n
 
 /* Compares candidates by their vectors until nothing nearer can be expected, as a cursor
  * does (ext/query/rerank.c). Vectors are fetched a few ahead. */
-static size_t rerank(const Search *s, const VsQuery *q, const float *query, size_t item,
-                     const Candidate *c, size_t n) {
-    const VsCodecParams *p = q->params;
+static size_t rerank(const VsMemorySearch *s, const VsCodecParams *p, const float *query,
+                     size_t item, const Candidate *c, size_t n) {
     size_t kept = 0, bytes = p->dims * sizeof *query;
     for (size_t i = 0; i < n; i++) {
-        if (kept == s->k && c[i].low > s->distances[item * s->k + kept - 1]) {
+        if (kept == s->k &&
+            least_distance(s, p, c[i].low) > s->distances[item * s->k + kept - 1]) {
             break;
         }
         for (size_t f = i == 0 ? 1 : i + VS_LOOKAHEAD; f < n && f <= i + VS_LOOKAHEAD;
@@ -218,25 +275,32 @@ static size_t rerank(const Search *s, const VsQuery *q, const float *query, size
                               bytes);
         }
         const float *v = vector_at(s, c[i].rowid, p->dims);
-        double d = vs_metric_distance(p->metric, p->element, query, v, p->dims);
-        kept = put_nearest(s, item, kept, c[i].rowid, (float)d);
+        kept = put_nearest(s, item, kept, c[i].rowid, distance_between(s, p, query, v));
     }
     return kept;
 }
 
-static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) {
-    const Search *s = ctx;
-    const VsCodecParams *p = &g->params.code;
-    const float *query = s->queries + item * p->dims;
-    VsHit *hits = s->hits + worker * s->room;
+/* Fills up what a query did not find. */
+static void pad(const VsMemorySearch *s, size_t item, size_t kept) {
+    for (; kept < s->k; kept++) {
+        s->found[item * s->k + kept] = -1;
+        s->distances[item * s->k + kept] = INFINITY;
+    }
+}
+
+static VsStatus search_graph(void *ctx, VsGraph *g, unsigned worker, size_t item) {
+    const Search *search = ctx;
+    const VsMemorySearch *s = search->asked;
+    const float *query = s->queries + item * g->params.code.dims;
+    VsHit *hits = search->hits + worker * search->room;
     VsQuery q;
     size_t n = 0, kept = 0;
     VsStatus st = vs_query_set(g, query, &q);
-    st = st == VS_OK ? vs_search(g, &q, s->room, s->ef, hits, &n) : st;
+    st = st == VS_OK ? vs_search(g, &q, search->room, s->ef, hits, &n) : st;
     if (st == VS_OK && s->vectors != NULL) {
-        Candidate *c = s->candidates + worker * s->room;
+        Candidate *c = search->candidates + worker * search->room;
         st = likely(g, &q, hits, n, c);
-        kept = st == VS_OK ? rerank(s, &q, query, item, c, n) : 0;
+        kept = st == VS_OK ? rerank(s, q.params, query, item, c, n) : 0;
     }
     for (size_t i = 0; st == VS_OK && s->vectors == NULL && i < n && i < s->k; i++) {
         const VsNode *node = NULL;
@@ -246,36 +310,91 @@ static VsStatus search_one(void *ctx, VsGraph *g, unsigned worker, size_t item) 
             kept = put_nearest(s, item, kept, node->rowid, d);
         }
     }
-    for (; kept < s->k; kept++) {
-        s->rowids[item * s->k + kept] = -1;
-        s->distances[item * s->k + kept] = INFINITY;
-    }
+    pad(s, item, kept);
     return st;
 }
 
-int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_t k,
-                     size_t ef, const float *vectors, int64_t *rowids, float *distances) {
+static VsStatus search_rows(void *ctx, VsGraph *g, unsigned worker, size_t item) {
+    const VsMemorySearch *s = ((const Search *)ctx)->asked;
+    const VsCodecParams *p = &g->params.code;
+    const float *query = s->queries + item * p->dims;
+    size_t kept = 0;
+    (void)worker;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        const float *v = vector_at(s, s->rows[i], p->dims);
+        kept = put_nearest(s, item, kept, s->rows[i], distance_between(s, p, query, v));
+    }
+    pad(s, item, kept);
+    return VS_OK;
+}
+
+int vs_memory_search(VsMemoryIndex *index, const VsMemorySearch *asked) {
     const VsGraph *g = index->graph;
-    size_t room = vectors == NULL ? k : g->codec->candidates(k, ef);
+    size_t ef = asked->ef;
+    size_t room = asked->rows != NULL      ? 1
+                  : asked->vectors == NULL ? asked->k
+                                           : g->codec->candidates(asked->k, ef);
     unsigned threads = room > VS_SCAN_SORTED ? 1 : index->threads;
     VsTeam team;
     VsStatus st = vs_team_open(index->graph, threads, &team);
-    Search s = {.queries = queries,
-                .vectors = vectors,
-                .k = k,
-                .ef = ef,
+    Search s = {.asked = asked,
                 .room = room,
                 .hits = vs_alloc(&libc_alloc, room * team.n, sizeof(VsHit)),
-                .candidates = vs_alloc(&libc_alloc, room * team.n, sizeof(Candidate)),
-                .rowids = rowids,
-                .distances = distances};
+                .candidates = vs_alloc(&libc_alloc, room * team.n, sizeof(Candidate))};
     st = s.hits == NULL || s.candidates == NULL ? VS_NOMEM : st;
-    st = st == VS_OK ? vs_team_run(&team, n, vs_search_room(g, room, ef), search_one, &s)
+    st = st == VS_OK ? vs_team_run(&team, asked->n, vs_search_room(g, room, ef),
+                                   asked->rows != NULL ? search_rows : search_graph, &s)
                      : st;
     vs_team_close(&team);
     free(s.hits);
     free(s.candidates);
     return (int)st;
+}
+
+/* ---- images ---------------------------------------------------------------------- */
+
+size_t vs_memory_image_size(VsMemoryIndex *index) {
+    return vs_image_size(index->graph);
+}
+
+int vs_memory_image(VsMemoryIndex *index, unsigned char *out, size_t room, size_t *len) {
+    return (int)vs_image_write(index->graph, out, room, len);
+}
+
+/* Finds the node of each expected row. */
+static VsStatus meet_rows(VsMemoryIndex *index, size_t n_rows) {
+    VsGraph *g = index->graph;
+    size_t met = 0;
+    VsStatus st = VS_OK;
+    for (uint32_t node = 0; st == VS_OK && node < g->state.n_nodes; node++) {
+        const VsNode *n = NULL;
+        st = vs_node(g, node, &n);
+        if (st != VS_OK || (n->flags & VS_STATUS_MASK) != VS_LIVE) {
+            continue;
+        }
+        if (n->rowid < 0 || (uint64_t)n->rowid >= index->n_rows ||
+            index->node_of[n->rowid] != EXPECTED) {
+            return VS_CORRUPT;
+        }
+        index->node_of[n->rowid] = node;
+        met++;
+    }
+    return st == VS_OK && met != n_rows ? VS_CORRUPT : st;
+}
+
+int vs_memory_restore(VsMemoryIndex *index, const unsigned char *image, size_t len,
+                      const int64_t *rows, size_t n_rows) {
+    VsFinding finding = {.flaw = VS_FLAW_NONE};
+    VsStatus st = vs_image_read(index->graph, image, len);
+    for (size_t i = 0; st == VS_OK && i < n_rows; i++) {
+        st = reserve_row(index, rows[i]);
+        if (st == VS_OK) {
+            index->node_of[rows[i]] = EXPECTED;
+        }
+    }
+    st = st == VS_OK ? meet_rows(index, n_rows) : st;
+    st = st == VS_OK ? vs_validate(index->graph, &finding) : st;
+    return (int)(st == VS_OK && finding.flaw != VS_FLAW_NONE ? VS_CORRUPT : st);
 }
 
 uint64_t vs_memory_evaluations(const VsMemoryIndex *index) {

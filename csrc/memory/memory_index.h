@@ -1,9 +1,19 @@
 /*
- * The C interface that the Python package binds (vecsql/_core_build.py reads the block
- * below): an index in memory, without SQLite, to measure and test the core by itself.
+ * An index in memory, without SQLite: the C interface that the Python package binds.
+ * vecsql/_core_build.py reads the block below; vecsql.Index is made of it.
  *
- * An index is used by one thread at a time. Rowids are 0, 1, 2, ... in order of
- * insertion. Functions that can fail return a VsStatus (status.h), 0 for success.
+ * The index holds a graph: codes, links, and for each row the node that it has. The
+ * vectors stay with the caller, in one matrix with a vector for each row (row r begins at
+ * vectors + r * dims). The caller passes it to each call and may move it between calls.
+ *
+ * A row is a number that the caller chooses, from 0 to below 2^31. Small numbers cost
+ * least: the index keeps 4 bytes for each number up to the largest.
+ *
+ * One thread calls an index at a time. Functions that can fail return a VsStatus
+ * (status.h), 0 for success.
+ *
+ * Invariants: a row has at most one live node. The vector of a row that has one is finite,
+ * and it does not change until the row is removed.
  */
 #ifndef VS_MEMORY_MEMORY_INDEX_H
 #define VS_MEMORY_MEMORY_INDEX_H
@@ -26,17 +36,44 @@ void vs_memory_close(VsMemoryIndex *index);
 /* Threads for adding and searching; 1 at first. Changes nothing but time. */
 void vs_memory_threads(VsMemoryIndex *index, unsigned threads);
 
-/* Adds n vectors, n * dims floats row by row. The index keeps their codes only: a codec
- * that learns does so from the vectors of the running call. */
-int vs_memory_add(VsMemoryIndex *index, const float *vectors, size_t n);
-int vs_memory_delete(VsMemoryIndex *index, uint32_t node);
+/* Adds n rows, none of which is there yet. When it fails some rows may have been added:
+ * vs_memory_has tells which. */
+int vs_memory_add(VsMemoryIndex *index, const float *vectors, const int64_t *rows,
+                  size_t n);
+/* Removes a row; VS_RANGE if it is not there. */
+int vs_memory_remove(VsMemoryIndex *index, const float *vectors, int64_t row);
+int vs_memory_has(const VsMemoryIndex *index, int64_t row);
 
-/* The k nearest of each of n queries: rowids and distances, n * k of them row by row. A
- * query that finds fewer fills up with rowid -1. `vectors`: all that were added, row by
- * row, which the best codes are compared by in the end; NULL: the distances are those of
- * the codes. */
-int vs_memory_search(VsMemoryIndex *index, const float *queries, size_t n, size_t k,
-                     size_t ef, const float *vectors, int64_t *rowids, float *distances);
+typedef struct VsMemorySearch {
+    const float *queries; /* n of them, row by row */
+    size_t n;
+    size_t k;  /* answers for each query */
+    size_t ef; /* length of the beam */
+    /* Candidates are compared by these in the end. NULL: by their codes. */
+    const float *vectors;
+    /* NULL: the graph is searched. Else exactly these rows are compared, by `vectors`. */
+    const int64_t *rows;
+    size_t n_rows;
+    /* 1: distances as hnswlib has them. l2 is squared, dot is 1 - dot; cosine is 1 - dot
+     * too, for vectors of length 1. Needs `vectors`. */
+    int as_hnswlib;
+    /* Results, n * k of each. A query that finds fewer fills up with row -1. */
+    int64_t *found;
+    float *distances;
+} VsMemorySearch;
+
+/* The k nearest rows of each query, nearest first. */
+int vs_memory_search(VsMemoryIndex *index, const VsMemorySearch *search);
+
+/* The graph as bytes, to be restored later: vs_memory_image_size bounds their number, and
+ * vs_memory_image writes *len of them. */
+size_t vs_memory_image_size(VsMemoryIndex *index);
+int vs_memory_image(VsMemoryIndex *index, unsigned char *out, size_t room, size_t *len);
+/* Gives a new index the graph of an image. Its parameters must be those of the index that
+ * made it. VS_CORRUPT: the image is damaged, or has other rows than the n_rows given; the
+ * index is then only good for closing. */
+int vs_memory_restore(VsMemoryIndex *index, const unsigned char *image, size_t len,
+                      const int64_t *rows, size_t n_rows);
 
 /* Distance evaluations so far. */
 uint64_t vs_memory_evaluations(const VsMemoryIndex *index);
