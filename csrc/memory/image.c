@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "csrc/base/crc32c.h"
-#include "csrc/graph/log.h"
 #include "csrc/graph/fit.h"
+#include "csrc/graph/log.h"
 #include "csrc/search/team.h"
 
 static const unsigned char magic[4] = {'V', 's', 'I', '1'};

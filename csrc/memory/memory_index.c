@@ -8,16 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "csrc/kernel/batch.h"
-#include "csrc/build/pending.h"
 #include "csrc/build/nodes.h"
-#include "csrc/kernel/float.h"
+#include "csrc/build/pending.h"
 #include "csrc/graph/fit.h"
 #include "csrc/graph/raw.h"
+#include "csrc/graph/validate.h"
+#include "csrc/kernel/batch.h"
+#include "csrc/kernel/float.h"
 #include "csrc/memory/image.h"
 #include "csrc/search/search.h"
 #include "csrc/search/team.h"
-#include "csrc/graph/validate.h"
 
 #define NO_NODE VS_NIL
 #define EXPECTED (VS_NIL - 1) /* a row of an image whose node was not met yet */

@@ -1,8 +1,8 @@
 """vecsql.Index: nearest neighbours in memory, with the calls of hnswlib.
 
 What is held. A row is a place in the matrix of vectors. It has a label, a vector, and a mark if it
-is deleted. The graph (csrc/memory/memory_index.h) holds the rows that are not deleted. To delete a row takes it
-out of the graph, and the vector stays for `unmark_deleted`.
+is deleted. The graph (csrc/memory/memory_index.h) holds the rows that are not deleted. To delete a
+row takes it out of the graph, and the vector stays for `unmark_deleted`.
 
 Invariants. Rows 0 .. count - 1 are in use. ``_row_of`` maps each label to its row, and
 ``_labels[row]`` is the way back. A row is in the graph exactly if it is not marked.

@@ -62,8 +62,9 @@ def read_table(conn: Any, name: str, column: str | None) -> Copied:
     with db.lock:
         info = index_of(db, name, column)
         if info.metric not in _SPACE or info.element == "bit":
+            what = "bits" if info.element == "bit" else f"the metric {info.metric}"
             raise SchemaError(
-                f"{info.label} has the metric {info.metric}: an index in memory has "
+                f"{info.label} has {what}: an index in memory has floats and the metrics "
                 f"{', '.join(_SPACE)}"
             )
         ids, vectors = [], []
