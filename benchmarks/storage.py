@@ -129,9 +129,12 @@ class Bench:
         a = self.args
         name = name or a.set
         dims = int(name.rpartition("-")[2]) if a.synthetic else a.dims
-        load: Callable[[int], Dataset] = lambda n: datasets.load(  # noqa: E731
-            name, n, data=a.data, synthetic=a.synthetic, dims=dims, metric=a.metric
-        )
+
+        def load(n: int) -> Dataset:
+            return datasets.load(
+                name, n, data=a.data, synthetic=a.synthetic, dims=dims, metric=a.metric
+            )
+
         data = load(rows)
         return data if len(data.more) >= spare else load(len(data.base) - spare + len(data.more))
 

@@ -51,7 +51,7 @@ run() { # ARGUMENTS
 }
 
 files() { # NAMES
-    for name in "$@"; do echo "tests/test_$name.py"; done
+    for name in "$@"; do find tests -name "test_$name.py" | grep . || echo "tests/missing/test_$name.py"; done
 }
 
 if [ $# -gt 0 ]; then
@@ -60,7 +60,7 @@ if [ $# -gt 0 ]; then
 fi
 log=$site/other.log
 run $(files answers content cursors dbapi element_types files format interrupt load multiconnection plans \
-    queries review search_many sharing stats vec0 vec0_queries vec0_rows writes) >"$log" 2>&1 &
+    queries broken_tables odd_statements search_many sharing stats vec0 vec0_queries vec0_rows writes) >"$log" 2>&1 &
 failed=0
 run $(files bulk core damage dml embed errors filters functions limits pq random_tables schema_changes \
     security small_tables sq8 state_machine text_keys transactions vec0_random vec0_schema \

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 import vecsql
-from tests.oracle import connect, new_file
+from tests.support.oracle import connect, new_file
 
 # A slow machine is no failure.
 hypothesis.settings.register_profile(

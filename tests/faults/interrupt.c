@@ -6,7 +6,7 @@
  * A progress handler interrupts every case after 1, 2, 3, ... instructions of SQLite's
  * virtual machine, our own statements on shadow tables included. (SQLite may also say
  * "interrupted" of a statement that it has just completed.) What is in between, in
- * the loops of the core, tests/test_interrupt.py reaches with sqlite3_interrupt.
+ * the loops of the core, tests/query/test_interrupt.py reaches with sqlite3_interrupt.
  */
 #include <stdio.h>
 #include <string.h>
