@@ -1,4 +1,10 @@
-"""Draws what the benchmarks measured: python benchmarks/plot.py RESULT.json OUT.png.
+"""Draws what the benchmarks measured: python benchmarks/plot.py RESULT.json OUT.png [ENGINE...].
+
+OUT may be an SVG, whose bytes depend on the figures only. The plot of the README:
+
+    python benchmarks/plot.py benchmarks/results/minilm-384-30000.json docs/recall-speed.svg \\
+      vecsql vecsql_search 'vecsql core' hnswlib faiss-hnsw faiss-hnsw-sq8 \\
+      usearch-f32 usearch-i8 vectorlite vec1 sqlite-vec
 
 Needs matplotlib (pip install matplotlib); everything else works without.
 """
@@ -16,9 +22,12 @@ def recall_speed(curves: dict[str, list[dict[str, Any]]], k: int, title: str, pa
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "vecsql"})
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
+    colors = matplotlib.colormaps["tab20"].colors
+    axes.set_prop_cycle(color=[*colors[::2], *colors[1::2]])
     for name, curve in curves.items():
         points = sorted((p["recall"], p["qps"]) for p in curve)
         ours = name.startswith("vecsql")
@@ -38,15 +47,17 @@ def recall_speed(curves: dict[str, list[dict[str, Any]]], k: int, title: str, pa
     axes.set_title(title)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=140)
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    figure.savefig(path, dpi=140, metadata=metadata)
     pyplot.close(figure)
 
 
-def main(result: str, out: str) -> None:
+def main(result: str, out: str, *engines: str) -> None:
     data = json.loads(Path(result).read_text(encoding="utf-8"))
     about = data["set"]
     title = f"{about['name']}, {about['rows']:,} x {about['dims']}, {about['metric']}, one thread"
-    recall_speed(data["curves"], data["k"], title, Path(out))
+    curves = {name: data["curves"][name] for name in engines or data["curves"]}
+    recall_speed(curves, data["k"], title, Path(out))
 
 
 if __name__ == "__main__":
