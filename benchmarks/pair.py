@@ -67,8 +67,10 @@ class Build:
 
     def insert(self, first: int, vectors: datasets.Floats) -> float:
         """One transaction; its seconds."""
-        rows = ((first + i, v.tobytes(), (first + i) % 1000, (first + i) * 7 % 1000)
-                for i, v in enumerate(vectors))
+        rows = (
+            (first + i, v.tobytes(), (first + i) % 1000, (first + i) * 7 % 1000)
+            for i, v in enumerate(vectors)
+        )
         started = time.thread_time()
         with self.db:
             self.db.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", rows)
@@ -167,9 +169,14 @@ def main() -> None:
                 figures[form] = ask(builds, FORMS[form], queries, arguments.rounds)
     print(f"{data.name}, {len(data.base):,} rows of {data.dims}; microseconds of CPU time\n")
     rows = [
-        [name, f"{f['before']:,.1f}", f"{f['after']:,.1f}", f"{f['ratio']:.3f}",
-         f"{f['same']:.3f}" if "same" in f else "-",
-         f"{f['median']:.3f}" if "median" in f else "-"]
+        [
+            name,
+            f"{f['before']:,.1f}",
+            f"{f['after']:,.1f}",
+            f"{f['ratio']:.3f}",
+            f"{f['same']:.3f}" if "same" in f else "-",
+            f"{f['median']:.3f}" if "median" in f else "-",
+        ]
         for name, f in figures.items()
     ]
     print(table(["", "before", "after", "ratio", "same rows", "ratio of medians"], rows))

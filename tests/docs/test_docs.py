@@ -203,7 +203,9 @@ def test_every_command_and_option_has_a_help_text(name):
 
 # --- HACKING.md ----------------------------------------------------------------------------------
 
-PLACE = re.compile(r"`((?:benchmarks|csrc|docs|ext|scripts|tests|third_party|vecsql)/[\w./-]*)`")
+PLACE = re.compile(
+    r"(?<![\w/.-])((?:benchmarks|csrc|docs|ext|scripts|tests|third_party|vecsql)/[\w./-]*[\w/])"
+)
 MAPS = ("HACKING.md", "docs/explain/how-it-works.md")
 
 
