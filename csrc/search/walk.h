@@ -166,9 +166,9 @@ static inline void vs_pool_offer_front(VsPool *p, const VsFront *front) {
 VsStatus vs_walk(VsGraph *g, const VsQuery *q, uint32_t layer, VsPool *pool,
                  uint64_t budget, int *finished);
 
-/* Candidates for the links of a new node: from `entry` down to `layer`. hits must hold
- * ef. The pool is left in hits, DEAD nodes included. With the copies that it
- * met it is in scratch->pool. */
+/* Candidates for the links of a new node on one layer: a walk from `entries` with a beam of
+ * ef. hits must hold ef. The pool is left in hits, DEAD nodes included. With the copies that
+ * it met it is in scratch->pool. */
 VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
                          const uint32_t *entries, size_t n_entries, size_t ef,
                          VsHit *hits, size_t *n);
