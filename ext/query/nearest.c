@@ -36,6 +36,7 @@
 #include "ext/table/errors.h"
 
 #define FIRST_ROUND 512
+#define FIRST_HINTED 128 /* where the statement has a LIMIT */
 /* Candidates that are read at once, of a round that is read as its rows are taken. */
 #define FIRST_CHUNK 32
 #define LARGEST_CHUNK 256
@@ -78,8 +79,11 @@ static VsStatus scan(VsxKnn *knn, const VsQuery *q, size_t ask, VsxRound *r) {
     if (st == VS_OK) {
         r->proven = 1;
         r->whole = r->found.reach >= wanted.within;
-        double most = FEW_ROWS + (double)codes / ROWS_PER_READ +
-                      (ask < VSX_ALL ? 2 * (double)ask : 0);
+        /* of all rows few are read as a rule: those that are taken need */
+        double most = knn->want == VSX_ALL && ask < VSX_ALL
+                          ? FEW_ROWS + (double)codes / 2
+                          : FEW_ROWS + (double)codes / ROWS_PER_READ +
+                                (ask < VSX_ALL ? 2 * (double)ask : 0);
         r->rows = reads_rows(knn) && (double)r->found.n > most;
     }
     if (st == VS_OK && !r->rows) {
@@ -426,7 +430,9 @@ static void drop_round(VsxKnn *knn, int again) {
 /* A range is read to its end, unless LIMIT says otherwise. */
 static size_t ask_next(const VsxKnn *knn) {
     size_t codes = codes_of(knn), most = codes / ROWS_PER_READ,
-           first = knn->hint > FIRST_ROUND ? knn->hint : FIRST_ROUND;
+           first = knn->hint > FIRST_HINTED ? knn->hint
+                   : knn->hint > 0          ? FIRST_HINTED
+                                            : FIRST_ROUND;
     if (knn->bounds.high != HUGE_VAL && knn->hint == 0) {
         return VSX_ALL;
     }
