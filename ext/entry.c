@@ -65,6 +65,9 @@ static int read_schema(sqlite3 *db, Dialect dialect, int create, int argc,
         rc = dialect == VEC0 ? vsx_vec0_parse(argc - 3, argv + 3, &def, err)
                              : vsx_schema_parse(name, argc - 3, argv + 3, &def, err);
     }
+    if (rc == SQLITE_OK) {
+        def->dialect = dialect == VEC0 ? &vsx_vec0 : &vsx_vecsql;
+    }
     if (rc == SQLITE_OK && def->content != NULL) {
         rc = vsx_content_columns(db, schema, name, create, def, err);
         if (rc == SQLITE_OK && def->content_lost && create) {

@@ -1,4 +1,8 @@
-"""Checks that imports go down only: python scripts/check_arrows.py.
+"""Checks that includes and imports go down only: python scripts/check_arrows.py.
+
+The tables of HACKING.md list the folders of the C sources from the lowest to the highest. A folder
+may include itself and those above it in its table; `ext` may include all of `csrc`. No two files
+need each other, but for those in NATURAL.
 
 FLOORS lists the rooms of the Python package from the lowest to the highest. A room is a folder,
 or a file at the package's root. A room may import itself and the rooms below it. Files of one
@@ -8,6 +12,7 @@ room may import each other, but not in a circle: a circle is one file that was c
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,8 +102,46 @@ def check_python(package: Path) -> list[str]:
     return wrong
 
 
+NATURAL = {
+    # a registry names its members
+    ("csrc/codec/codec", "csrc/codec/pq"),
+    # a page that is listed is given back through the list
+    ("csrc/store/pages", "csrc/store/shelf"),
+    # what two files of a folder share of the inside
+    ("csrc/store/pages", "csrc/store/page_head"),
+}
+
+
+def c_rooms(hacking: str) -> list[str]:
+    """The folders of the C sources, as the tables of HACKING.md have them."""
+    return re.findall(r"^\| `((?:csrc|ext)/\w+)/` \|", hacking, re.MULTILINE)
+
+
+def check_c(root: Path, hacking: str) -> list[str]:
+    """What is wrong with the includes of csrc and ext, a sentence each."""
+    rooms = c_rooms(hacking)
+    floor = {room: n for n, room in enumerate(rooms)} | {"ext": len(rooms)}
+    wrong, units = [], set()
+    for path in sorted(p for top in ("csrc", "ext") for p in (root / top).rglob("*.[ch]")):
+        file = path.relative_to(root).as_posix()
+        for line, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+            included = re.match(r'#include "(.+)"', text)
+            if included is None:
+                continue
+            to = included[1]
+            here, there = (floor.get(f.rpartition("/")[0]) for f in (file, to))
+            if here is None or there is None:
+                wrong.append(f"{file}, line {line}: HACKING.md has no folder of {file} or {to}")
+            elif there > here:
+                wrong.append(f"{file}, line {line}: includes {to}, which lies above it")
+            units.add((file[:-2], to[:-2]))
+    arrows = {(a, b) for a, b in units if a != b} - NATURAL
+    return wrong + [" -> ".join(c) + ": a circle" for c in circles(sorted(arrows))]
+
+
 def main() -> int:
-    wrong = check_python(ROOT / "vecsql")
+    hacking = (ROOT / "HACKING.md").read_text("utf-8")
+    wrong = check_c(ROOT, hacking) + check_python(ROOT / "vecsql")
     for sentence in wrong:
         print(sentence)
     return 1 if wrong else 0

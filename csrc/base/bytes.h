@@ -47,4 +47,21 @@ static inline float vs_f16_value(uint16_t half) {
     return pun.value;
 }
 
+/* A bound of an error in 16 bits: the upper half of a float32, rounded up. */
+static inline uint16_t vs_error_pack(float error) {
+    union {
+        float value;
+        uint32_t bits;
+    } pun = {error};
+    return (uint16_t)((pun.bits >> 16) + ((pun.bits & 0xFFFF) != 0));
+}
+
+static inline float vs_error(uint16_t packed) {
+    union {
+        uint32_t bits;
+        float value;
+    } pun = {(uint32_t)packed << 16};
+    return pun.value;
+}
+
 #endif

@@ -9,14 +9,6 @@
 #include "csrc/graph/raw.h"
 #include "csrc/base/hash.h"
 
-uint16_t vs_error_pack(float error) {
-    union {
-        float value;
-        uint32_t bits;
-    } pun = {error};
-    return (uint16_t)((pun.bits >> 16) + ((pun.bits & 0xFFFF) != 0));
-}
-
 /* ---- models at hand ------------------------------------------------------------- */
 
 /* Reads a stored model into one block of memory. */
@@ -48,14 +40,6 @@ static void remember(VsGraph *g, VsModel *m) {
     memmove(g->models + 1, g->models, (VS_MODELS - 1) * sizeof *g->models);
     g->models[0] = m;
     g->model = m;
-}
-
-void vs_models_free(VsGraph *g) {
-    for (int i = 0; i < VS_MODELS; i++) {
-        vs_free(&g->alloc, g->models[i]);
-        g->models[i] = NULL;
-    }
-    g->model = NULL;
 }
 
 static VsStatus load(VsGraph *g) {

@@ -66,16 +66,4 @@ VsStatus vs_model_learn(VsGraph *g, const VsSample *sample);
 const VsModel *vs_model_unsaved(const VsGraph *g);
 void vs_model_saved(VsGraph *g);
 
-void vs_models_free(VsGraph *g);
-
-/* A bound of an error in 16 bits: the upper half of a float32, rounded up. */
-uint16_t vs_error_pack(float error);
-static inline float vs_error(uint16_t packed) {
-    union {
-        uint32_t bits;
-        float value;
-    } pun = {(uint32_t)packed << 16};
-    return pun.value;
-}
-
 #endif

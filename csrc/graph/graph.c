@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "csrc/graph/fit.h"
-#include "csrc/graph/raw.h"
 #include "csrc/store/shelf.h"
 #include "csrc/base/hash.h"
 
@@ -114,6 +112,14 @@ void vs_graph_share(VsGraph *g, VsShelf *shelf) {
     }
 }
 
+static void models_free(VsGraph *g) {
+    for (int i = 0; i < VS_MODELS; i++) {
+        vs_free(&g->alloc, g->models[i]);
+        g->models[i] = NULL;
+    }
+    g->model = NULL;
+}
+
 void vs_graph_close(VsGraph *g) {
     if (g == NULL) {
         return;
@@ -124,7 +130,7 @@ void vs_graph_close(VsGraph *g) {
     }
     vs_overlay_free(g->overlay);
     vs_scratch_free(&a, g->scratch);
-    vs_models_free(g);
+    models_free(g);
     vs_arena_close(g->geo[VS_NODE].arena);
     vs_arena_close(g->geo[VS_CODE].arena);
     vs_free(&a, g->redo.data);

@@ -116,6 +116,9 @@ typedef struct VsNode {
 
 #define VS_NODE_STORED 24u
 #define VS_UPPER_HEAD 4u /* next u32, then the links */
+#define VS_RAW_HEAD 4u
+#define VS_RAW_FREE 0x80000000u
+#define VS_RAW_NONE 0x7FFFFFFFu /* below the top bit: no further free slot */
 
 /* What a graph asks of its owner. */
 typedef struct VsHooks {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "csrc/kernel/batch.h"
-#include "csrc/graph/fit.h"
+#include "csrc/base/bytes.h"
 
 /* ---- slots ---------------------------------------------------------------------- */
 

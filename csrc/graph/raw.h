@@ -25,10 +25,6 @@
 
 #include "csrc/graph/graph.h"
 
-#define VS_RAW_HEAD 4u
-#define VS_RAW_FREE 0x80000000u
-#define VS_RAW_NONE 0x7FFFFFFFu /* below the top bit: no further free slot */
-
 /* The vector of a raw node, NULL of any other. */
 VsStatus vs_raw(VsGraph *g, uint32_t node, const float **out);
 

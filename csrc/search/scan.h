@@ -9,7 +9,7 @@
 #ifndef VS_SEARCH_SCAN_H
 #define VS_SEARCH_SCAN_H
 
-#include "csrc/search/search.h"
+#include "csrc/search/query.h"
 
 /* Which nodes a scan looks at: bit n of words[n / 64]. `count` is the number of bits set
  * that are live nodes. */

@@ -34,6 +34,7 @@
 #include "ext/query/knn.h"
 #include "ext/base/rowmap.h"
 #include "ext/table/errors.h"
+#include "csrc/search/search.h"
 
 #define FIRST_ROUND 512
 #define FIRST_HINTED 128 /* where the statement has a LIMIT */

@@ -15,6 +15,7 @@
 #include "csrc/search/team.h"
 #include "ext/query/rerank_many.h"
 #include "ext/table/errors.h"
+#include "csrc/search/search.h"
 
 /* Queries between two calls of the team, and what they may find: bounds the memory. */
 #define BLOCK 4096

@@ -16,8 +16,7 @@
 #include <string.h>
 
 #include "csrc/vector/text.h"
-#include "ext/table/index.h"
-#include "ext/table/dialect.h"
+#include "ext/table/schema.h"
 
 #define DEFAULT_M 16
 #define DEFAULT_EF_CONSTRUCTION 200
@@ -611,7 +610,7 @@ int vsx_schema_parse(const char *table, int argc, const char *const *argv,
     if (s == NULL) {
         return SQLITE_NOMEM;
     }
-    *s = (VsxSchema){.dialect = &vsx_vecsql};
+    memset(s, 0, sizeof *s);
     int rc = SQLITE_OK;
     if (table != NULL && vsx_schema_reserved("", table)) {
         *err = sqlite3_mprintf("the table would have the name of its hidden column %s; "

@@ -70,7 +70,7 @@ enum {
 };
 
 /* Parses the arguments of CREATE VIRTUAL TABLE (argv[3..]). *err says what is wrong. With
- * table = NULL no name is reserved. The
+ * table = NULL no name is reserved. The dialect is for the caller to set. The
  * columns of a content table are not in yet: vsx_content_columns adds them, and
  * vsx_schema_place completes the schema. */
 int vsx_schema_parse(const char *table, int argc, const char *const *argv,

@@ -518,7 +518,6 @@ int vsx_vec0_parse(int argc, const char *const *argv, VsxSchema **out, char **er
         (*out)->column[i].given = 0; /* some of it is a default of the module */
     }
     if (rc == SQLITE_OK) {
-        (*out)->dialect = &vsx_vec0;
         (*out)->chunk_size = args.chunk_size;
     }
     arguments_free(&args);

@@ -18,7 +18,7 @@
 #include "ext/write/command.h"
 #include "ext/write/rebuild.h"
 #include "ext/write/integrity.h"
-#include "ext/write/content_commands.h"
+#include "ext/write/attach.h"
 
 /* ---- optimize ------------------------------------------------------------------- */
 

@@ -17,7 +17,7 @@
 #include "ext/content/content.h"
 #include "ext/query/filter.h"
 #include "ext/write/rebuild.h"
-#include "ext/write/content_commands.h"
+#include "ext/write/content_check.h"
 
 /* Empties the log, and marks the edits to come. From then on only a rollback, or the
  * rebuild's end, makes the index whole. */

@@ -635,7 +635,7 @@ CODES = [
     ),
     Mutant(
         "a packed error is rounded down",
-        "csrc/graph/fit.c",
+        "csrc/base/bytes.h",
         " + ((pun.bits & 0xFFFF) != 0)",
         "",
         "test_sq8",
