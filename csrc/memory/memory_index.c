@@ -166,6 +166,30 @@ int vs_memory_remove(VsMemoryIndex *index, const float *vectors, int64_t row) {
     return st;
 }
 
+static void scale_to_unit(const float *v, size_t dims, float *out) {
+    double sum = 0;
+    for (size_t i = 0; i < dims; i++) {
+        sum += (double)v[i] * (double)v[i];
+    }
+    double length = sum > 0 ? sqrt(sum) : 1;
+    for (size_t i = 0; i < dims; i++) {
+        out[i] = (float)((double)v[i] / length);
+    }
+}
+
+size_t vs_memory_prepare(const float *vectors, size_t n, uint32_t dims, float *unit) {
+    for (size_t row = 0; row < n; row++) {
+        const float *v = vectors + row * dims;
+        if (vs_element_first_nonfinite(VS_F32, v, dims) < dims) {
+            return row;
+        }
+        if (unit != NULL) {
+            scale_to_unit(v, dims, unit + row * dims);
+        }
+    }
+    return n;
+}
+
 /* Of an order by all that a code knows. sq8 and pq compare cosine by l2 of unit vectors:
  * |a - b|^2 = 2 (1 - cos). */
 static float distance_of(const VsQuery *q, float order) {

@@ -44,6 +44,10 @@ int vs_memory_add(VsMemoryIndex *index, const float *vectors, const int64_t *row
 int vs_memory_remove(VsMemoryIndex *index, const float *vectors, int64_t row);
 int vs_memory_has(const VsMemoryIndex *index, int64_t row);
 
+/* The first of n vectors that has a NaN or an infinity, n if all are finite. If `unit` is
+ * not NULL it gets the vectors at length 1; a zero vector stays zero. */
+size_t vs_memory_prepare(const float *vectors, size_t n, uint32_t dims, float *unit);
+
 typedef struct VsMemorySearch {
     const float *queries; /* n of them, row by row */
     size_t n;

@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_CHUNK = 4096  # rows that are float64 at a time
-
 
 def vectors_of(data: Any, dim: int, *, unit: bool) -> NDArray[np.float32]:
     """One vector or several as rows, scaled to length 1 if ``unit`` says so.
@@ -18,41 +16,47 @@ def vectors_of(data: Any, dim: int, *, unit: bool) -> NDArray[np.float32]:
     """
     import numpy as np
 
-    with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(data, np.float32)
-    shape = np.shape(data)
-    if len(shape) not in (1, 2):
+    rows: NDArray[Any] = np.asarray(data)
+    if rows.ndim not in (1, 2):
         raise RuntimeError(
-            f"Input vector data wrong shape. Number of dimensions {len(shape)}. "
+            f"Input vector data wrong shape. Number of dimensions {rows.ndim}. "
             "Data must be a 1D or 2D array."
         )
-    if len(shape) == 1:
-        rows = rows.reshape(1, -1)
-    if rows.shape[1] != dim:
+    if rows.shape[-1] != dim:
         raise RuntimeError(
             f"Wrong dimensionality of the vectors: the index has {dim} dimensions, "
-            f"the vectors have {rows.shape[1]}"
+            f"the vectors have {rows.shape[-1]}"
         )
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise RuntimeError(
-            f"The vector of row {row} has a NaN, an infinity or a number beyond float32"
-        )
-    return unit_vectors(rows) if unit else rows
+    if rows.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            rows = rows.astype(np.float32)
+    rows = np.ascontiguousarray(rows).reshape(-1, dim)
+    return unit_vectors(rows) if unit else _finite(rows, None)
 
 
 def unit_vectors(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows divided by their lengths; a zero vector stays zero."""
+    """The rows at length 1; a zero vector stays zero.
+
+    Raises RuntimeError for numbers that are not finite.
+    """
     import numpy as np
 
-    out = np.empty_like(rows)
-    for first in range(0, len(rows), _CHUNK):
-        chunk = rows[first : first + _CHUNK].astype(np.float64)
-        lengths = np.sqrt(np.einsum("ij,ij->i", chunk, chunk))
-        lengths[lengths == 0] = 1
-        out[first : first + _CHUNK] = chunk / lengths[:, None]
+    out = np.empty(rows.shape, np.float32)
+    _finite(np.ascontiguousarray(rows), out)
     return out
+
+
+def _finite(rows: NDArray[np.float32], unit: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    from vecsql._core import ffi, lib
+
+    dim = rows.shape[1]
+    out = ffi.NULL if unit is None else ffi.from_buffer("float[]", unit)
+    bad = lib.vs_memory_prepare(ffi.from_buffer("float[]", rows), len(rows), dim, out)
+    if bad < len(rows):
+        raise RuntimeError(
+            f"The vector of row {bad} has a NaN, an infinity or a number beyond float32"
+        )
+    return rows
 
 
 def labels_of(ids: Any, n: int) -> list[int]:

@@ -33,6 +33,7 @@ class Graph:
         if opened == self._ffi.NULL:
             raise MemoryError("there is no memory for an index")
         self._index = self._ffi.gc(opened, self._lib.vs_memory_close)
+        self._asked = self._ffi.new("VsMemorySearch *")
 
     def add(self, vectors: NDArray[np.float32], rows: NDArray[np.int64], threads: int) -> None:
         """Adds rows of the matrix that are not in the graph."""
@@ -69,15 +70,12 @@ class Graph:
         if found.size == 0:
             return found, distances
         self._lib.vs_memory_threads(self._index, min(threads, _MAX_THREADS))
-        asked = self._ffi.new("VsMemorySearch *")
+        asked = self._asked
         kept = (self._floats(queries), self._floats(vectors), self._rows(rows))
         asked.queries, asked.vectors, asked.rows = kept
         asked.n, asked.k, asked.ef, asked.as_hnswlib = len(queries), k, max(ef, 1), 1
         asked.n_rows = 0 if rows is None else len(rows)
-        results = (
-            self._ffi.from_buffer("int64_t[]", found, require_writable=True),
-            self._ffi.from_buffer("float[]", distances, require_writable=True),
-        )
+        results = self._rows(found), self._floats(distances)
         asked.found, asked.distances = results
         self._check(self._lib.vs_memory_search(self._index, asked))
         return found, distances

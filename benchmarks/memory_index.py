@@ -1,0 +1,156 @@
+"""vecsql.Index against hnswlib.Index: python benchmarks/memory_index.py [--set NAME] [--rows N].
+
+One program, two imports: the same calls build and search both, with M = 16, ef_construction = 200,
+on one pinned thread. They take turns at each ef, round after round, and the best round counts.
+Times are CPU time of the thread. Speed at a fixed recall is interpolated as in run.py. "a call"
+has one query in each call from Python, "a batch" all queries in one call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import report
+from datasets import Dataset
+from engine import EF_CONSTRUCTION, M, require, version_of
+from report import number, table
+from run import at_recall, integers, is_floor
+
+K = 10
+DEFAULT_EF = [10, 16, 24, 32, 48, 64, 96, 128]
+RECALLS = [0.90, 0.95, 0.99]
+LIBRARIES = ("hnswlib", "vecsql")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    datasets.add_arguments(parser)
+    parser.add_argument("--rows", type=int, default=50_000, help="first N rows of the base")
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--ef", type=integers, default=DEFAULT_EF, metavar="16,32,...")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser.parse_args()
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.thread_time()
+    result = work()
+    return time.thread_time() - start, result
+
+
+def build(library: Any, data: Dataset) -> tuple[Any, dict[str, float]]:
+    """An index of all rows, and what it took to build, save and load it."""
+    space = {"l2": "l2", "cosine": "cosine", "dot": "ip"}[data.metric]
+
+    def made() -> Any:
+        index = library.Index(space=space, dim=data.dims)
+        index.init_index(max_elements=len(data.base), M=M, ef_construction=EF_CONSTRUCTION)
+        index.set_num_threads(1)
+        index.add_items(data.base)
+        return index
+
+    seconds, index = timed(made)
+    with tempfile.TemporaryDirectory() as directory:
+        path = str(Path(directory) / "index")
+        saving, _ = timed(lambda: index.save_index(path))
+        loaded = library.Index(space=space, dim=data.dims)
+        loading, _ = timed(lambda: loaded.load_index(path))
+        size = Path(path).stat().st_size
+    figures = {"build": seconds, "save": saving, "load": loading, "file_bytes": size}
+    return index, figures
+
+
+def measure(
+    built: dict[str, Any], data: Dataset, ef: list[int], rounds: int
+) -> dict[str, list[dict[str, float]]]:
+    """Of each library and way to ask: recall and queries per second at each ef."""
+
+    def batch(index: Any) -> None:
+        index.knn_query(data.query, k=K)
+
+    def calls(index: Any) -> None:
+        for query in data.query:
+            index.knn_query(query, k=K)
+
+    ways = {"a batch": batch, "a call": calls}
+    curves: dict[str, list[dict[str, float]]] = {f"{n}, {w}": [] for n in built for w in ways}
+    for beam in ef:
+        recalls = {}
+        for name, index in built.items():
+            index.set_ef(beam)
+            recalls[name] = data.recall(index.knn_query(data.query, k=K)[0].astype("i8"), K)
+        best = dict.fromkeys(curves, math.inf)
+        gc.disable()
+        for _ in range(rounds):
+            for name, index in built.items():
+                for way, ask in ways.items():
+                    seconds, _ = timed(lambda ask=ask, index=index: ask(index))  # type: ignore[misc]
+                    best[f"{name}, {way}"] = min(best[f"{name}, {way}"], seconds)
+        gc.enable()
+        for label, seconds in best.items():
+            recall = recalls[label.split(",")[0]]
+            curves[label].append({"ef": beam, "recall": recall, "qps": len(data.query) / seconds})
+        print(f"ef {beam} done", file=sys.stderr)
+    return curves
+
+
+def print_tables(
+    curves: dict[str, list[dict[str, float]]], figures: dict[str, dict[str, float]]
+) -> None:
+    rows = []
+    for name, f in figures.items():
+        mib = f["file_bytes"] / 2**20
+        times = [number(f[key], 2) for key in ("build", "save", "load")]
+        rows.append([name, *times, number(mib, 1)])
+    print("\n" + table(["index", "build, s", "save, s", "load, s", "file, MiB"], rows) + "\n")
+    rows = []
+    for label, curve in curves.items():
+        base = curves[f"hnswlib, {label.split(', ')[1]}"]
+        row = [label]
+        for wanted in RECALLS:
+            qps, theirs = at_recall(curve, wanted), at_recall(base, wanted)
+            floor = "> " if qps is not None and is_floor(curve, wanted) else ""
+            ratio = None if qps is None or theirs is None else qps / theirs
+            row += [floor + number(qps), number(ratio, 2)]
+        rows.append(row)
+    head = ["index, one query in"]
+    for wanted in RECALLS:
+        head += [f"QPS at recall {wanted:.2f}", "ratio"]
+    print(table(head, rows))
+
+
+def main() -> int:
+    args = arguments()
+    libraries = {name: require(name, name) for name in LIBRARIES}
+    data = datasets.load(
+        args.set, args.rows, data=args.data, synthetic=args.synthetic, dims=args.dims,
+        metric=args.metric, queries=args.queries,
+    )  # fmt: skip
+    report.pin()
+    built, figures = {}, {}
+    for name, library in libraries.items():
+        built[name], figures[name] = build(library, data)
+        figures[name]["version"] = version_of(name)  # type: ignore[assignment]
+        print(f"built {name} in {figures[name]['build']:.1f} s", file=sys.stderr)
+    curves = measure(built, data, args.ef, args.rounds)
+    print(f"{data.name}, {len(data.base):,} rows, {data.metric}, k = {K}, M = {M}")
+    print_tables(curves, figures)
+    if args.json:
+        figures_of_run = {"machine": report.machine(), "built": figures, "curves": curves}
+        args.json.write_text(json.dumps(figures_of_run, indent=1), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
