@@ -133,10 +133,14 @@ def print_tables(
 def main() -> int:
     args = arguments()
     libraries = {name: require(name, name) for name in LIBRARIES}
-    data = datasets.load(
-        args.set, args.rows, data=args.data, synthetic=args.synthetic, dims=args.dims,
-        metric=args.metric, queries=args.queries,
-    )  # fmt: skip
+    try:
+        data = datasets.load(
+            args.set, args.rows, data=args.data, synthetic=args.synthetic, dims=args.dims,
+            metric=args.metric, queries=args.queries,
+        )  # fmt: skip
+    except datasets.NoDataError as e:
+        print(e, file=sys.stderr)
+        return 2
     report.pin()
     built, figures = {}, {}
     for name, library in libraries.items():
