@@ -84,6 +84,7 @@ def test_any_is_found_where_it_hides(annotation):
     assert says_any(annotation, __name__)
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_what_the_functions_return(tmp_path):
     pytest.importorskip("mypy")
     program = tmp_path / "user.py"
