@@ -78,7 +78,7 @@ format: $(LINTERS) ## rewrite the sources as the formatters want them
 
 docs: $(DOCS) ## build the documentation in build/site; a broken link is an error
 	@# --quiet would silence the warnings that --strict counts.
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=$(DOCS) $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: $(INSTALLED) $(BENCH) ## recall against speed; ARGS=--synthetic without data
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -109,10 +109,10 @@ $(LINTERS): $(INSTALLED)
 	$(PIP) install --no-build-isolation '.[lint]'
 	@touch $@
 
-# An environment of its own: the generator's packages are no part of the product's.
-$(DOCS): docs/requirements.txt
-	"$(PYTHON)" -m venv --clear $@
-	$@/bin/python -m pip --disable-pip-version-check --quiet install --no-compile -r $<
+# A folder of its own: the generator's packages are no part of the product's environment.
+$(DOCS): docs/requirements.txt $(TOOLS)
+	rm -rf $@
+	$(PIP) install --no-compile --target $@ -r $<
 	@touch $@
 
 $(BENCH): $(INSTALLED)
