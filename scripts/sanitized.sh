@@ -62,7 +62,7 @@ log=$site/other.log
 run $(files answers content cursors dbapi element_types files format interrupt load multiconnection plans \
     queries broken_tables odd_statements search_many sharing stats vec0 vec0_queries vec0_rows writes) >"$log" 2>&1 &
 failed=0
-run $(files bulk core damage dml embed errors filters functions limits pq random_tables schema_changes \
+run $(files bulk core damage dml embed errors filters functions index limits pq random_tables schema_changes \
     security small_tables sq8 state_machine text_keys transactions vec0_random vec0_schema \
     vector_cache) \
     -k "not ten_thousand_equal" || failed=1
