@@ -209,6 +209,7 @@ class Index:
 
         at = np.array(rows, np.int64)
         old = at[at < self._count]
+        were_deleted = int(self._deleted[old].sum())
         try:
             for row in old[~self._deleted[old]].tolist():
                 graph.remove(self._vectors, row)
@@ -222,7 +223,8 @@ class Index:
         finally:
             # Where memory was short, some rows are not in the graph.
             self._deleted[at] = [not graph.has(row) for row in rows]
-            self._n_deleted = int(self._deleted[: self._count].sum())
+            there = at[at < self._count]
+            self._n_deleted += int(self._deleted[there].sum()) - were_deleted
 
     def mark_deleted(self, label: int) -> None:
         """Deletes an element: no search finds it until `unmark_deleted`."""
