@@ -133,8 +133,11 @@ const Case cases[] = {
      {"INSERT INTO z(id, embedding, tag) VALUES(100, '[1,2,3]', 'y')",
       "UPDATE z SET embedding = '[4,4,4]' WHERE id = 2", "DELETE FROM z WHERE id = 3",
       "SELECT id, distance FROM z WHERE embedding MATCH '[1,2,3]' AND k = 3 AND tag = "
-      "'x'",
-      "CREATE VIRTUAL TABLE q USING vec0(embedding FLOAT[3])", "DROP TABLE q"}},
+      "'x'"}},
+    {"a query of a vec0 table",
+     {"SELECT id, distance FROM z WHERE embedding MATCH '[1,2,3]' AND k = 3"}},
+    {"create a vec0 table",
+     {"CREATE VIRTUAL TABLE q USING vec0(embedding FLOAT[3])", "DROP TABLE q"}},
     {"train and warm",
      {"INSERT INTO t(t) VALUES('train')", "INSERT INTO y(y) VALUES('train')",
       "INSERT INTO t(t) VALUES('warm')"}},

@@ -1,13 +1,14 @@
 /*
  * Risk: an allocation that fails crashes, leaks, or leaves a statement half done.
  *
- *     oom [quick|full|every] [case]
+ *     oom [quick|full|every|once] [case]
  *
  * Every allocation of every case fails once (alone, and with all that follow), on a
  * connection that has used its tables before and on one that has not. After each: the
  * connection still works and holds what the successful statements say (fixture.h), so
  * does a new one, and with both closed no block is left. Where a case has more allocations
- * than POINTS, as many are chosen evenly; `every` takes all.
+ * than POINTS, as many are chosen evenly; `every` takes all, and `once` too, but each fails alone
+ * and on a connection that has not used its tables.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,7 +164,8 @@ static long count_calls(const FsImage *image, const Case *c, int cold) {
 
 int main(int argc, char **argv) {
     int quick = argc > 1 && strcmp(argv[1], "quick") == 0;
-    int every = argc > 1 && strcmp(argv[1], "every") == 0;
+    int once = argc > 1 && strcmp(argv[1], "once") == 0;
+    int every = once || (argc > 1 && strcmp(argv[1], "every") == 0);
     static const sqlite3_mem_methods methods = {
         heap_malloc,   heap_free, heap_realloc,  heap_size,
         heap_round_up, heap_init, heap_shutdown, NULL};
@@ -180,7 +182,7 @@ int main(int argc, char **argv) {
             continue;
         }
         replay_reset();
-        for (int way = 0; way < 4; way++) {
+        for (int way = once; way < (once ? 2 : 4); way++) {
             calls = count_calls(&image, &cases[i], way & 1);
             long step = every ? 1 : calls / (quick ? POINTS_QUICK : POINTS_FULL) + 1;
             long k = quick ? (i + way) % step : 0;
@@ -189,8 +191,8 @@ int main(int argc, char **argv) {
                 k += step;
             }
         }
-        printf("%-32s %6ld of %6ld allocations failed, 4 ways\n", cases[i].name,
-               (totals.points - points) / 4, calls);
+        printf("%-32s %6ld of %6ld allocations failed, %d ways\n", cases[i].name,
+               (totals.points - points) / (once ? 1 : 4), calls, once ? 1 : 4);
     }
     fs_image_free(&image);
     printf("oom: %ld failed allocations, %ld failures\n", totals.points, totals.failures);

@@ -919,7 +919,7 @@ WRITES = [
         "ext/vec0/vec0_schema.c",
         "    if (!whole) {\n",
         "    if (0) {\n",
-        "fault_oom:full:vec0 table",
+        "fault_oom:once:a query of a vec0 table",
     ),
 ]
 

@@ -142,6 +142,8 @@ def main() -> int:
             thread.start()
         for thread in threads:
             thread.join()
+    for name in bad:
+        print(f"BAD: {name}")
     print(f"{len(chosen)} mutants, {len(bad)} alive, stale or without a sound test")
     return len(bad)
 
