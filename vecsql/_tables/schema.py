@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _BATCH = 512
-# The affinity of BLOB, and a first word that sqlite3's detect_types knows (vector in _base/bind.py).
+# The affinity of BLOB, and a first word that sqlite3's detect_types knows (_base/bind.py).
 VECTOR_TYPE = "VECTOR BLOB"
 _TYPES = {str: "TEXT", int: "INTEGER", float: "REAL", bytes: "BLOB", bool: "INTEGER"}
 
