@@ -286,6 +286,7 @@ def test_mistakes_raise_a_sentence_and_change_nothing():
         (lambda: Index("l2", 4).init_index(5, M=129), "M is from 2"),
         (lambda: Index("l2", 4).init_index(5, ef_construction=10**6), "ef_construction is from"),
         (lambda: Index("l2", 4).init_index(-1), "max_elements is not negative"),
+        (lambda: Index("l2", 4).init_index(5, random_seed=-1), "random_seed is not negative"),
         (lambda: index.init_index(10), "already initiated"),
         (lambda: index.add_items(np.zeros((2, 5))), "Wrong dimensionality of the vectors"),
         (lambda: index.knn_query(np.zeros(3)), "Wrong dimensionality of the vectors"),

@@ -89,6 +89,8 @@ class Index:
         with self._lock:
             if self._graph is not None:
                 raise RuntimeError("The index is already initiated.")
+            if random_seed < 0:
+                raise RuntimeError(f"random_seed is not negative, got {random_seed}")
             ef_construction = max(ef_construction, M)
             _check_ranges(M, ef_construction)
             graph = Graph(self._space, self._dim, int(M), int(ef_construction))
