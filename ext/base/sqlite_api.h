@@ -39,4 +39,9 @@ static inline int vsx_is_interrupted(sqlite3 *db) {
 #endif
 }
 
+/* CMake gives it; for builds without. */
+#ifndef VECSQL_VERSION
+#define VECSQL_VERSION "0.1.0"
+#endif
+
 #endif

@@ -9,10 +9,6 @@
 
 #include "csrc/vector/text.h"
 
-#ifndef VECSQL_VERSION
-#define VECSQL_VERSION "0.1.0"
-#endif
-
 /* ---- errors and arguments ------------------------------------------------------- */
 
 const VsxFunction *vsx_function_of(sqlite3_context *ctx) {

@@ -33,7 +33,7 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS)
 def test_the_state_machine_is_red_when_an_undo_step_is_left_out(tmp_path, step):
     site = patched_package(tmp_path, *STEPS[step])
-    machine = ROOT / "tests" / "test_state_machine.py"
+    machine = ROOT / "tests" / "table" / "test_state_machine.py"
     pytest_args = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", str(machine)]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *pytest_args],
