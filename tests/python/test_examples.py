@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -18,8 +19,20 @@ MODULES = [
 ]
 
 
+def examples(module: ModuleType) -> list[doctest.DocTest]:
+    """Those of the module, and of its classes that go under the name of the package."""
+    finder = doctest.DocTestFinder()
+    found = finder.find(module)
+    for thing in vars(module).values():
+        if isinstance(thing, type) and thing.__module__ == "vecsql":
+            found += finder.find(thing, thing.__name__, module=False, globs={})
+    return found
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings_run(name):
-    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
-    assert result.attempted > 0
-    assert result.failed == 0
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for example in examples(importlib.import_module(name)):
+        runner.run(example)
+    assert runner.tries > 0
+    assert runner.failures == 0
