@@ -288,6 +288,7 @@ def test_mistakes_raise_a_sentence_and_change_nothing():
         (lambda: Index("l2", 4).init_index(-1), "max_elements is not negative"),
         (lambda: Index("l2", 4).init_index(5, random_seed=-1), "random_seed is not negative"),
         (lambda: index.init_index(10), "already initiated"),
+        (lambda: index.mark_deleted(0.7), "whole number, got 0.7"),
         (lambda: index.add_items(np.zeros((2, 5))), "Wrong dimensionality of the vectors"),
         (lambda: index.knn_query(np.zeros(3)), "Wrong dimensionality of the vectors"),
         (lambda: index.add_items(np.zeros((1, 1, 4))), "Number of dimensions 3"),

@@ -17,6 +17,7 @@ among threads of its own, and no call holds the GIL while it computes.
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Callable
@@ -251,7 +252,10 @@ class Index:
             self._n_deleted -= 1
 
     def _row(self, label: Any) -> int:
-        row = self._row_of.get(int(label))
+        try:
+            row = self._row_of.get(operator.index(label))
+        except TypeError:
+            raise RuntimeError(f"A label is a whole number, got {label!r}") from None
         if row is None:
             raise RuntimeError(f"Label not found: {label}")
         return row
