@@ -252,7 +252,7 @@ def show_connections(found: dict[str, Any] | str | None) -> None:
     print(
         "\n" + table(["connection of one process", "MiB resident", "open to answer CPU ms"], lines)
     )
-    print(f"\nPages on the shelf: {found['shared_bytes'] / 2**20:.1f} MiB")
+    print(f"\nPages in the page cache: {found['shared_bytes'] / 2**20:.1f} MiB")
 
 
 def main() -> int:

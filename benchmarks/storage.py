@@ -39,7 +39,7 @@ from report import number, table
 
 K, EF = 10, 64
 PEER_SECONDS = 180  # churn of a peer ends then: replacing rows costs vectorlite milliseconds each
-MOST_COMMITS = 12_000  # to reach a fold
+MOST_COMMITS = 12_000  # to reach a checkpoint
 SPAWN = multiprocessing.get_context("spawn")  # children must not inherit loaded pages
 
 
@@ -239,7 +239,7 @@ def cycle(
     grown: list[float],
     took: list[float],
 ) -> None:
-    """Goes on to the first fold: what all commits from one fold to the next cost together.
+    """Goes on to the first checkpoint: what all commits from one checkpoint to the next cost together.
 
     The bulk load left the log empty, so the cycle begins with the first commit.
     """
@@ -248,10 +248,10 @@ def cycle(
         more, longer = commits(engine, db, data, rows, range(at, at + 1))
         grown, took, at = grown + more, took + longer, at + 1
     name = engine.name
-    sheet.put(name, "commits from fold to fold", float(at))
-    sheet.put(name, "WAL bytes of the commit that folds", grown[-1])
+    sheet.put(name, "commits between checkpoints", float(at))
+    sheet.put(name, "WAL bytes of the commit that makes a checkpoint", grown[-1])
     sheet.put(name, "WAL bytes, mean of the whole cycle", float(np.mean(grown)))
-    sheet.put(name, "ms of the commit that folds", took[-1], digits=3)
+    sheet.put(name, "ms of the commit that makes a checkpoint", took[-1], digits=3)
     sheet.put(name, "ms, mean of the whole cycle", float(np.mean(took)), digits=3)
 
 
@@ -352,7 +352,7 @@ def log_bytes(db: Any) -> tuple[int, int]:
 
 
 def fill_log(engine: Sql, db: Any, data: Dataset) -> str:
-    """One-row commits until the log is as long as it gets: the first fold shows the limit."""
+    """One-row commits until the log is as long as it gets: the first checkpoint shows the limit."""
     rows = data.extra(40_000)
     folded, length = log_bytes(db)
     first, limit, longest = folded, None, 0

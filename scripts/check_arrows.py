@@ -106,7 +106,7 @@ NATURAL = {
     # a registry names its members
     ("csrc/codec/codec", "csrc/codec/pq"),
     # a page that is listed is given back through the list
-    ("csrc/store/pages", "csrc/store/shelf"),
+    ("csrc/store/pages", "csrc/store/page_cache"),
     # what two files of a folder share of the inside
     ("csrc/store/pages", "csrc/store/page_head"),
 }

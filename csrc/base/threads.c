@@ -183,7 +183,7 @@ static void thread_join(VsWorker *w) {
 
 #endif
 
-/* ---- crews ------------------------------------------------------------------------- */
+/* ---- thread pools ------------------------------------------------------------------------- */
 
 /* What one batch of a build has to write between two loops is done in a millisecond; to
  * wake a thread that sleeps takes a tenth of it. Who has no processor does not spin. */
@@ -200,7 +200,8 @@ static inline void relax(void) {
 }
 
 /* Until the number is that. */
-static void wait_until(VsCrew *c, VsShared *number, long long value, VsSignal *changed) {
+static void wait_until(VsThreadPool *c, VsShared *number, long long value,
+                       VsSignal *changed) {
     for (unsigned i = 0; i < c->spins && vs_shared_get(number) != value; i++) {
         relax();
     }
@@ -213,14 +214,14 @@ static void wait_until(VsCrew *c, VsShared *number, long long value, VsSignal *c
     }
 }
 
-static void tell(VsCrew *c, VsSignal *changed) {
+static void tell(VsThreadPool *c, VsSignal *changed) {
     vs_lock(&c->lock); /* or it could be between looking and waiting */
     signal_all(changed);
     vs_unlock(&c->lock);
 }
 
 static void go_to_work(VsWorker *w) {
-    VsCrew *c = w->crew;
+    VsThreadPool *c = w->thread_pool;
     VsTask task;
     long long round = 0;
     do {
@@ -235,7 +236,7 @@ static void go_to_work(VsWorker *w) {
     } while (task != NULL);
 }
 
-static void begin(VsCrew *c, unsigned n, VsTask task, void *ctx) {
+static void begin(VsThreadPool *c, unsigned n, VsTask task, void *ctx) {
     c->task = task;
     c->ctx = ctx;
     c->n = n;
@@ -244,7 +245,7 @@ static void begin(VsCrew *c, unsigned n, VsTask task, void *ctx) {
     tell(c, &c->begun);
 }
 
-void vs_crew_open(VsCrew *c, unsigned n) {
+void vs_thread_pool_open(VsThreadPool *c, unsigned n) {
     n = n > VS_MAX_THREADS ? VS_MAX_THREADS : n;
     c->spins = n > 1 && n <= vs_processors() ? SPINS : 0;
     c->started = 0;
@@ -254,12 +255,12 @@ void vs_crew_open(VsCrew *c, unsigned n) {
     signal_init(&c->ended);
     for (unsigned i = 1; i < n; i++) {
         VsWorker *w = &c->worker[c->started + 1];
-        *w = (VsWorker){.crew = c, .number = c->started + 1};
+        *w = (VsWorker){.thread_pool = c, .number = c->started + 1};
         c->started += (unsigned)thread_start(w);
     }
 }
 
-void vs_crew_run(VsCrew *c, unsigned n, VsTask task, void *ctx) {
+void vs_thread_pool_run(VsThreadPool *c, unsigned n, VsTask task, void *ctx) {
     if (n <= 1 || c->started == 0) {
         task(ctx, 0);
         return;
@@ -269,7 +270,7 @@ void vs_crew_run(VsCrew *c, unsigned n, VsTask task, void *ctx) {
     wait_until(c, &c->busy, 0, &c->ended);
 }
 
-void vs_crew_close(VsCrew *c) {
+void vs_thread_pool_close(VsThreadPool *c) {
     if (c->started > 0) {
         begin(c, 0, NULL, NULL);
     }
@@ -282,8 +283,8 @@ void vs_crew_close(VsCrew *c) {
 }
 
 void vs_parallel(unsigned n, VsTask task, void *ctx) {
-    VsCrew crew;
-    vs_crew_open(&crew, n);
-    vs_crew_run(&crew, n, task, ctx);
-    vs_crew_close(&crew);
+    VsThreadPool thread_pool;
+    vs_thread_pool_open(&thread_pool, n);
+    vs_thread_pool_run(&thread_pool, n, task, ctx);
+    vs_thread_pool_close(&thread_pool);
 }

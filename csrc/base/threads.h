@@ -1,13 +1,13 @@
 /*
  * Parallel loops on threads of our own.
  *
- * A crew is some threads, the caller's among them, that run one function after the other
+ * A thread pool is some threads, the caller's among them, that run one function after the other
  * together; each run returns when all are done. The others wait between two runs, for a
- * millisecond at most without going to sleep, and end with the crew, which lives no longer
+ * millisecond at most without going to sleep, and end with the thread pool, which lives no longer
  * than one call of the library: nothing is left behind in a process that forks or unloads
  * it.
  *
- * What may run there: code that reads a frozen graph through a view (team.h). Never
+ * What may run there: code that reads a frozen graph through a view (readers.h). Never
  * SQLite, and never an allocator or hook of the owner. So memory is reserved before, and
  * only worker 0, which is the caller's thread, polls for interrupts and reports progress.
  * Signals of the process are blocked on the other threads.
@@ -15,7 +15,7 @@
  * The number of threads may change nothing but time: whoever uses this gives each item of
  * a loop a place of its own for its result.
  *
- * Besides, a lock and atomic numbers for what the connections of a process share (shelf.h).
+ * Besides, a lock and atomic numbers for what the connections of a process share (page_cache.h).
  */
 #ifndef VS_BASE_THREADS_H
 #define VS_BASE_THREADS_H
@@ -81,16 +81,16 @@ typedef pthread_t VsThread;
 void vs_lock(VsLock *lock);
 void vs_unlock(VsLock *lock);
 
-/* Worker 0 is the thread that calls vs_crew_run. */
+/* Worker 0 is the thread that calls vs_thread_pool_run. */
 typedef void (*VsTask)(void *ctx, unsigned worker);
 
 typedef struct VsWorker {
-    struct VsCrew *crew;
+    struct VsThreadPool *thread_pool;
     unsigned number;
     VsThread thread;
 } VsWorker;
 
-typedef struct VsCrew {
+typedef struct VsThreadPool {
     VsLock lock;
     VsSignal begun, ended;
     VsShared round; /* runs so far */
@@ -100,18 +100,18 @@ typedef struct VsCrew {
     unsigned n; /* who takes part */
     unsigned started, spins;
     VsWorker worker[VS_MAX_THREADS]; /* from 1 on */
-} VsCrew;
+} VsThreadPool;
 
 /* Up to n threads. Where the system gives fewer some workers never run: tasks share their
- * items out by vs_take, so the others do their part. Worker 0 always runs. *crew stays
+ * items out by vs_take, so the others do their part. Worker 0 always runs. *thread_pool stays
  * where it is until it is closed. */
-void vs_crew_open(VsCrew *crew, unsigned n);
+void vs_thread_pool_open(VsThreadPool *thread_pool, unsigned n);
 
-/* Runs task(ctx, worker) with workers 0..n-1 of the crew. */
-void vs_crew_run(VsCrew *crew, unsigned n, VsTask task, void *ctx);
-void vs_crew_close(VsCrew *crew);
+/* Runs task(ctx, worker) with workers 0..n-1 of the thread pool. */
+void vs_thread_pool_run(VsThreadPool *thread_pool, unsigned n, VsTask task, void *ctx);
+void vs_thread_pool_close(VsThreadPool *thread_pool);
 
-/* A crew for one run. */
+/* A thread pool for one run. */
 void vs_parallel(unsigned n, VsTask task, void *ctx);
 
 /* Processors that this process may run on; 1 if the system does not say. */

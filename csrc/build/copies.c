@@ -16,7 +16,7 @@ static VsStatus read_vector(VsGraph *g, uint32_t node, void *out, int *found) {
 }
 
 VsStatus vs_copies_confirm(VsBatch *b) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     size_t bytes = vs_element_bytes(g->params.code.element, g->params.code.dims);
     if (g->codec->fit == NULL) {
         return VS_OK;

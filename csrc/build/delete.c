@@ -29,7 +29,7 @@ static VsStatus copy_list(VsGraph *g, uint32_t node, uint32_t layer, uint32_t *l
     return st;
 }
 
-/* Tombstone: no seed any more, and its count of older in-links, which only live nodes
+/* Tombstone: no root any more, and its count of older in-links, which only live nodes
  * have, is 0. */
 static VsStatus bury(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
@@ -37,8 +37,8 @@ static VsStatus bury(VsGraph *g, uint32_t node) {
     if (st == VS_OK && (n->flags & VS_STATUS_MASK) != VS_LIVE) {
         return VS_CORRUPT;
     }
-    if (st == VS_OK && (n->flags & VS_IS_SEED) != 0) {
-        st = vs_seed_remove(g, node);
+    if (st == VS_OK && (n->flags & VS_IS_ROOT) != 0) {
+        st = vs_root_remove(g, node);
     }
     st = st == VS_OK ? vs_node(g, node, &n) : st;
     if (st == VS_OK && n->indeg_old > 0) {
@@ -169,16 +169,16 @@ static VsStatus unlink_layer(VsGraph *g, uint32_t node, uint32_t layer,
     return st;
 }
 
-/* The entry point is gone: the highest live node around it takes its place, else a seed.
+/* The entry point is gone: the highest live node around it takes its place, else a root.
  */
 static VsStatus move_entry(VsGraph *g, const uint32_t *links, uint32_t n) {
-    const uint32_t *seeds = NULL;
-    size_t n_seeds = 0;
+    const uint32_t *roots = NULL;
+    size_t n_roots = 0;
     uint32_t best = VS_NIL, best_level = 0;
-    VsStatus st = vs_seeds(g, &seeds, &n_seeds);
-    for (size_t i = 0; st == VS_OK && i < n + n_seeds; i++) {
+    VsStatus st = vs_roots(g, &roots, &n_roots);
+    for (size_t i = 0; st == VS_OK && i < n + n_roots; i++) {
         const VsNode *v = NULL;
-        uint32_t candidate = i < n ? links[i] : seeds[i - n];
+        uint32_t candidate = i < n ? links[i] : roots[i - n];
         st = vs_node(g, candidate, &v);
         if (st == VS_OK && (v->flags & VS_STATUS_MASK) == VS_LIVE &&
             (best == VS_NIL || v->level > best_level)) {
@@ -198,10 +198,10 @@ static void start_over(VsGraph *g) {
     VsState empty = vs_state_initial(&g->params);
     empty.ver = g->state.ver;
     empty.stamp = g->state.stamp;
-    empty.fold_ver = g->state.fold_ver;
+    empty.checkpoint_ver = g->state.checkpoint_ver;
     empty.ef_search = g->state.ef_search;
     empty.next_seq = g->state.next_seq <= UINT32_MAX / 2 ? g->state.next_seq : 0;
-    memcpy(empty.folded, g->state.folded, sizeof empty.folded);
+    memcpy(empty.checkpointed, g->state.checkpointed, sizeof empty.checkpointed);
     g->state = empty;
 }
 

@@ -124,7 +124,7 @@ VsStatus vs_insert_pending(VsGraph *g, int64_t rowid, const void *v, uint32_t *n
                       error);
     }
     st = st == VS_OK && far && vs_raw_helps(g) ? add_raw(g, *node, v) : st;
-    st = st == VS_OK && linked ? vs_seed_add(g, *node) : st;
+    st = st == VS_OK && linked ? vs_root_add(g, *node) : st;
     if (st == VS_OK && linked && first) {
         g->state.entry = *node;
         g->state.max_level = vs_level_of(&g->params, rowid);

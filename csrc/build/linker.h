@@ -21,7 +21,7 @@
 #include "csrc/graph/graph.h"
 #include "csrc/build/links.h"
 #include "csrc/base/sort.h"
-#include "csrc/search/team.h"
+#include "csrc/search/readers.h"
 
 /* Nearest candidates kept for a node that no target takes in. */
 #define VS_NEAR 32
@@ -51,7 +51,7 @@ typedef struct VsGroup {
 } VsGroup;
 
 typedef struct VsBatch {
-    VsTeam team;
+    VsReaders readers;
     VsNewcomer *newcomer;
     size_t n, cap;
     uint32_t n_lists;
@@ -69,7 +69,7 @@ typedef struct VsBatch {
     VsKeyed *keys; /* to sort by: room for twice as many as are sorted */
     size_t cap_keys;
     const VsKeyed *planned; /* which newcomers, in which order; among the keys */
-    uint32_t seed_changes;  /* of the graph, when the seeds were last in order */
+    uint32_t root_changes;  /* of the graph, when the roots were last in order */
     VsHit *candidates;      /* ef_construction for each worker */
 } VsBatch;
 

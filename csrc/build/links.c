@@ -1,4 +1,4 @@
-/* Lists, in-link counters and seeds; contracts in links.h. */
+/* Lists, in-link counters and roots; contracts in links.h. */
 #include "csrc/build/links.h"
 #include "csrc/graph/raw.h"
 
@@ -8,33 +8,33 @@
 #include "csrc/kernel/batch.h"
 #include "csrc/build/choose.h"
 
-/* ---- counters and seeds --------------------------------------------------------- */
+/* ---- counters and roots --------------------------------------------------------- */
 
-VsStatus vs_seed_add(VsGraph *g, uint32_t node) {
+VsStatus vs_root_add(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
     VsStatus st = vs_node(g, node, &n);
     if (st != VS_OK) {
         return st;
     }
-    uint8_t flags = n->flags | VS_IS_SEED;
-    st = vs_edit(g, VS_SEED, g->state.n_seeds, 0, &node, 4);
-    g->seed_changes++;
+    uint8_t flags = n->flags | VS_IS_ROOT;
+    st = vs_edit(g, VS_ROOT, g->state.n_roots, 0, &node, 4);
+    g->root_changes++;
     if (st == VS_OK) {
-        g->state.n_seeds++;
+        g->state.n_roots++;
         st = vs_edit(g, VS_NODE, node, offsetof(VsNode, flags), &flags, 1);
     }
     return st;
 }
 
-VsStatus vs_seed_remove(VsGraph *g, uint32_t node) {
+VsStatus vs_root_remove(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
     const unsigned char *p = NULL;
-    uint32_t last = VS_NIL, seed = VS_NIL, i = g->state.n_seeds;
+    uint32_t last = VS_NIL, seed = VS_NIL, i = g->state.n_roots;
     VsStatus st = vs_node(g, node, &n);
-    uint8_t flags = st == VS_OK ? n->flags & (uint8_t)~(VS_IS_SEED | VS_PENDING) : 0;
-    g->seed_changes++;
+    uint8_t flags = st == VS_OK ? n->flags & (uint8_t)~(VS_IS_ROOT | VS_PENDING) : 0;
+    g->root_changes++;
     while (st == VS_OK && seed != node && i > 0) { /* the newest are at the end */
-        st = vs_slot(g, VS_SEED, --i, &p);
+        st = vs_slot(g, VS_ROOT, --i, &p);
         seed = st == VS_OK ? vs_get_u32(p) : VS_NIL;
         last = last == VS_NIL ? seed : last;
     }
@@ -42,10 +42,10 @@ VsStatus vs_seed_remove(VsGraph *g, uint32_t node) {
         st = VS_CORRUPT;
     }
     if (st == VS_OK && last != node) {
-        st = vs_edit(g, VS_SEED, i, 0, &last, 4);
+        st = vs_edit(g, VS_ROOT, i, 0, &last, 4);
     }
     if (st == VS_OK) {
-        g->state.n_seeds--;
+        g->state.n_roots--;
         st = vs_edit(g, VS_NODE, node, offsetof(VsNode, flags), &flags, 1);
     }
     return st;
@@ -65,12 +65,12 @@ VsStatus vs_count_links(VsGraph *g, uint32_t node, int d_indeg, int d_old) {
     vs_put_u16(bytes, (uint16_t)indeg);
     vs_put_u16(bytes + 2, (uint16_t)old);
     int live = (n->flags & VS_STATUS_MASK) == VS_LIVE,
-        seed = (n->flags & VS_IS_SEED) != 0;
+        seed = (n->flags & VS_IS_ROOT) != 0;
     st = vs_edit(g, VS_NODE, node, offsetof(VsNode, indeg), bytes, 4);
     if (st == VS_OK && live && d_old < 0 && old == 0 && !seed) {
-        st = vs_seed_add(g, node);
+        st = vs_root_add(g, node);
     } else if (st == VS_OK && d_old > 0 && seed) {
-        st = vs_seed_remove(g, node);
+        st = vs_root_remove(g, node);
     }
     return st;
 }
@@ -190,16 +190,16 @@ VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *
     return vs_list_change(g, node, layer, &change, next, dropped);
 }
 
-void vs_fetch_node(const VsGraph *g, uint32_t node, size_t bytes) {
+void vs_prefetch_node(const VsGraph *g, uint32_t node, size_t bytes) {
     unsigned char *page =
         vs_table_get(&g->table[VS_NODE], vs_page_of(&g->geo[VS_NODE], node));
     if (page != NULL) {
         const unsigned char *slot = vs_slot_loaded(g, VS_NODE, node);
-        VS_FETCH_FAR(vs_page_mark(page));
+        VS_PREFETCH_FAR(vs_page_mark(page));
         for (size_t at = 0; at < bytes; at += 64) {
-            VS_FETCH_FAR(slot + at);
+            VS_PREFETCH_FAR(slot + at);
         }
-        VS_FETCH_FAR(slot + bytes - 1); /* slots begin anywhere in a line */
+        VS_PREFETCH_FAR(slot + bytes - 1); /* slots begin anywhere in a line */
     }
 }
 
@@ -370,26 +370,26 @@ static VsStatus take_in_by_any(VsGraph *g, uint32_t node, const VsHit *candidate
 
 enum { FAR = 512 };
 
-/* Churn leaves nodes that are the oldest for some way around. The seeds are of that kind
+/* Churn leaves nodes that are the oldest for some way around. The roots are of that kind
  * and some are older still: one of them, or of their neighbours, can take the node in.
  * The link is long, but it only has to exist; walks come through the near ones. */
 static VsStatus far_candidates(VsGraph *g, uint32_t node, VsHit *out, size_t *n) {
-    uint32_t near[FAR], seeds[FAR / 2];
-    size_t n_seeds = 0, count = 0;
+    uint32_t near[FAR], roots[FAR / 2];
+    size_t n_roots = 0, count = 0;
     VsStatus st = VS_OK;
-    for (uint32_t i = g->state.n_seeds; st == VS_OK && i-- > 0 && n_seeds < FAR / 2;) {
+    for (uint32_t i = g->state.n_roots; st == VS_OK && i-- > 0 && n_roots < FAR / 2;) {
         const unsigned char *p = NULL;
         const VsNode *v = NULL;
-        st = vs_slot(g, VS_SEED, i, &p);
+        st = vs_slot(g, VS_ROOT, i, &p);
         uint32_t seed = st == VS_OK ? vs_get_u32(p) : VS_NIL;
         st = st == VS_OK ? vs_node(g, seed, &v) : st;
         if (st == VS_OK && (v->flags & VS_PENDING) == 0) { /* pending: no links */
-            seeds[n_seeds++] = near[count++] = seed;
+            roots[n_roots++] = near[count++] = seed;
         }
     }
-    for (size_t i = 0; st == VS_OK && i < n_seeds && count < FAR; i++) {
+    for (size_t i = 0; st == VS_OK && i < n_roots && count < FAR; i++) {
         VsList list;
-        st = vs_list(g, seeds[i], 0, &list);
+        st = vs_list(g, roots[i], 0, &list);
         uint32_t length = st == VS_OK ? vs_list_length(&list) : 0;
         for (uint32_t j = 0; j < length && count < FAR; j++) {
             near[count++] = list.links[j];

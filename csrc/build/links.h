@@ -3,7 +3,7 @@
  * lists.
  *
  * vs_list_set keeps three things true for whoever calls it (graph.h): indeg and indeg_old
- * of every node equal what the lists say; a live node with indeg_old == 0 is a seed, any
+ * of every node equal what the lists say; a live node with indeg_old == 0 is a root, any
  * other is not; a dead node that nothing links to is freed.
  */
 #ifndef VS_BUILD_LINKS_H
@@ -36,7 +36,7 @@ VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer,
                         const uint32_t *dropped);
 
 /* What is needed to change the first bytes of a node's slot, on its way into the cache. */
-void vs_fetch_node(const VsGraph *g, uint32_t node, size_t bytes);
+void vs_prefetch_node(const VsGraph *g, uint32_t node, size_t bytes);
 
 /* Appends one link to a list that has room. */
 VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target);
@@ -51,17 +51,17 @@ VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t targ
 VsStatus vs_take_in(VsGraph *g, uint32_t from, uint32_t node, int *done);
 
 /* Gives a live node an in-link from the nearest older candidate that can take one; if
- * none can, the node is (or becomes) a seed. */
+ * none can, the node is (or becomes) a root. */
 VsStatus vs_rescue(VsGraph *g, uint32_t node, const VsHit *candidates, size_t n);
 
-/* Seeds. */
-VsStatus vs_seed_add(VsGraph *g, uint32_t node);
-VsStatus vs_seed_remove(VsGraph *g, uint32_t node);
+/* Roots. */
+VsStatus vs_root_add(VsGraph *g, uint32_t node);
+VsStatus vs_root_remove(VsGraph *g, uint32_t node);
 
 /* Puts a node whose lists are empty on the free list. */
 VsStatus vs_node_release(VsGraph *g, uint32_t node);
 
-/* Changes the status of a node, keeping the seed mark. */
+/* Changes the status of a node, keeping the root mark. */
 VsStatus vs_node_set_status(VsGraph *g, uint32_t node, uint8_t status);
 
 /* Takes d_old from (or adds it to) the node's count of older in-links. */

@@ -3,7 +3,7 @@
 #include "csrc/build/linker.h"
 
 static VsStatus reserve(VsBatch *b, size_t n) {
-    const VsAlloc *a = &b->team.graph->alloc;
+    const VsAlloc *a = &b->readers.graph->alloc;
     VsStatus st = vs_grow(a, (void **)&b->keys, &b->cap_keys, 2 * n, sizeof *b->keys);
     st = st == VS_OK ? vs_grow(a, (void **)&b->back, &b->cap_back, n, sizeof *b->back)
                      : st;
@@ -14,7 +14,7 @@ static VsStatus reserve(VsBatch *b, size_t n) {
 
 /* Sorts the links back by layer and target. */
 static VsStatus group(VsBatch *b) {
-    size_t n = b->n_reverse, width = 4 * (size_t)b->team.graph->params.m;
+    size_t n = b->n_reverse, width = 4 * (size_t)b->readers.graph->params.m;
     VsStatus st = reserve(b, n);
     b->n_groups = 0;
     for (uint32_t i = 0; st == VS_OK && i < n; i++) {
@@ -31,7 +31,7 @@ static VsStatus group(VsBatch *b) {
         b->group[b->n_groups - 1].n++;
         b->back[i] = r->hit;
     }
-    return st == VS_OK ? vs_grow(&b->team.graph->alloc, (void **)&b->merged,
+    return st == VS_OK ? vs_grow(&b->readers.graph->alloc, (void **)&b->merged,
                                  &b->cap_merged, b->n_groups * width, sizeof *b->merged)
                        : st;
 }
@@ -103,5 +103,5 @@ static VsStatus merge_group(void *ctx, VsGraph *g, unsigned worker, size_t item)
 
 VsStatus vs_batch_merge(VsBatch *b) {
     VsStatus st = group(b);
-    return st == VS_OK ? vs_team_run(&b->team, b->n_groups, 1, merge_group, b) : st;
+    return st == VS_OK ? vs_readers_run(&b->readers, b->n_groups, 1, merge_group, b) : st;
 }

@@ -22,15 +22,15 @@
 #define DUE_MAX 16384
 
 /* Fewer rows than this are linked by one thread: threads need every page in memory. */
-#define TEAM_ROWS 512
+#define READERS_ROWS 512
 
 int vs_pending_due(const VsGraph *g) {
     uint32_t due = g->state.n_live / DUE_SHARE;
     due = due < DUE_MIN ? DUE_MIN : due > DUE_MAX ? DUE_MAX : due;
-    return g->params.kind == VS_HNSW && g->state.n_seeds >= due;
+    return g->params.kind == VS_HNSW && g->state.n_roots >= due;
 }
 
-/* ---- seeds: pending rows stand at the end of the list ---------------------------- */
+/* ---- roots: pending rows stand at the end of the list ---------------------------- */
 
 static VsStatus is_pending(VsGraph *g, uint32_t node, int *out) {
     const VsNode *n = NULL;
@@ -41,9 +41,9 @@ static VsStatus is_pending(VsGraph *g, uint32_t node, int *out) {
     return st;
 }
 
-static VsStatus seed_at(VsGraph *g, uint32_t i, uint32_t *node) {
+static VsStatus root_at(VsGraph *g, uint32_t i, uint32_t *node) {
     const unsigned char *p = NULL;
-    VsStatus st = vs_slot(g, VS_SEED, i, &p);
+    VsStatus st = vs_slot(g, VS_ROOT, i, &p);
     if (st == VS_OK) {
         *node = vs_get_u32(p);
     }
@@ -53,30 +53,30 @@ static VsStatus seed_at(VsGraph *g, uint32_t i, uint32_t *node) {
 VsStatus vs_any_pending(VsGraph *g, int *out) {
     uint32_t last = VS_NIL;
     *out = 0;
-    if (g->params.kind != VS_HNSW || g->state.n_seeds == 0) {
+    if (g->params.kind != VS_HNSW || g->state.n_roots == 0) {
         return VS_OK;
     }
-    VsStatus st = seed_at(g, g->state.n_seeds - 1, &last);
+    VsStatus st = root_at(g, g->state.n_roots - 1, &last);
     return st == VS_OK ? is_pending(g, last, out) : st;
 }
 
-static VsStatus put_seed(VsGraph *g, uint32_t i, uint32_t node) {
+static VsStatus put_root(VsGraph *g, uint32_t i, uint32_t node) {
     uint32_t now = VS_NIL;
-    VsStatus st = seed_at(g, i, &now);
-    return st == VS_OK && now != node ? vs_edit(g, VS_SEED, i, 0, &node, 4) : st;
+    VsStatus st = root_at(g, i, &now);
+    return st == VS_OK && now != node ? vs_edit(g, VS_ROOT, i, 0, &node, 4) : st;
 }
 
-/* Puts the seeds that are linked first and the pending ones behind them, in the order of
+/* Puts the roots that are linked first and the pending ones behind them, in the order of
  * their hashes, which are taken from the end. *n: how many are pending. */
 static VsStatus arrange(VsGraph *g, uint32_t *n) {
-    uint32_t total = g->state.n_seeds, linked = 0, waiting = 0;
+    uint32_t total = g->state.n_roots, linked = 0, waiting = 0;
     VsKeyed *list = vs_alloc(&g->alloc, 2 * (size_t)total + 1, sizeof *list);
     uint32_t *rest = vs_alloc(&g->alloc, (size_t)total + 1, sizeof *rest);
     VsStatus st = list == NULL || rest == NULL ? VS_NOMEM : VS_OK;
     for (uint32_t i = 0; st == VS_OK && i < total; i++) {
         const VsNode *v = NULL;
         uint32_t node = VS_NIL;
-        st = seed_at(g, i, &node);
+        st = root_at(g, i, &node);
         st = st == VS_OK ? vs_node(g, node, &v) : st;
         if (st == VS_OK && (v->flags & VS_PENDING) != 0) {
             list[waiting++] = (VsKeyed){~vs_mix64(~vs_mix64((uint64_t)v->rowid)), node};
@@ -87,7 +87,7 @@ static VsStatus arrange(VsGraph *g, uint32_t *n) {
     const VsKeyed *order =
         st == VS_OK ? vs_sort_keyed(list, list + waiting, waiting) : NULL;
     for (uint32_t i = 0; st == VS_OK && i < total; i++) {
-        st = put_seed(g, i, i < linked ? rest[i] : order[i - linked].item);
+        st = put_root(g, i, i < linked ? rest[i] : order[i - linked].item);
     }
     *n = waiting;
     vs_free(&g->alloc, list);
@@ -95,27 +95,27 @@ static VsStatus arrange(VsGraph *g, uint32_t *n) {
     return st;
 }
 
-/* A batch can leave linked seeds behind the pending ones: they change places with the
+/* A batch can leave linked roots behind the pending ones: they change places with the
  * first of those. */
 static VsStatus rearrange(VsGraph *g) {
-    uint32_t from = 0, to = g->state.n_seeds;
+    uint32_t from = 0, to = g->state.n_roots;
     for (;;) {
         uint32_t a = VS_NIL, b = VS_NIL;
         int pending = 0;
         VsStatus st = VS_OK;
         for (; st == VS_OK && from < to && !pending; from += !pending) {
-            st = seed_at(g, from, &a);
+            st = root_at(g, from, &a);
             st = st == VS_OK ? is_pending(g, a, &pending) : st;
         }
         for (; st == VS_OK && from < to && pending; to -= pending != 0) {
-            st = seed_at(g, to - 1, &b);
+            st = root_at(g, to - 1, &b);
             st = st == VS_OK ? is_pending(g, b, &pending) : st;
         }
         if (st != VS_OK || from >= to) {
             return st;
         }
-        st = put_seed(g, from, b);
-        st = st == VS_OK ? put_seed(g, to - 1, a) : st;
+        st = put_root(g, from, b);
+        st = st == VS_OK ? put_root(g, to - 1, a) : st;
         if (st != VS_OK) {
             return st;
         }
@@ -125,7 +125,7 @@ static VsStatus rearrange(VsGraph *g) {
 /* ---- one batch ------------------------------------------------------------------- */
 
 static void batch_free(VsBatch *b) {
-    const VsAlloc *a = &b->team.graph->alloc;
+    const VsAlloc *a = &b->readers.graph->alloc;
     vs_free(a, b->newcomer);
     vs_free(a, b->links);
     vs_free(a, b->length);
@@ -135,25 +135,25 @@ static void batch_free(VsBatch *b) {
     vs_free(a, b->merged);
     vs_free(a, b->keys);
     vs_free(a, b->candidates);
-    vs_team_close(&b->team);
+    vs_readers_close(&b->readers);
 }
 
 static VsStatus batch_open(VsGraph *g, unsigned threads, VsBatch *b) {
     memset(b, 0, sizeof *b);
-    b->seed_changes = g->seed_changes;
-    VsStatus st = vs_team_open(g, threads, &b->team);
+    b->root_changes = g->root_changes;
+    VsStatus st = vs_readers_open(g, threads, &b->readers);
     if (st == VS_OK) {
-        b->candidates = vs_alloc(&g->alloc, (size_t)b->team.n * g->params.ef_construction,
-                                 sizeof(VsHit));
+        b->candidates = vs_alloc(
+            &g->alloc, (size_t)b->readers.n * g->params.ef_construction, sizeof(VsHit));
         st = b->candidates == NULL ? VS_NOMEM : VS_OK;
     }
     return st;
 }
 
-/* Takes up to n pending rows from the end of the seeds. A row that rises above the top
+/* Takes up to n pending rows from the end of the roots. A row that rises above the top
  * layer is a batch by itself: whoever comes next must see it there. */
 static VsStatus take_batch(VsBatch *b, uint32_t n) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     VsStatus st =
         vs_grow(&g->alloc, (void **)&b->newcomer, &b->cap, n, sizeof *b->newcomer);
     b->n = 0;
@@ -161,10 +161,10 @@ static VsStatus take_batch(VsBatch *b, uint32_t n) {
     while (st == VS_OK && b->n < n) {
         const VsNode *v = NULL;
         uint32_t node = VS_NIL;
-        st = seed_at(g, g->state.n_seeds - 1 - (uint32_t)b->n, &node);
+        st = root_at(g, g->state.n_roots - 1 - (uint32_t)b->n, &node);
         st = st == VS_OK ? vs_node(g, node, &v) : st;
         if (st == VS_OK &&
-            (v->flags & (VS_PENDING | VS_IS_SEED)) != (VS_PENDING | VS_IS_SEED)) {
+            (v->flags & (VS_PENDING | VS_IS_ROOT)) != (VS_PENDING | VS_IS_ROOT)) {
             st = VS_CORRUPT;
         }
         if (st != VS_OK || (v->level > g->state.max_level && b->n > 0)) {
@@ -183,13 +183,13 @@ static VsStatus take_batch(VsBatch *b, uint32_t n) {
                        : st;
 }
 
-/* The newcomers are no seeds any more, and get their ages: in the order of linking, so
+/* The newcomers are no roots any more, and get their ages: in the order of linking, so
  * that those who are linked first may be what leads to the others. One that comes alone
  * has its age, unless the entry point is younger (settle_entry). */
 static VsStatus admit(VsBatch *b, int in_order) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     VsStatus st = VS_OK;
-    g->state.n_seeds -= (uint32_t)b->n;
+    g->state.n_roots -= (uint32_t)b->n;
     for (size_t i = 0; st == VS_OK && i < b->n; i++) {
         const VsNode *v = NULL;
         uint8_t flags = VS_LIVE;
@@ -208,7 +208,7 @@ static VsStatus admit(VsBatch *b, int in_order) {
 }
 
 static VsStatus offer_back(VsBatch *b, uint32_t target, uint32_t layer, VsHit hit) {
-    VsStatus st = vs_grow(&b->team.graph->alloc, (void **)&b->reverse, &b->cap_reverse,
+    VsStatus st = vs_grow(&b->readers.graph->alloc, (void **)&b->reverse, &b->cap_reverse,
                           b->n_reverse + 1, sizeof *b->reverse);
     if (st == VS_OK) {
         b->reverse[b->n_reverse++] = (VsReverse){target, layer, hit};
@@ -220,7 +220,7 @@ static VsStatus offer_back(VsBatch *b, uint32_t target, uint32_t layer, VsHit hi
  * (`before`, or VS_NIL) links back to that one, and nobody else links to it. */
 static VsStatus write_list(VsBatch *b, const VsNewcomer *x, uint32_t layer,
                            uint32_t before) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     const VsHit *links = b->links + (size_t)(x->first + layer) * g->params.m;
     uint32_t targets[VS_MAX_M], n = 0, node = x->node, most = VS_MAX_M;
     VsList list;
@@ -251,23 +251,23 @@ static VsStatus write_list(VsBatch *b, const VsNewcomer *x, uint32_t layer,
 
 /* Counters of nodes all over the graph change: memory brings those of the next newcomer
  * while one is written. */
-static void fetch_newcomer(const VsBatch *b, const VsNewcomer *x) {
-    const VsGraph *g = b->team.graph;
+static void prefetch_newcomer(const VsBatch *b, const VsNewcomer *x) {
+    const VsGraph *g = b->readers.graph;
     const VsHit *links = b->links + (size_t)x->first * g->params.m;
-    vs_fetch_node(g, x->node, g->geo[VS_NODE].slot_size);
+    vs_prefetch_node(g, x->node, g->geo[VS_NODE].slot_size);
     for (uint32_t i = 0; i < b->length[x->first]; i++) {
-        vs_fetch_node(g, links[i].node, VS_NODE_STORED);
+        vs_prefetch_node(g, links[i].node, VS_NODE_STORED);
     }
 }
 
 static VsStatus write_newcomers(VsBatch *b) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     VsStatus st = VS_OK;
     b->n_reverse = 0;
     for (size_t i = 0; st == VS_OK && i < b->n; i++) {
         const VsNewcomer *x = &b->newcomer[i];
         if (i + 1 < b->n) {
-            fetch_newcomer(b, x + 1);
+            prefetch_newcomer(b, x + 1);
         }
         uint32_t before = VS_NIL;
         st = x->twin != VS_NIL ? vs_copies_append(g, x->node, x->twin, &before) : VS_OK;
@@ -280,34 +280,34 @@ static VsStatus write_newcomers(VsBatch *b) {
 
 /* The new list of a group. What it loses comes 2 m further on. */
 static const uint32_t *merged_of(const VsBatch *b, size_t i) {
-    return b->merged + i * 4 * b->team.graph->params.m;
+    return b->merged + i * 4 * b->readers.graph->params.m;
 }
 
-static void fetch_group(const VsBatch *b, size_t i) {
-    const VsGraph *g = b->team.graph;
+static void prefetch_group(const VsBatch *b, size_t i) {
+    const VsGraph *g = b->readers.graph;
     const VsGroup *to = &b->group[i];
     const uint32_t *links = merged_of(b, i), *dropped = links + 2 * g->params.m;
-    vs_fetch_node(g, to->target, g->geo[VS_NODE].slot_size);
+    vs_prefetch_node(g, to->target, g->geo[VS_NODE].slot_size);
     for (uint32_t j = to->change.same; j < to->change.n; j++) {
         if ((links[j] & VS_ADDED) != 0) {
-            vs_fetch_node(g, links[j] & ~VS_ADDED, VS_NODE_STORED);
+            vs_prefetch_node(g, links[j] & ~VS_ADDED, VS_NODE_STORED);
         }
     }
     for (uint32_t j = 0; j < to->change.n_dropped; j++) {
-        vs_fetch_node(g, dropped[j], VS_NODE_STORED);
+        vs_prefetch_node(g, dropped[j], VS_NODE_STORED);
     }
 }
 
 #define GROUPS_AHEAD 8
 
 static VsStatus write_targets(VsBatch *b) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     VsStatus st = VS_OK;
     for (size_t i = 0; st == VS_OK && i < b->n_groups; i++) {
         const VsGroup *to = &b->group[i];
         const uint32_t *links = merged_of(b, i);
         if (i + GROUPS_AHEAD < b->n_groups) {
-            fetch_group(b, i + GROUPS_AHEAD);
+            prefetch_group(b, i + GROUPS_AHEAD);
         }
         st = vs_list_change(g, to->target, to->layer, &to->change, links,
                             links + 2 * g->params.m);
@@ -316,13 +316,13 @@ static VsStatus write_targets(VsBatch *b) {
 }
 
 /* Two targets may have dropped the same node, each because the other kept it: those who
- * became seeds that way ask their neighbours for a link. */
+ * became roots that way ask their neighbours for a link. */
 static VsStatus rescue_dropped(VsGraph *g, uint32_t n_before) {
-    uint32_t n = g->state.n_seeds - n_before;
+    uint32_t n = g->state.n_roots - n_before;
     uint32_t *node = vs_alloc(&g->alloc, (size_t)n + 1, sizeof *node);
     VsStatus st = node == NULL ? VS_NOMEM : VS_OK;
     for (uint32_t i = 0; st == VS_OK && i < n; i++) {
-        st = seed_at(g, n_before + i, &node[i]);
+        st = root_at(g, n_before + i, &node[i]);
     }
     for (uint32_t i = 0; st == VS_OK && i < n; i++) {
         VsHit near[2 * VS_MAX_M];
@@ -341,7 +341,7 @@ static VsStatus rescue_dropped(VsGraph *g, uint32_t n_before) {
     return st;
 }
 
-/* Every newcomer must have an older in-link or be a seed. */
+/* Every newcomer must have an older in-link or be a root. */
 static VsStatus make_reachable(VsGraph *g, const VsNewcomer *x) {
     const VsNode *n = NULL;
     VsStatus st = vs_node(g, x->node, &n);
@@ -349,7 +349,7 @@ static VsStatus make_reachable(VsGraph *g, const VsNewcomer *x) {
         st = vs_rescue(g, x->node, x->near, x->n_near);
         st = st == VS_OK ? vs_node(g, x->node, &n) : st;
         if (st == VS_OK && n->indeg_old == 0) {
-            st = vs_seed_add(g, x->node);
+            st = vs_root_add(g, x->node);
         }
     }
     if (st == VS_OK && x->level > g->state.max_level) {
@@ -360,18 +360,18 @@ static VsStatus make_reachable(VsGraph *g, const VsNewcomer *x) {
 }
 
 static VsStatus link_batch(VsBatch *b, uint32_t n, int in_order) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     VsStatus st = take_batch(b, n);
     st = st == VS_OK ? admit(b, in_order) : st;
-    uint32_t n_seeds = g->state.n_seeds;
+    uint32_t n_roots = g->state.n_roots;
     st = st == VS_OK ? vs_batch_plan(b) : st;
     st = st == VS_OK ? vs_batch_sharpen(b) : st;
     st = st == VS_OK ? vs_copies_confirm(b) : st;
     st = st == VS_OK ? write_newcomers(b) : st;
     st = st == VS_OK ? vs_batch_merge(b) : st;
     st = st == VS_OK ? write_targets(b) : st;
-    if (st == VS_OK && g->state.n_seeds > n_seeds) {
-        st = rescue_dropped(g, n_seeds);
+    if (st == VS_OK && g->state.n_roots > n_roots) {
+        st = rescue_dropped(g, n_roots);
     }
     for (size_t i = 0; st == VS_OK && i < b->n; i++) {
         st = make_reachable(g, &b->newcomer[i]);
@@ -392,7 +392,7 @@ static uint32_t batch_size(const VsGraph *g, uint32_t done, uint32_t left) {
 /* A deletion can have made a pending row the entry point: it waits for nothing then. */
 static VsStatus settle_entry(VsGraph *g) {
     int pending = 0;
-    uint8_t flags = VS_LIVE | VS_IS_SEED;
+    uint8_t flags = VS_LIVE | VS_IS_ROOT;
     VsStatus st =
         g->state.entry == VS_NIL ? VS_OK : is_pending(g, g->state.entry, &pending);
     return st == VS_OK && pending
@@ -401,12 +401,12 @@ static VsStatus settle_entry(VsGraph *g) {
 }
 
 static VsStatus link_some(VsBatch *b, uint32_t n, int in_order) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     VsStatus st = VS_OK;
     vs_begin(g);
-    if (b->seed_changes != g->seed_changes) {
+    if (b->root_changes != g->root_changes) {
         st = rearrange(g);
-        b->seed_changes = g->seed_changes;
+        b->root_changes = g->root_changes;
     }
     st = st == VS_OK ? link_batch(b, n, in_order) : st;
     if (st == VS_OK) {
@@ -420,7 +420,7 @@ static VsStatus link_some(VsBatch *b, uint32_t n, int in_order) {
 VsStatus vs_link_pending(VsGraph *g, const VsBuild *build) {
     VsBatch b;
     uint32_t total = 0;
-    if (g->params.kind != VS_HNSW || g->state.n_seeds == 0) {
+    if (g->params.kind != VS_HNSW || g->state.n_roots == 0) {
         return VS_OK;
     }
     vs_begin(g);
@@ -434,7 +434,7 @@ VsStatus vs_link_pending(VsGraph *g, const VsBuild *build) {
     if (total == 0) {
         return VS_OK;
     }
-    st = batch_open(g, total < TEAM_ROWS ? 1 : build->threads, &b);
+    st = batch_open(g, total < READERS_ROWS ? 1 : build->threads, &b);
     for (uint32_t done = 0; st == VS_OK && done < total; done += (uint32_t)b.n) {
         st = link_some(&b, batch_size(g, done, total - done), total == 1);
         if (st == VS_OK && build->progress != NULL &&

@@ -2,7 +2,7 @@
  * Pending rows, and linking many of them at once.
  *
  * A pending row has its place in the graph, its code and empty lists. It is live, and it
- * is a seed (graph.h): so every invariant holds as it stands, every search looks at it
+ * is a root (graph.h): so every invariant holds as it stands, every search looks at it
  * exactly, it can be deleted, undone and flushed like any other. Nobody links to it.
  *
  * Linking many rows at once is what threads can share, and it gives the same graph

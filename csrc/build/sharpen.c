@@ -91,7 +91,7 @@ static VsStatus sharpen(VsGraph *g, const VsNewcomer *x, const Reading *r, int *
 }
 
 static VsStatus sharpen_all(VsBatch *b, const Reading *r, size_t *n) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     VsStatus st = VS_OK;
     *n = 0;
     for (uint32_t i = 0; st == VS_OK && i < b->n; i++) {
@@ -105,7 +105,7 @@ static VsStatus sharpen_all(VsBatch *b, const Reading *r, size_t *n) {
 }
 
 VsStatus vs_batch_sharpen(VsBatch *b) {
-    VsGraph *g = b->team.graph;
+    VsGraph *g = b->readers.graph;
     const VsAlloc *a = &g->alloc;
     size_t n = 0, dims = g->params.code.dims;
     uint32_t blurred = 0;

@@ -1,5 +1,5 @@
 /*
- * How sq8 lays out a prepared query, for those who compare by it: sq8.c and sieve.c.
+ * How sq8 lays out a prepared query, for those who compare by it: sq8.c and prefilter.c.
  *
  *     head: bias i64 | full elements (u8, or i16 for dot: 2 bytes each in any case) |
  *     weights for the high plane (i8), as kernels_code.h arranges them

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "csrc/store/shelf.h"
+#include "csrc/store/page_cache.h"
 #include "csrc/base/hash.h"
 
 uint32_t vs_level_of(const VsParams *params, int64_t rowid) {
@@ -52,7 +52,7 @@ static void set_geometry(VsGraph *g) {
                                   (uint32_t)sizeof(VsNode) + 8 * links);
     g->geo[VS_CODE] = vs_geometry(size, code, 0, code);
     g->geo[VS_UPPER] = vs_geometry(size, VS_UPPER_HEAD, links, VS_UPPER_HEAD + 4 * links);
-    g->geo[VS_SEED] = vs_geometry(size, 4, 0, 4);
+    g->geo[VS_ROOT] = vs_geometry(size, 4, 0, 4);
     uint32_t raw = VS_RAW_HEAD + 4 * p->code.dims;
     g->geo[VS_RAW] = vs_geometry(size, raw, 0, raw);
     g->geo[VS_RAW_AT] = vs_geometry(size, 4, 0, 4);
@@ -105,9 +105,9 @@ VsStatus vs_graph_open(const VsAlloc *alloc, const VsParams *params, const VsHoo
     return VS_OK;
 }
 
-void vs_graph_share(VsGraph *g, VsShelf *shelf) {
+void vs_graph_share(VsGraph *g, VsPageCache *page_cache) {
     for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
-        g->geo[kind].shelf = shelf;
+        g->geo[kind].page_cache = page_cache;
         g->geo[kind].kind = (VsPageKind)kind;
     }
 }
@@ -162,8 +162,8 @@ VsStatus vs_graph_reset(VsGraph *g, const VsState *state) {
         if (st != VS_OK) {
             return st;
         }
-        if (g->geo[kind].shelf != NULL) {
-            vs_shelf_expect(g->geo[kind].shelf, (VsPageKind)kind, pages);
+        if (g->geo[kind].page_cache != NULL) {
+            vs_page_cache_expect(g->geo[kind].page_cache, (VsPageKind)kind, pages);
         } else if (g->geo[kind].arena != NULL) {
             vs_arena_expect(g->geo[kind].arena, pages);
         }
@@ -175,8 +175,8 @@ uint32_t vs_slots_used(const VsState *state, VsPageKind kind) {
     switch (kind) {
     case VS_UPPER:
         return state->n_upper;
-    case VS_SEED:
-        return state->n_seeds;
+    case VS_ROOT:
+        return state->n_roots;
     case VS_RAW:
         return state->n_raw;
     case VS_RAW_AT:
@@ -219,7 +219,7 @@ VsStatus vs_slot_judge(const VsGraph *g, VsPageKind kind, const unsigned char *s
     } else if (kind == VS_UPPER) {
         ok = (head == VS_NIL || head < g->state.n_upper) &&
              links_ok(g, slot + VS_UPPER_HEAD, n_links);
-    } else if (kind == VS_SEED) {
+    } else if (kind == VS_ROOT) {
         ok = head < g->state.n_nodes;
     } else if (kind == VS_RAW) {
         uint32_t next = head & ~VS_RAW_FREE;
@@ -245,15 +245,15 @@ VsStatus vs_graph_judge(const VsGraph *g) {
     for (int k = 0; k < VS_PAGE_KINDS; k++) {
         uint32_t used = vs_slots_used(&g->state, (VsPageKind)k), per = g->geo[k].per_page;
         uint32_t pages = used / per + (used % per != 0);
-        if (k != VS_RAW_AT && pages > g->state.folded[k] &&
-            pages - g->state.folded[k] > in_log) {
+        if (k != VS_RAW_AT && pages > g->state.checkpointed[k] &&
+            pages - g->state.checkpointed[k] > in_log) {
             return VS_CORRUPT;
         }
     }
     return VS_OK;
 }
 
-/* Reads the page as it stands on disk; a page that was never folded begins as zeros. *crc
+/* Reads the page as it stands on disk; a page that was never checkpointed begins as zeros. *crc
  * is that of the stored bytes. */
 static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
                             unsigned char *data, uint64_t *ver, uint32_t *crc) {
@@ -261,7 +261,7 @@ static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
     size_t len = 0;
     *ver = 0;
     *crc = 0;
-    if (g->hooks.load == NULL || page >= g->state.folded[kind]) {
+    if (g->hooks.load == NULL || page >= g->state.checkpointed[kind]) {
         return VS_OK;
     }
     uint32_t ver32 = 0;
@@ -280,7 +280,7 @@ static VsStatus read_stored(VsGraph *g, VsPageKind kind, uint32_t page,
     return st;
 }
 
-/* Reads a page into `data` and judges it; *key is the one for a shelf. */
+/* Reads a page into `data` and judges it; *key is the one for a page cache. */
 static VsStatus read_page(VsGraph *g, VsPageKind kind, uint32_t page, unsigned char *data,
                           uint64_t *key) {
     uint64_t ver;
@@ -288,7 +288,7 @@ static VsStatus read_page(VsGraph *g, VsPageKind kind, uint32_t page, unsigned c
     VsStatus st = read_stored(g, kind, page, data, &ver, &crc);
     if (st == VS_OK) {
         uint64_t last = vs_overlay_apply(g->overlay, kind, page, ver, data);
-        *key = vs_shelf_key(kind, page, crc, last);
+        *key = vs_page_cache_key(kind, page, crc, last);
         st = vs_page_judge(g, kind, page, data);
     }
     return st;
@@ -310,7 +310,7 @@ static VsStatus load_page(VsGraph *g, VsPageKind kind, uint32_t page, int share)
     }
     if (st != VS_OK) {
         vs_page_release(&g->alloc, data);
-    } else if (share && g->geo[kind].shelf != NULL) {
+    } else if (share && g->geo[kind].page_cache != NULL) {
         vs_table_share(&g->alloc, &g->geo[kind], &g->table[kind], page,
                        g->geo[kind].per_page, key);
     }

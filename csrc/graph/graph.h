@@ -13,9 +13,9 @@
  *
  * Reachability is an invariant, not a hope. Every node has an age (seq, given at
  * insertion). For every LIVE node either some older LIVE node links to it in layer 0
- * (indeg_old > 0), or it is a seed: listed in the SEED slots and offered to every search
- * of layer 0. By induction over age every LIVE node can be reached from the seeds. The
- * oldest node is always a seed; others are rare. (Without such an invariant hnswlib loses
+ * (indeg_old > 0), or it is a root: listed in the ROOT slots and offered to every search
+ * of layer 0. By induction over age every LIVE node can be reached from the roots. The
+ * oldest node is always a root; others are rare. (Without such an invariant hnswlib loses
  * 3.35 % of SIFT1M in 3,000 rounds of 5 % churn; data of MN-RU, arXiv 2407.07871.)
  *
  * indeg counts the in-links of a node on all layers, so that a tombstone is freed exactly
@@ -38,7 +38,7 @@
 #include "csrc/store/overlay.h"
 #include "csrc/store/pages.h"
 #include "csrc/graph/scratch.h"
-#include "csrc/store/shelf.h"
+#include "csrc/store/page_cache.h"
 
 #define VS_MODELS 4       /* kept at hand: the one in use, and those that undo may need */
 #define VS_MAX_EF 100000u /* of ef_search and ef_construction */
@@ -63,11 +63,11 @@ typedef struct VsParams {
 
 /* Counters that change with the graph. Stored in the newest log row. */
 typedef struct VsState {
-    uint64_t ver;                   /* flushes so far */
-    uint64_t stamp;                 /* hash of everything that led here */
-    uint64_t fold_ver;              /* pages on disk include the edits up to this ver */
-    uint32_t folded[VS_PAGE_KINDS]; /* pages of each kind that exist on disk */
-    uint32_t n_nodes;               /* node ids given out: live + dead + free */
+    uint64_t ver;            /* flushes so far */
+    uint64_t stamp;          /* hash of everything that led here */
+    uint64_t checkpoint_ver; /* pages on disk include the edits up to this ver */
+    uint32_t checkpointed[VS_PAGE_KINDS]; /* pages of each kind that exist on disk */
+    uint32_t n_nodes;                     /* node ids given out: live + dead + free */
     uint32_t n_live;
     uint32_t n_dead;
     uint32_t free_head; /* first FREE node, VS_NIL if none; chained through `upper` */
@@ -77,7 +77,7 @@ typedef struct VsState {
     uint32_t n_upper; /* UPPER slots given out */
     uint32_t
         upper_free; /* first free UPPER slot, VS_NIL if none; chained through `next` */
-    uint32_t n_seeds;
+    uint32_t n_roots;
     uint32_t cursor; /* node at which the next consolidation step begins */
     uint32_t
         ef_search;   /* a setting, here so that it commits and rolls back with the rest */
@@ -98,8 +98,8 @@ enum {
     VS_DEAD = 2,
     VS_FREE = 3,
     VS_STATUS_MASK = 3,
-    VS_IS_SEED = 4,
-    VS_PENDING = 8 /* live, a seed, with empty lists: to be linked (build.h) */
+    VS_IS_ROOT = 4,
+    VS_PENDING = 8 /* live, a root, with empty lists: to be linked (build.h) */
 };
 
 /* A NODE slot. In memory 24 bytes and the links; see pages.h for the stored form. */
@@ -161,7 +161,7 @@ typedef struct VsGraph {
     size_t n_dirty, cap_dirty;
     uint64_t period;       /* flush period, the mark of pages in `dirty`; from 1 */
     int changed;           /* something was edited since the last flush */
-    uint32_t seed_changes; /* how often a node became a seed, or was one no more */
+    uint32_t root_changes; /* how often a node became a root, or was one no more */
 
     /* the running statement */
     VsBuffer undo;
@@ -183,8 +183,8 @@ void vs_graph_close(VsGraph *g);
  * loaded when touched. Used to open, and to start over after any doubt. */
 VsStatus vs_graph_reset(VsGraph *g, const VsState *state);
 
-/* From now on its pages lie on that shelf, which has to outlive it. */
-void vs_graph_share(VsGraph *g, VsShelf *shelf);
+/* From now on its pages lie on that page cache, which has to outlive it. */
+void vs_graph_share(VsGraph *g, VsPageCache *page_cache);
 
 /* The state of an index that never held a row: stamp is a hash of the parameters. */
 VsState vs_state_initial(const VsParams *params);

@@ -1,4 +1,4 @@
-/* The stored state, flushing, folding and replaying; see log.h. */
+/* The stored state, flushing, checkpointing and replaying; see log.h. */
 #include "csrc/graph/log.h"
 
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static void counters_of(const VsState *s, uint32_t *w) {
                                     s->max_level,
                                     s->n_upper,
                                     s->upper_free,
-                                    s->n_seeds,
+                                    s->n_roots,
                                     s->cursor,
                                     s->ef_search,
                                     s->epoch,
@@ -73,8 +73,8 @@ static uint32_t state_crc(const unsigned char *blob, size_t size, uint64_t ver,
 }
 
 int vs_state_format(const VsState *s) {
-    return s->n_raw > 0 || s->blur > 0 || s->folded[VS_RAW] > 0 ||
-                   s->folded[VS_RAW_AT] > 0
+    return s->n_raw > 0 || s->blur > 0 || s->checkpointed[VS_RAW] > 0 ||
+                   s->checkpointed[VS_RAW_AT] > 0
                ? 2
                : 1;
 }
@@ -86,9 +86,9 @@ size_t vs_state_encode(const VsState *s, const unsigned char *edits, size_t n_ed
     unsigned char *rest = out + rest_at(form);
     counters_of(s, w);
     memcpy(out, form->magic, 4);
-    vs_put_u64(out + 4, s->fold_ver);
+    vs_put_u64(out + 4, s->checkpoint_ver);
     for (int i = 0; i < form->kinds; i++) {
-        vs_put_u32(out + 12 + 4 * i, s->folded[i]);
+        vs_put_u32(out + 12 + 4 * i, s->checkpointed[i]);
     }
     for (int i = 0; i < form->counters; i++) {
         vs_put_u32(out + counters_at(form) + 4 * (size_t)i, w[i]);
@@ -106,10 +106,10 @@ static int state_sane(const VsState *s) {
            (s->entry == VS_NIL || s->entry < s->n_nodes) &&
            (s->free_head == VS_NIL || s->free_head < s->n_nodes) &&
            (s->upper_free == VS_NIL || s->upper_free < s->n_upper) &&
-           s->n_seeds <= s->n_nodes &&
+           s->n_roots <= s->n_nodes &&
            s->n_upper <= (uint64_t)s->n_nodes * VS_MAX_LEVEL &&
-           s->max_level <= VS_MAX_LEVEL && s->fold_ver <= s->ver && s->ef_search > 0 &&
-           s->ef_search <= VS_MAX_EF && s->raw_rows <= s->n_raw &&
+           s->max_level <= VS_MAX_LEVEL && s->checkpoint_ver <= s->ver &&
+           s->ef_search > 0 && s->ef_search <= VS_MAX_EF && s->raw_rows <= s->n_raw &&
            s->n_raw <= s->n_nodes && (s->raw_free == VS_NIL || s->raw_free < s->n_raw) &&
            s->blur >= 0 && s->blur < 1e30f && s->blurred <= s->judged;
 }
@@ -139,7 +139,7 @@ VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                       .edits_crc = vs_get_u32(rest + 8)};
     row.state = (VsState){.ver = ver,
                           .stamp = stamp,
-                          .fold_ver = vs_get_u64(blob + 4),
+                          .checkpoint_ver = vs_get_u64(blob + 4),
                           .n_nodes = w[0],
                           .n_live = w[1],
                           .n_dead = w[2],
@@ -149,7 +149,7 @@ VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                           .max_level = w[6],
                           .n_upper = w[7],
                           .upper_free = w[8],
-                          .n_seeds = w[9],
+                          .n_roots = w[9],
                           .cursor = w[10],
                           .ef_search = w[11],
                           .epoch = w[12],
@@ -163,7 +163,7 @@ VsStatus vs_state_decode(const unsigned char *blob, size_t len, uint64_t ver,
                           .blurred = w[22]};
     memcpy(&row.state.blur, &w[20], sizeof row.state.blur);
     for (int i = 0; i < form->kinds; i++) {
-        row.state.folded[i] = vs_get_u32(blob + 12 + 4 * i);
+        row.state.checkpointed[i] = vs_get_u32(blob + 12 + 4 * i);
     }
     if (!state_sane(&row.state)) {
         return VS_CORRUPT;
@@ -190,7 +190,7 @@ static int compare_pages(const void *a, const void *b) {
 }
 
 /* Pages of the overlay and the dirty list, ascending, each once. */
-static VsStatus unfolded_pages(const VsGraph *g, VsPageRef **out, size_t *n) {
+static VsStatus pages_without_checkpoint(const VsGraph *g, VsPageRef **out, size_t *n) {
     size_t count = vs_overlay_page_count(g->overlay), kept = 0;
     VsPageRef *all = vs_alloc(&g->alloc, count + g->n_dirty, sizeof *all);
     if (all == NULL) {
@@ -211,7 +211,7 @@ static VsStatus unfolded_pages(const VsGraph *g, VsPageRef **out, size_t *n) {
     return VS_OK;
 }
 
-/* The stamp of a state that follows `stamp`, without the fields that folding changes. */
+/* The stamp of a state that follows `stamp`, without the fields that checkpointing changes. */
 static uint64_t next_stamp(const VsState *s) {
     uint32_t w[STATE_COUNTERS];
     counters_of(s, w);
@@ -269,9 +269,9 @@ static void share_pages(VsGraph *g, const VsPageRef *pages, const uint32_t *crc,
     for (size_t i = 0; i < n; i++) {
         VsPageKind kind = pages[i].kind;
         uint32_t count = slots_in_page(g, &pages[i]);
-        if (count > 0 && g->geo[kind].shelf != NULL) {
+        if (count > 0 && g->geo[kind].page_cache != NULL) {
             vs_table_share(&g->alloc, &g->geo[kind], &g->table[kind], pages[i].page,
-                           count, vs_shelf_key(kind, pages[i].page, crc[i], 0));
+                           count, vs_page_cache_key(kind, pages[i].page, crc[i], 0));
         }
     }
 }
@@ -286,7 +286,7 @@ VsStatus vs_flush_pages(VsGraph *g, VsPageWriter write, void *ctx) {
     }
     unsigned char *blob = vs_alloc(&g->alloc, 1, room);
     uint32_t *crc = NULL;
-    VsStatus st = blob == NULL ? VS_NOMEM : unfolded_pages(g, &pages, &n);
+    VsStatus st = blob == NULL ? VS_NOMEM : pages_without_checkpoint(g, &pages, &n);
     if (st == VS_OK) {
         crc = vs_alloc(&g->alloc, n, sizeof *crc);
         st = crc == NULL ? VS_NOMEM : VS_OK;
@@ -298,12 +298,13 @@ VsStatus vs_flush_pages(VsGraph *g, VsPageWriter write, void *ctx) {
     }
     if (st == VS_OK) {
         next.stamp = g->changed ? hash : next.stamp;
-        next.fold_ver = next.ver;
+        next.checkpoint_ver = next.ver;
         for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
             uint32_t per = g->geo[kind].per_page;
             uint32_t used = vs_slots_used(&next, (VsPageKind)kind);
             uint32_t count = used / per + (used % per != 0);
-            next.folded[kind] = count > next.folded[kind] ? count : next.folded[kind];
+            next.checkpointed[kind] =
+                count > next.checkpointed[kind] ? count : next.checkpointed[kind];
         }
         vs_overlay_clear(g->overlay);
         flushed(g, &next);
@@ -354,8 +355,8 @@ static VsStatus judge_replayed(const VsGraph *g, const unsigned char *edits, siz
 
 /* 1 if others may have the same pages. */
 static int sharing(const VsGraph *g) {
-    VsShelf *shelf = g->geo[VS_NODE].shelf;
-    return shelf != NULL && vs_shelf_users(shelf) > 1;
+    VsPageCache *page_cache = g->geo[VS_NODE].page_cache;
+    return page_cache != NULL && vs_page_cache_users(page_cache) > 1;
 }
 
 /* Pages that a replay has changed: everybody who replays that row has the same then. */
@@ -368,7 +369,8 @@ static void share_replayed(VsGraph *g, uint64_t ver, const unsigned char *edits,
         unsigned char *data = vs_table_get(&g->table[e.kind], page);
         if (data != NULL && !vs_page_is_listed(data)) {
             vs_table_share(&g->alloc, &g->geo[e.kind], &g->table[e.kind], page,
-                           g->geo[e.kind].per_page, vs_shelf_key(e.kind, page, 0, ver));
+                           g->geo[e.kind].per_page,
+                           vs_page_cache_key(e.kind, page, 0, ver));
         }
     }
 }
@@ -394,7 +396,7 @@ VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
     return st;
 }
 
-void vs_folded_elsewhere(VsGraph *g, uint64_t fold_ver) {
+void vs_checkpointed_elsewhere(VsGraph *g, uint64_t checkpoint_ver) {
     size_t n = vs_overlay_page_count(g->overlay);
     VsPageRef *pages = sharing(g) ? vs_alloc(&g->alloc, n, sizeof *pages) : NULL;
     if (pages != NULL) {
@@ -408,5 +410,5 @@ void vs_folded_elsewhere(VsGraph *g, uint64_t fold_ver) {
         }
         vs_free(&g->alloc, pages);
     }
-    vs_overlay_keep(g->overlay, fold_ver, g->state.ver);
+    vs_overlay_keep(g->overlay, checkpoint_ver, g->state.ver);
 }

@@ -3,7 +3,7 @@
  *
  * A small commit appends one log row with its edits (edit.h) instead of rewriting the ~30
  * pages that an insertion touches; a large one writes the pages and a row without edits.
- * Folding writes every page that the overlay (overlay.h) or the dirty list names.
+ * Checkpointing writes every page that the overlay (overlay.h) or the dirty list names.
  * Replaying lays a row that another connection wrote over the graph.
  */
 #ifndef VS_GRAPH_LOG_H
@@ -16,10 +16,10 @@
 /* The state as the blob of a log row (ver and stamp are columns of the row):
  *
  *     offset  0  "VSt1", or "VSt2"
- *             4  fold_ver u64
- *            12  folded u32, of each kind; in VSt1 of the first four
+ *             4  checkpoint_ver u64
+ *            12  checkpointed u32, of each kind; in VSt1 of the first four
  *     then       n_nodes, n_live, n_dead, free_head, next_seq, entry, max_level, n_upper,
- *                upper_free, n_seeds, cursor, ef_search, epoch, fitted, clipped: u32 each
+ *                upper_free, n_roots, cursor, ef_search, epoch, fitted, clipped: u32 each
  *                model u64
  *                in VSt2: n_raw, raw_free, raw_rows u32 each, blur f32, judged, blurred u32
  *                each
@@ -52,7 +52,7 @@ VsStatus vs_flush_log(VsGraph *g, const unsigned char **edits, size_t *n_edits);
 
 /* Writes every page that differs from disk, in ascending order, through `write`, and
  * empties the overlay. With edits pending that did not fit the log it makes a new version
- * first; otherwise ver and stamp stay (a fold is not a change). `write` returning
+ * first; otherwise ver and stamp stay (a checkpoint is not a change). `write` returning
  * anything but VS_OK stops it: the transaction has to be rolled back then. */
 typedef VsStatus (*VsPageWriter)(void *ctx, VsPageKind kind, uint32_t page, uint64_t ver,
                                  const unsigned char *blob, size_t len);
@@ -63,9 +63,9 @@ VsStatus vs_flush_pages(VsGraph *g, VsPageWriter write, void *ctx);
 VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
                    size_t len);
 
-/* Another connection has written the pages up to fold_ver. The graph, which has no unflushed
- * edits, forgets those edits of the log; and where pages are shared (shelf.h) the copies
+/* Another connection has written the pages up to checkpoint_ver. The graph, which has no unflushed
+ * edits, forgets those edits of the log; and where pages are shared (page_cache.h) the copies
  * that it has written itself, so that it reads what all others read. */
-void vs_folded_elsewhere(VsGraph *g, uint64_t fold_ver);
+void vs_checkpointed_elsewhere(VsGraph *g, uint64_t checkpoint_ver);
 
 #endif

@@ -22,7 +22,7 @@ void vs_scratch_free(const VsAlloc *a, VsScratch *s) {
     vs_free(a, s->visited);
     vs_free(a, s->touched);
     vs_free(a, s->pool);
-    vs_free(a, s->seeds);
+    vs_free(a, s->roots);
     vs_free(a, s->scan);
     vs_free(a, s);
 }

@@ -25,8 +25,8 @@ typedef struct VsScratch {
     size_t cap_pool;
     size_t n_copies; /* that the last walk met and left out of its pool */
     size_t n_met;    /* hits in `pool` after vs_search_layer, copies too */
-    uint32_t *seeds;
-    size_t cap_seeds;
+    uint32_t *roots;
+    size_t cap_roots;
     void *scan;                       /* scan.c */
     unsigned char *query[VS_QUERIES]; /* prepared, query_size bytes each */
     uint64_t evaluations;             /* distances computed since the graph was opened */

@@ -47,7 +47,8 @@ void vs_history_push(VsGraph *g, VsHistory *h) {
 }
 
 static int same_state(const VsState *a, const VsState *b) {
-    return a->stamp == b->stamp && a->ver == b->ver && a->fold_ver == b->fold_ver;
+    return a->stamp == b->stamp && a->ver == b->ver &&
+           a->checkpoint_ver == b->checkpoint_ver;
 }
 
 int vs_history_return(VsGraph *g, VsHistory *h, const VsState *state) {

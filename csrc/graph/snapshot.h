@@ -31,12 +31,12 @@ VsStatus vs_tables_clone(VsGraph *g, const VsTable *from, VsTable *to);
  * answer. */
 void vs_history_push(VsGraph *g, VsHistory *h);
 
-/* Makes the graph the remembered state that is `state` in ver, stamp and fold_ver
+/* Makes the graph the remembered state that is `state` in ver, stamp and checkpoint_ver
  * (dropping unflushed edits and the states after it). 0 if there is none, or memory is
  * short. */
 int vs_history_return(VsGraph *g, VsHistory *h, const VsState *state);
 
-/* Forgets all but the newest state / all states. A fold must forget all older ones: their
+/* Forgets all but the newest state / all states. A checkpoint must forget all older ones: their
  * pages that are not in memory can no longer be loaded. */
 void vs_history_trim(VsGraph *g, VsHistory *h);
 void vs_history_clear(VsGraph *g, VsHistory *h);

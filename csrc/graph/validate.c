@@ -85,7 +85,7 @@ static uint32_t status_of(const VsNode *n) {
 
 static int check_counts(Check *c) {
     const VsState *s = &c->g->state;
-    uint32_t count[4] = {0}, seeds = 0;
+    uint32_t count[4] = {0}, roots = 0;
     for (uint32_t u = 0; u < s->n_nodes; u++) {
         const VsNode *n = node_at(c, u);
         uint32_t status = status_of(n);
@@ -93,7 +93,7 @@ static int check_counts(Check *c) {
             return 0;
         }
         count[status]++;
-        seeds += (n->flags & VS_IS_SEED) != 0;
+        roots += (n->flags & VS_IS_ROOT) != 0;
         if (status == 0 || (status != VS_FREE && n->seq >= s->next_seq)) {
             return flaw(c, VS_FLAW_STATUS, u);
         }
@@ -102,7 +102,7 @@ static int check_counts(Check *c) {
         }
     }
     if (count[VS_LIVE] != s->n_live || count[VS_DEAD] != s->n_dead ||
-        seeds != s->n_seeds) {
+        roots != s->n_roots) {
         return flaw(c, VS_FLAW_COUNT, VS_NIL);
     }
     uint32_t free_left = count[VS_FREE], u = s->free_head;
@@ -191,8 +191,8 @@ static int check_links(Check *c) {
             return flaw(c, VS_FLAW_INDEG, u);
         }
         if (g->params.kind == VS_HNSW && (status_of(n) == VS_LIVE && n->indeg_old == 0) !=
-                                             ((n->flags & VS_IS_SEED) != 0)) {
-            return flaw(c, VS_FLAW_SEED, u);
+                                             ((n->flags & VS_IS_ROOT) != 0)) {
+            return flaw(c, VS_FLAW_ROOT, u);
         }
     }
     return 1;
@@ -206,15 +206,15 @@ static uint32_t reach(Check *c, uint32_t node, uint32_t n_queue) {
     return n_queue;
 }
 
-/* Breadth first over layer 0 from the seeds, through live nodes only: what the invariant
+/* Breadth first over layer 0 from the roots, through live nodes only: what the invariant
  * says. */
 static int check_reach(Check *c) {
     VsGraph *g = c->g;
     uint32_t n_queue = 0;
-    for (uint32_t i = 0; i < g->state.n_seeds; i++) {
-        uint32_t seed = vs_get_u32(vs_slot_loaded(g, VS_SEED, i));
-        if ((node_at(c, seed)->flags & VS_IS_SEED) == 0 || c->reached[seed]) {
-            return flaw(c, VS_FLAW_SEED, seed);
+    for (uint32_t i = 0; i < g->state.n_roots; i++) {
+        uint32_t seed = vs_get_u32(vs_slot_loaded(g, VS_ROOT, i));
+        if ((node_at(c, seed)->flags & VS_IS_ROOT) == 0 || c->reached[seed]) {
+            return flaw(c, VS_FLAW_ROOT, seed);
         }
         n_queue = reach(c, seed, n_queue);
     }

@@ -9,12 +9,12 @@
 typedef enum VsFlaw {
     VS_FLAW_NONE = 0,
     VS_FLAW_PAGE,   /* a page is missing or damaged: kind, page */
-    VS_FLAW_COUNT,  /* live, dead or seed counters disagree with the nodes */
+    VS_FLAW_COUNT,  /* live, dead or root counters disagree with the nodes */
     VS_FLAW_STATUS, /* a node with an impossible status, level or age */
     VS_FLAW_LEVEL,  /* the level is not what the rowid's hash says */
     VS_FLAW_LINK,  /* a link out of range, to itself, twice, to a free node or too high */
     VS_FLAW_INDEG, /* in-link counters disagree with the lists */
-    VS_FLAW_SEED,  /* seed marks, seed list and older in-links disagree */
+    VS_FLAW_ROOT,  /* root marks, root list and older in-links disagree */
     VS_FLAW_ENTRY, /* the entry point is not a live node of the highest level */
     VS_FLAW_UNREACHABLE, /* a live node that no search can reach */
     VS_FLAW_FREE_LIST,   /* the free list is cyclic, too short or too long */

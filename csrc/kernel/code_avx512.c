@@ -83,13 +83,13 @@ AVX512 static inline uint32_t full_l2(const uint8_t *q, const unsigned char *cod
     return (uint32_t)_mm512_reduce_add_epi32(sum);
 }
 
-AVX512 static VS_ALWAYS_INLINE __m256i fold(__m512i v) {
+AVX512 static VS_ALWAYS_INLINE __m256i checkpoint(__m512i v) {
     return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 }
 
 AVX512 static VS_ALWAYS_INLINE __m128i four_sums(__m512i a, __m512i b, __m512i c,
                                                  __m512i d) {
-    return sums_of_four(fold(a), fold(b), fold(c), fold(d));
+    return sums_of_four(checkpoint(a), checkpoint(b), checkpoint(c), checkpoint(d));
 }
 
 AVX512 static VS_ALWAYS_INLINE void full_l2_four(const uint8_t *q,
@@ -155,7 +155,7 @@ AVX512 static VS_ALWAYS_INLINE __m256i weighed(const int8_t *w, const unsigned c
     for (size_t b = 0; b < blocks; b += 2) {
         weigh(&s, w, code, b, blocks, squares);
     }
-    return fold(total(s, squares));
+    return checkpoint(total(s, squares));
 }
 
 AVX512 static VS_ALWAYS_INLINE __m128i weighed_four(const int8_t *w,

@@ -57,23 +57,23 @@
     }
 
 /* The high planes of the next eight codes of a run, on their way into the cache. */
-static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
+static VS_ALWAYS_INLINE void vs_prefetch_eight(VsCodeRun *run, size_t size) {
     const unsigned char *code = run->code;
     if ((run->wanted & 15) == 15) { /* most are wanted: no branch for each */
         for (size_t at = 0; at < size / 2; at += 64) {
-            VS_FETCH_FAR(code + at);
-            VS_FETCH_FAR(code + at + size);
-            VS_FETCH_FAR(code + at + 2 * size);
-            VS_FETCH_FAR(code + at + 3 * size);
-            VS_FETCH_FAR(code + at + 4 * size);
-            VS_FETCH_FAR(code + at + 5 * size);
-            VS_FETCH_FAR(code + at + 6 * size);
-            VS_FETCH_FAR(code + at + 7 * size);
+            VS_PREFETCH_FAR(code + at);
+            VS_PREFETCH_FAR(code + at + size);
+            VS_PREFETCH_FAR(code + at + 2 * size);
+            VS_PREFETCH_FAR(code + at + 3 * size);
+            VS_PREFETCH_FAR(code + at + 4 * size);
+            VS_PREFETCH_FAR(code + at + 5 * size);
+            VS_PREFETCH_FAR(code + at + 6 * size);
+            VS_PREFETCH_FAR(code + at + 7 * size);
         }
     } else {
         for (uint64_t bits = run->wanted & 0xFF; bits != 0; bits &= bits - 1) {
             for (size_t at = 0; at < size / 2; at += 64) {
-                VS_FETCH_FAR(code + vs_first_bit(bits) * size + at);
+                VS_PREFETCH_FAR(code + vs_first_bit(bits) * size + at);
             }
         }
     }
@@ -88,7 +88,7 @@ static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
         int32_t least = INT32_MAX;                                               \
         size_t size = blocks * VS_BLOCK;                                         \
         for (uint32_t from = 0; from < VS_RUN; from += 8) {                      \
-            vs_fetch_eight(&later, size);                                        \
+            vs_prefetch_eight(&later, size);                                     \
             for (uint64_t bits = run.wanted & (uint64_t)0xFF << from; bits != 0; \
                  bits &= bits - 1) {                                             \
                 uint32_t i = vs_first_bit(bits);                                 \
@@ -125,7 +125,7 @@ static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
         while (run.wanted != 0) {                                                     \
             uint32_t i = vs_first_bit(run.wanted), from = i;                          \
             uint32_t some = (uint32_t)(run.wanted >> i) & 0xFF;                       \
-            vs_fetch_eight(&later, size);                                             \
+            vs_prefetch_eight(&later, size);                                          \
             if (some != 0xFF) {                                                       \
                 uint32_t last = vs_last_bit(some);                                    \
                 if (vs_count_bits(some) < 5 || i + last < 7) {                        \
@@ -141,7 +141,7 @@ static VS_ALWAYS_INLINE void vs_fetch_eight(VsCodeRun *run, size_t size) {
             run.wanted &= ~((uint64_t)0xFF << i);                                     \
         }                                                                             \
         while (later.wanted != 0) {                                                   \
-            vs_fetch_eight(&later, size);                                             \
+            vs_prefetch_eight(&later, size);                                          \
         }                                                                             \
         of_eights = least_lane(eights);                                               \
         return of_eights < least ? of_eights : least;                                 \

@@ -6,7 +6,7 @@
 #include "csrc/base/crc32c.h"
 #include "csrc/graph/fit.h"
 #include "csrc/graph/log.h"
-#include "csrc/search/team.h"
+#include "csrc/search/readers.h"
 
 static const unsigned char magic[4] = {'V', 's', 'I', '1'};
 
@@ -40,10 +40,10 @@ static unsigned char *end_part(unsigned char *part, size_t len) {
 
 static unsigned char *write_state(const VsGraph *g, unsigned char *out) {
     VsState s = g->state;
-    s.ver = s.fold_ver = IMAGE_VER;
+    s.ver = s.checkpoint_ver = IMAGE_VER;
     s.stamp = stamp_of(g);
     for (int kind = 0; kind < VS_PAGE_KINDS; kind++) {
-        s.folded[kind] = pages_of(g, (VsPageKind)kind);
+        s.checkpointed[kind] = pages_of(g, (VsPageKind)kind);
     }
     return end_part(out, vs_state_encode(&s, NULL, 0, 0, out + 4));
 }
@@ -165,7 +165,7 @@ VsStatus vs_image_read(VsGraph *g, const unsigned char *image, size_t len) {
     st = st == VS_OK && r.rest.len > 0 ? VS_CORRUPT : st;
     st = st == VS_OK ? vs_model_ready(g) : st;
     g->hooks = own;
-    g->state.ver = g->state.fold_ver = 0; /* nothing of it is on disk */
-    memset(g->state.folded, 0, sizeof g->state.folded);
+    g->state.ver = g->state.checkpoint_ver = 0; /* nothing of it is on disk */
+    memset(g->state.checkpointed, 0, sizeof g->state.checkpointed);
     return st;
 }

@@ -17,7 +17,7 @@
 #include "csrc/kernel/float.h"
 #include "csrc/memory/image.h"
 #include "csrc/search/search.h"
-#include "csrc/search/team.h"
+#include "csrc/search/readers.h"
 
 #define NO_NODE VS_NIL
 #define EXPECTED (VS_NIL - 1) /* a row of an image whose node was not met yet */
@@ -295,8 +295,8 @@ static size_t rerank(const VsMemorySearch *s, const VsCodecParams *p, const floa
         }
         for (size_t f = i == 0 ? 1 : i + VS_LOOKAHEAD; f < n && f <= i + VS_LOOKAHEAD;
              f++) {
-            vs_fetch_code_far((const unsigned char *)vector_at(s, c[f].rowid, p->dims),
-                              bytes);
+            vs_prefetch_code_far((const unsigned char *)vector_at(s, c[f].rowid, p->dims),
+                                 bytes);
         }
         const float *v = vector_at(s, c[i].rowid, p->dims);
         kept = put_nearest(s, item, kept, c[i].rowid, distance_between(s, p, query, v));
@@ -359,17 +359,18 @@ int vs_memory_search(VsMemoryIndex *index, const VsMemorySearch *asked) {
                   : asked->vectors == NULL ? asked->k
                                            : g->codec->candidates(asked->k, ef);
     unsigned threads = room > VS_SCAN_SORTED ? 1 : index->threads;
-    VsTeam team;
-    VsStatus st = vs_team_open(index->graph, threads, &team);
+    VsReaders readers;
+    VsStatus st = vs_readers_open(index->graph, threads, &readers);
     Search s = {.asked = asked,
                 .room = room,
-                .hits = vs_alloc(&libc_alloc, room * team.n, sizeof(VsHit)),
-                .candidates = vs_alloc(&libc_alloc, room * team.n, sizeof(Candidate))};
+                .hits = vs_alloc(&libc_alloc, room * readers.n, sizeof(VsHit)),
+                .candidates = vs_alloc(&libc_alloc, room * readers.n, sizeof(Candidate))};
     st = s.hits == NULL || s.candidates == NULL ? VS_NOMEM : st;
-    st = st == VS_OK ? vs_team_run(&team, asked->n, vs_search_room(g, room, ef),
-                                   asked->rows != NULL ? search_rows : search_graph, &s)
-                     : st;
-    vs_team_close(&team);
+    st = st == VS_OK
+             ? vs_readers_run(&readers, asked->n, vs_search_room(g, room, ef),
+                              asked->rows != NULL ? search_rows : search_graph, &s)
+             : st;
+    vs_readers_close(&readers);
     free(s.hits);
     free(s.candidates);
     return (int)st;

@@ -8,7 +8,7 @@
 
 #include "csrc/base/bits.h"
 #include "csrc/graph/fit.h"
-#include "csrc/codec/sieve.h"
+#include "csrc/codec/prefilter.h"
 #include "csrc/search/walk.h"
 
 /* ---- admitted nodes ---------------------------------------------------------------- */
@@ -93,7 +93,7 @@ typedef struct Run {
     VsCodeRun codes;
     uint32_t node, n; /* whose codes these are, from this one on */
     float worst;      /* no live node of the same pages has a larger error */
-    uint32_t rest;    /* the same for low planes (sieve.h) */
+    uint32_t rest;    /* the same for low planes (prefilter.h) */
     int32_t least;    /* of their sums */
 } Run;
 
@@ -109,9 +109,9 @@ typedef struct Memory {
     VsHit best[PART + 1];
 } Memory;
 
-#define GROUP 8    /* runs that share a limit */
-#define KEPT 64    /* rows are judged when there are so many */
-#define UNSIEVED 1 /* parts without a sieve, after one where it did not pay */
+#define GROUP 8      /* runs that share a limit */
+#define KEPT 64      /* rows are judged when there are so many */
+#define UNFILTERED 1 /* parts without a prefilter, after one where it did not pay */
 #define ROWS_PER_POLL 8192
 
 /* Codes are compared before anything is known of their nodes: to most it does not matter.
@@ -127,7 +127,7 @@ typedef struct Scan {
     const VsQuery *q;
     const VsAdmit *admit;
     size_t k;
-    VsSieve sieve;
+    VsPrefilter prefilter;
     /* An order such that rows beyond it do not matter, if no error is larger. */
     float (*beyond)(const struct Scan *s, float worst);
     VsStatus (*take)(struct Scan *s, uint32_t node, float order);
@@ -140,9 +140,9 @@ typedef struct Scan {
     float last;        /* worst of the page of nodes that was looked at last, */
     uint32_t known;    /* which ends before this node */
 
-    uint32_t part; /* runs of this part */
-    int sieved;    /* there are sums of it */
-    float worst;   /* the worst of the runs that are looked at now, */
+    uint32_t part;   /* runs of this part */
+    int prefiltered; /* there are sums of it */
+    float worst;     /* the worst of the runs that are looked at now, */
     uint32_t rest;
     float limit;  /* beyond(worst), */
     int32_t most; /* and the sum of a high plane for it; INT32_MAX: any */
@@ -151,7 +151,7 @@ typedef struct Scan {
     uint32_t node[KEPT + VS_RUN];
     const unsigned char *code[KEPT + VS_RUN];
     uint32_t seen, all_kept; /* rows of this part, and those of them that were kept */
-    uint32_t unsieved;       /* parts to come that no sieve gets */
+    uint32_t unfiltered;     /* parts to come that no prefilter gets */
     uint32_t unpolled;
 } Scan;
 
@@ -216,8 +216,8 @@ static uint32_t rest_of_page(VsGraph *g, uint32_t page, const unsigned char *fir
     uint32_t note = vs_table_note(&g->table[VS_CODE], page);
     uint32_t used = g->state.n_nodes - page * geo->per_page;
     if (note == 0) {
-        note = 1 + vs_sieve_rest(&g->params.code, first,
-                                 used < geo->per_page ? used : geo->per_page);
+        note = 1 + vs_prefilter_rest(&g->params.code, first,
+                                     used < geo->per_page ? used : geo->per_page);
         vs_page_set_note(&g->table[VS_CODE], page, note);
     }
     return note - 1;
@@ -259,13 +259,13 @@ static VsStatus add_run(Scan *s) {
         return st;
     }
     n = n < n_nodes - node ? n : n_nodes - node;
-    int sieved = g->params.code.codec == VS_CODEC_SQ8;
+    int prefiltered = g->params.code.codec == VS_CODEC_SQ8;
     *r = (Run){.codes = {first + (size_t)at * geo->slot_size,
                          s->admit == NULL ? UINT64_MAX >> (64 - n)
                                           : admitted_bits(s->admit, node, n)},
                .node = node,
                .n = n,
-               .rest = sieved ? rest_of_page(g, page, first) : 0};
+               .rest = prefiltered ? rest_of_page(g, page, first) : 0};
     s->n++;
     s->next = node + n;
     return s->errors ? worst_of_run(s, r) : VS_OK;
@@ -285,7 +285,7 @@ static VsStatus judge(Scan *s) {
         if (!(order[i] > s->limit && order[i] < VS_LONGEST)) {
             const unsigned char *node = vs_slot_loaded(s->g, VS_NODE, s->node[i]);
             if (node != NULL) {
-                VS_FETCH_FAR(node);
+                VS_PREFETCH_FAR(node);
             }
             s->node[n] = s->node[i];
             order[n++] = order[i];
@@ -301,7 +301,8 @@ static VsStatus judge(Scan *s) {
 /* What the rows that were taken so far leave for those to come. */
 static void aim(Scan *s) {
     s->limit = s->beyond(s, s->worst);
-    s->most = s->sieved ? vs_sieve_most(&s->sieve, s->limit, s->rest) : INT32_MAX;
+    s->most =
+        s->prefiltered ? vs_prefilter_most(&s->prefilter, s->limit, s->rest) : INT32_MAX;
 }
 
 /* The limit for n runs of this part. Rows that were kept for other runs are judged by
@@ -328,9 +329,9 @@ static VsStatus keep(Scan *s, Run *r, uint64_t bits) {
         s->code[s->n_kept] = code;
         s->node[s->n_kept++] = r->node + at;
         s->all_kept++;
-        if (s->sieved) {
-            vs_fetch_code_far(code, size / 2);
-            vs_fetch_code_far(code + size / 2, size / 2);
+        if (s->prefiltered) {
+            vs_prefetch_code_far(code, size / 2);
+            vs_prefetch_code_far(code + size / 2, size / 2);
         }
     }
     if (s->n_kept < KEPT) {
@@ -344,7 +345,7 @@ static VsStatus keep(Scan *s, Run *r, uint64_t bits) {
 /* The next part: its sums. */
 static VsStatus begin_part(Scan *s) {
     VsStatus st = VS_OK;
-    s->sieved = s->sieve.kernels != NULL && s->unsieved == 0;
+    s->prefiltered = s->prefilter.kernels != NULL && s->unfiltered == 0;
     s->seen = 0;
     s->all_kept = 0;
     for (s->part = 0; st == VS_OK && s->part < s->n && s->part < PART; s->part++) {
@@ -356,9 +357,9 @@ static VsStatus begin_part(Scan *s) {
         if (s->n > s->part + AHEAD) {
             later = run_at(s, s->part + AHEAD)->codes;
         }
-        if (s->sieved) {
-            r->least = s->sieve.sums(s->sieve.weights, r->codes, later, s->sieve.blocks,
-                                     s->memory->sum[s->part]);
+        if (s->prefiltered) {
+            r->least = s->prefilter.sums(s->prefilter.weights, r->codes, later,
+                                         s->prefilter.blocks, s->memory->sum[s->part]);
             st = st == VS_OK ? poll(s, r->n) : st;
         }
         s->seen += vs_count_bits(r->codes.wanted);
@@ -379,7 +380,7 @@ static VsStatus keep_best(Scan *s) {
     for (size_t i = 0; st == VS_OK && i < best.n; i++) {
         Run *r = run_at(s, best.at[i].node);
         const int32_t *sum = s->memory->sum[best.at[i].node];
-        uint64_t bits = s->sieve.kernels->at_most(sum, r->least) & r->codes.wanted;
+        uint64_t bits = s->prefilter.kernels->at_most(sum, r->least) & r->codes.wanted;
         st = keep(s, r, bits & (0 - bits));
     }
     return st;
@@ -398,7 +399,7 @@ static VsStatus keep_others(Scan *s) {
         if (s->most != INT32_MAX) {
             bits &= r->least > s->most
                         ? 0
-                        : s->sieve.kernels->at_most(s->memory->sum[i], s->most);
+                        : s->prefilter.kernels->at_most(s->memory->sum[i], s->most);
         }
         st = st == VS_OK ? keep(s, r, bits) : st;
     }
@@ -406,10 +407,10 @@ static VsStatus keep_others(Scan *s) {
 }
 
 static void end_part(Scan *s) {
-    if (s->unsieved > 0) {
-        s->unsieved--;
-    } else if (s->sieved && s->all_kept > s->seen / 2) {
-        s->unsieved = UNSIEVED; /* it costs more than it saves */
+    if (s->unfiltered > 0) {
+        s->unfiltered--;
+    } else if (s->prefiltered && s->all_kept > s->seen / 2) {
+        s->unfiltered = UNFILTERED; /* it costs more than it saves */
     }
     s->g->scratch->evaluations += s->seen;
     s->first = (s->first + s->part) % RING;
@@ -422,7 +423,7 @@ static VsStatus scan_all(Scan *s) {
     st = st == VS_OK ? add_run(s) : st;
     while (st == VS_OK && s->n > 0) {
         st = begin_part(s);
-        if (st == VS_OK && s->sieved) {
+        if (st == VS_OK && s->prefiltered) {
             st = keep_best(s);
         }
         if (st == VS_OK) {
@@ -435,7 +436,7 @@ static VsStatus scan_all(Scan *s) {
 
 static Scan scan_of(VsGraph *g, const VsQuery *q, size_t k, const VsAdmit *admit) {
     Scan s = {.g = g, .q = q, .k = k, .admit = admit};
-    vs_sieve_set(&s.sieve, q);
+    vs_prefilter_set(&s.prefilter, q);
     return s;
 }
 

@@ -112,8 +112,8 @@ static VsStatus keep_results(VsGraph *g, const VsQuery *q, VsPool *pool, size_t 
 /* One beam search of layer 0 with a pool of `beam`. */
 static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
                             uint64_t budget, VsHit *hits, size_t *n, int *finished) {
-    const uint32_t *seeds = NULL;
-    size_t n_seeds = 0;
+    const uint32_t *roots = NULL;
+    size_t n_roots = 0;
     uint32_t entry = VS_NIL;
     VsStatus st = vs_walk_reserve(g, beam);
     VsPool pool = {g->scratch->pool, 0, beam};
@@ -121,13 +121,13 @@ static VsStatus beam_search(VsGraph *g, const VsQuery *q, size_t k, size_t beam,
         st = vs_descend(g, q, 0, &entry);
     }
     if (st == VS_OK) {
-        st = vs_seeds(g, &seeds, &n_seeds);
+        st = vs_roots(g, &roots, &n_roots);
     }
     if (st == VS_OK) {
         st = vs_pool_offer_entries(g, q, &entry, 1, &pool);
     }
     if (st == VS_OK) {
-        st = vs_pool_offer_entries(g, q, seeds, n_seeds, &pool);
+        st = vs_pool_offer_entries(g, q, roots, n_roots, &pool);
     }
     if (st == VS_OK) {
         st = vs_walk(g, q, 0, &pool, budget, finished);

@@ -4,7 +4,7 @@
  *
  * Differences from the paper, each because it measured better or because a table must not
  * lose rows: one sorted pool holds both candidates and results (as Glass and NSG do);
- * upper layers are walked greedily; layer 0 begins at the seeds too, so that every live
+ * upper layers are walked greedily; layer 0 begins at the roots too, so that every live
  * row can be reached (graph.h); of copies (copies.h) the pool holds one, and the results
  * have the others behind it: a beam is as long as if no row had copies.
  */

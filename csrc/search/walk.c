@@ -46,7 +46,7 @@ VsStatus vs_front_codes(VsGraph *g, VsFront *front, uint32_t from, uint32_t fetc
                 return st;
             }
         }
-        vs_fetch_code_far(front->code[i], fetch);
+        vs_prefetch_code_far(front->code[i], fetch);
     }
     return VS_OK;
 }
@@ -112,12 +112,12 @@ VsStatus vs_pool_offer_entries(VsGraph *g, const VsQuery *q, const uint32_t *ent
 
 /* What a walk waits for most is the list of a node that it expands: fetched when it is
  * chosen. */
-static VS_ALWAYS_INLINE void fetch_list(const VsGraph *g, uint32_t node) {
+static VS_ALWAYS_INLINE void prefetch_list(const VsGraph *g, uint32_t node) {
     const unsigned char *p = vs_slot_loaded(g, VS_NODE, node);
     if (p != NULL) {
-        VS_FETCH_FAR(p);
-        VS_FETCH_FAR(p + 64);
-        VS_FETCH_FAR(p + 128);
+        VS_PREFETCH_FAR(p);
+        VS_PREFETCH_FAR(p + 64);
+        VS_PREFETCH_FAR(p + 128);
     }
 }
 
@@ -130,7 +130,7 @@ static uint32_t choose(const VsGraph *g, VsPool *pool, uint32_t layer, size_t *n
         VsHit *hit = &pool->at[*next];
         if ((hit->node & VS_CHECKED) == 0) {
             if (layer == 0) {
-                fetch_list(g, hit->node);
+                prefetch_list(g, hit->node);
             }
             chosen[n++] = hit->node;
             hit->node |= VS_CHECKED;
@@ -340,20 +340,20 @@ VsStatus vs_descend(VsGraph *g, const VsQuery *q, uint32_t layer, uint32_t *entr
     return st;
 }
 
-VsStatus vs_seeds(VsGraph *g, const uint32_t **out, size_t *n) {
+VsStatus vs_roots(VsGraph *g, const uint32_t **out, size_t *n) {
     VsScratch *s = g->scratch;
-    VsStatus st = vs_grow(&g->alloc, (void **)&s->seeds, &s->cap_seeds,
-                          (size_t)g->state.n_seeds + 1, 4);
-    for (uint32_t i = 0; st == VS_OK && i < g->state.n_seeds; i++) {
+    VsStatus st = vs_grow(&g->alloc, (void **)&s->roots, &s->cap_roots,
+                          (size_t)g->state.n_roots + 1, 4);
+    for (uint32_t i = 0; st == VS_OK && i < g->state.n_roots; i++) {
         const unsigned char *p = NULL;
-        st = vs_slot(g, VS_SEED, i, &p);
+        st = vs_slot(g, VS_ROOT, i, &p);
         if (st == VS_OK) {
-            s->seeds[i] = vs_get_u32(p);
+            s->roots[i] = vs_get_u32(p);
         }
     }
     if (st == VS_OK) {
-        *out = s->seeds;
-        *n = g->state.n_seeds;
+        *out = s->roots;
+        *n = g->state.n_roots;
     }
     return st;
 }

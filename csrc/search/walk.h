@@ -175,7 +175,7 @@ VsStatus vs_search_layer(VsGraph *g, const VsQuery *q, uint32_t layer,
 /* Greedy walk from the entry point down to just above `layer`. */
 VsStatus vs_descend(VsGraph *g, const VsQuery *q, uint32_t layer, uint32_t *entry);
 
-/* The seeds, in scratch memory that lasts until the next call. */
-VsStatus vs_seeds(VsGraph *g, const uint32_t **out, size_t *n);
+/* The roots, in scratch memory that lasts until the next call. */
+VsStatus vs_roots(VsGraph *g, const uint32_t **out, size_t *n);
 
 #endif

@@ -3,7 +3,7 @@
  * map from page to its edits.
  *
  * A stored page carries the ver that it includes; when it is loaded, the edits of later
- * rows are laid over it. Folding writes every page that the overlay names, and empties
+ * rows are laid over it. Checkpointing writes every page that the overlay names, and empties
  * it.
  */
 #ifndef VS_STORE_OVERLAY_H
@@ -21,7 +21,7 @@ void vs_overlay_clear(VsOverlay *o);
 /* Adds the edits of one log row (copied). ver must be above all before. */
 VsStatus vs_overlay_add(VsOverlay *o, uint64_t ver, const unsigned char *edits,
                         size_t len);
-/* Keeps only the rows with after < ver <= upto: a rollback cuts the end, a fold elsewhere
+/* Keeps only the rows with after < ver <= upto: a rollback cuts the end, a checkpoint elsewhere
  * the beginning. Cannot fail. */
 void vs_overlay_keep(VsOverlay *o, uint64_t after, uint64_t upto);
 /* Lays the edits above `after` over a page that was just read; the version of the last one

@@ -1,8 +1,8 @@
 /*
- * What lies in the 64 bytes before a page's first slot: for pages.c and shelf.c alone.
+ * What lies in the 64 bytes before a page's first slot: for pages.c and page_cache.c alone.
  *
- * A page of a connection (shelf NULL) is counted in `refs`, by one thread at a time. A page
- * of a shelf (shelf.h) is counted in `holders`, by any thread, and nothing else of it
+ * A page of a connection (page cache NULL) is counted in `refs`, by one thread at a time. A page
+ * of a page cache (page_cache.h) is counted in `holders`, by any thread, and nothing else of it
  * changes once others can find it, but the note.
  */
 #ifndef VS_STORE_PAGE_HEAD_H
@@ -19,10 +19,10 @@ struct VsPageHead {
     uint64_t mark;
     uint32_t refs;
     uint32_t note;
-    VsShelf *shelf;
+    VsPageCache *page_cache;
     VsShared holders;
-    uint64_t key;     /* under which a shelf lists it; 0: it does not */
-    VsPageHead *next; /* in the same place of the shelf's table */
+    uint64_t key;     /* under which a page cache lists it; 0: it does not */
+    VsPageHead *next; /* in the same place of the page cache's table */
 };
 
 #define VS_PAGE_HEAD 64 /* keeps the slots on a cache line boundary */

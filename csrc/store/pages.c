@@ -6,7 +6,7 @@
 
 #include "csrc/base/crc32c.h"
 #include "csrc/store/page_head.h"
-#include "csrc/store/shelf.h"
+#include "csrc/store/page_cache.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "memory and stored slots share one little-endian layout"
@@ -54,7 +54,7 @@ void vs_page_end(const VsAlloc *a, const VsPageHead *head) {
 unsigned char *vs_page_new(const VsAlloc *a, const VsGeometry *geo) {
     VsChunk *chunk = NULL;
     unsigned char *page =
-        geo->shelf != NULL ? vs_shelf_page(geo->shelf, geo->kind) : NULL;
+        geo->page_cache != NULL ? vs_page_cache_page(geo->page_cache, geo->kind) : NULL;
     if (page != NULL) {
         return page;
     }
@@ -70,12 +70,12 @@ int vs_page_is_listed(unsigned char *page) {
 static int is_mine(unsigned char *page) {
     VsPageHead *head = vs_page_head(page);
     return head->key == 0 &&
-           (head->shelf != NULL ? vs_shared_get(&head->holders) : head->refs) == 1;
+           (head->page_cache != NULL ? vs_shared_get(&head->holders) : head->refs) == 1;
 }
 
 void vs_page_hold(unsigned char *page) {
-    if (vs_page_head(page)->shelf != NULL) {
-        vs_shelf_hold(page);
+    if (vs_page_head(page)->page_cache != NULL) {
+        vs_page_cache_hold(page);
     } else {
         vs_page_head(page)->refs++;
     }
@@ -85,8 +85,8 @@ void vs_page_release(const VsAlloc *a, unsigned char *page) {
     if (page == NULL) {
         return;
     }
-    if (vs_page_head(page)->shelf != NULL) {
-        vs_shelf_release(page);
+    if (vs_page_head(page)->page_cache != NULL) {
+        vs_page_cache_release(page);
     } else if (--vs_page_head(page)->refs == 0) {
         vs_page_end(a, vs_page_head(page));
     }
@@ -201,12 +201,13 @@ void vs_table_share(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint32_
     if (leaf->refs > 1 && used < all) {
         return;
     }
-    if (vs_page_head(data)->shelf != NULL && is_mine(data)) {
+    if (vs_page_head(data)->page_cache != NULL && is_mine(data)) {
         memset(data + used, 0, all - used);
-        *at = vs_shelf_offer(geo->shelf, geo->kind, key, data);
+        *at = vs_page_cache_offer(geo->page_cache, geo->kind, key, data);
         return;
     }
-    unsigned char *copy = vs_shelf_offer_copy(geo->shelf, geo->kind, key, data, count);
+    unsigned char *copy =
+        vs_page_cache_offer_copy(geo->page_cache, geo->kind, key, data, count);
     if (copy != NULL) {
         *at = copy;
         vs_page_release(a, data);

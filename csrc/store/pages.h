@@ -10,7 +10,7 @@
  * A leaf or page with one reference belongs to one table and may be written; with more it
  * is immutable and a writer copies it first (vs_table_own). So a snapshot costs one root
  * array, a write costs the pages that it touches, and an old snapshot stays what it was.
- * Leaves belong to one connection. A page may be listed on a shelf (shelf.h), where graphs
+ * Leaves belong to one connection. A page may be listed in a page cache (page_cache.h), where graphs
  * of other connections find it: that one is immutable whatever its count.
  *
  * A page pointer may be NULL: not loaded yet. Two tables share a leaf only while all its
@@ -33,7 +33,7 @@
  *            error u16, M0 links (3 or 4 bytes each; all ones: no link)
  *     CODE   the code, as the codec defines it
  *     UPPER  next u32, M links
- *     SEED   node u32
+ *     ROOT   node u32
  *     RAW    owner u32, a float32 for each dimension (raw.h)
  *     RAW_AT RAW slot u32
  * Three-byte links let 33 nodes of M = 16 share a 4 KiB database page instead of 26.
@@ -53,13 +53,13 @@
 #define VS_NIL UINT32_MAX        /* no node, no slot */
 #define VS_MAX_NODES 0x7FFFFFFFu /* the top bit is the search pool's mark */
 
-typedef struct VsShelf VsShelf;
+typedef struct VsPageCache VsPageCache;
 
 typedef enum VsPageKind {
     VS_NODE = 0,
     VS_CODE = 1,
     VS_UPPER = 2,
-    VS_SEED = 3,
+    VS_ROOT = 3,
     VS_RAW = 4,
     VS_RAW_AT = 5,
     VS_PAGE_KINDS = 6
@@ -72,14 +72,14 @@ typedef struct VsPageRef {
 
 /* How the slots of one kind lie in pages. */
 typedef struct VsGeometry {
-    uint32_t per_page;   /* slots in a page */
-    uint32_t slot_size;  /* bytes of a slot in memory */
-    uint32_t n_links;    /* link fields at the end of a slot (NODE, UPPER) */
-    uint32_t fixed_size; /* stored bytes before the links */
-    uint64_t reciprocal; /* floor(2^64 / per_page) + 1: division by multiplication */
-    VsArena *arena;      /* where pages lie; NULL: each is allocated by itself */
-    VsShelf *shelf;      /* where they lie instead; NULL: none */
-    VsPageKind kind;     /* for the shelf */
+    uint32_t per_page;       /* slots in a page */
+    uint32_t slot_size;      /* bytes of a slot in memory */
+    uint32_t n_links;        /* link fields at the end of a slot (NODE, UPPER) */
+    uint32_t fixed_size;     /* stored bytes before the links */
+    uint64_t reciprocal;     /* floor(2^64 / per_page) + 1: division by multiplication */
+    VsArena *arena;          /* where pages lie; NULL: each is allocated by itself */
+    VsPageCache *page_cache; /* where they lie instead; NULL: none */
+    VsPageKind kind;         /* for the page cache */
 } VsGeometry;
 
 /* Geometry for stored pages of at most `page_bytes` bytes (at least one slot a page,
@@ -163,7 +163,7 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
  * the reference stays with the caller. */
 VsStatus vs_table_fill(const VsAlloc *a, VsTable *t, uint32_t page, unsigned char *data);
 
-/* Lists a page of `count` slots in use on the geometry's shelf under the key, or puts what
+/* Lists a page of `count` slots in use on the geometry's page cache under the key, or puts what
  * is listed there with the same bytes in its place, for all tables that share the leaf. A
  * page that cannot be listed stays what it is. */
 void vs_table_share(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint32_t page,

@@ -118,7 +118,7 @@ static int collect(StatsCursor *c) {
     }
     const VsGraph *g = v->graph;
     const VsState *s = &g->state;
-    VsShelf *shelf = g->geo[VS_NODE].shelf;
+    VsPageCache *page_cache = g->geo[VS_NODE].page_cache;
     c->n = 0;
     add_word(c, "index", g->params.kind == VS_HNSW ? "hnsw" : "flat");
     add_word(c, "codec", g->codec->name);
@@ -136,11 +136,11 @@ static int collect(StatsCursor *c) {
     add(c, "rows", s->n_live);
     add(c, "nodes", s->n_nodes);
     add(c, "deleted", s->n_dead);
-    add(c, "seeds", s->n_seeds);
+    add(c, "seeds", s->n_roots);
     add(c, "max_level", s->max_level);
     add(c, "version", (sqlite3_int64)s->ver);
     add(c, "stamp", (sqlite3_int64)s->stamp);
-    add(c, "folded_version", (sqlite3_int64)s->fold_ver);
+    add(c, "folded_version", (sqlite3_int64)s->checkpoint_ver);
     add(c, "pages", pages);
     add(c, "page_bytes", page_bytes);
     add(c, "log_rows", log_rows);
@@ -149,7 +149,7 @@ static int collect(StatsCursor *c) {
     add(c, "resident_pages", resident(g, &bytes, &shared));
     add(c, "resident_bytes", bytes);
     add(c, "shared_bytes", shared);
-    add(c, "shared_by", shelf != NULL ? vs_shelf_users(shelf) : 1);
+    add(c, "shared_by", page_cache != NULL ? vs_page_cache_users(page_cache) : 1);
     add(c, "vector_cache_bytes", vsx_cache_bytes(v));
     const VsxFigures *last = &v->last_query;
     add_word(c, "last_query_plan", last->plan != NULL ? last->plan : "none");

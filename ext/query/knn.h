@@ -152,8 +152,8 @@ void vsx_errors_add(VsxErrors *e, const VsCandidate *c, double distance);
 int vsx_errors_rule_out(const VsxErrors *e, const VsCandidate *c, double limit);
 
 /* Brings what the cache has of the vectors of n candidates on its way from memory. */
-VsStatus vsx_fetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *found,
-                          size_t n);
+VsStatus vsx_prefetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *found,
+                             size_t n);
 
 /* The rows of candidates. */
 typedef struct VsxPick {

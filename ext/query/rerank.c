@@ -24,7 +24,7 @@
 #include "csrc/graph/raw.h"
 #include "csrc/search/scan.h"
 #include "ext/query/knn.h"
-#include "ext/query/row_fetch.h"
+#include "ext/query/row_prefetch.h"
 #include "ext/table/errors.h"
 
 /* ---- the nearest so far: a heap with the farthest on top ------------------------- */
@@ -149,28 +149,28 @@ int vsx_pick_row(VsxKnn *knn, const VsCandidate *c, VsxResult *r, int *passes) {
     return rc;
 }
 
-VsStatus vsx_fetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *found,
-                          size_t n) {
+VsStatus vsx_prefetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate *found,
+                             size_t n) {
     const VsxCache *cache = vsx_reader_cache(reader, v);
     VsStatus st = VS_OK;
     for (size_t i = 0; st == VS_OK && cache != NULL && i < n; i++) {
         const VsNode *node = NULL;
         st = vs_node(v->graph, found[i].node, &node);
         if (st == VS_OK) {
-            vsx_cache_fetch(cache, found[i].node, node->seq);
+            vsx_cache_prefetch(cache, found[i].node, node->seq);
         }
     }
     return st;
 }
 
 /* The same of the rows that SQLite is about to be asked for. */
-static int fetch_rows(VsxKnn *knn, const VsCandidate *found, size_t n) {
+static int prefetch_rows(VsxKnn *knn, const VsCandidate *found, size_t n) {
     VsxVector *v = knn->vector;
     const VsxCache *cache = vsx_reader_cache(&knn->reader, v);
-    sqlite3_int64 rowid[VSX_FETCH];
+    sqlite3_int64 rowid[VSX_PREFETCH];
     size_t rows = 0;
     double told;
-    for (size_t i = 0; i < n && i < VSX_FETCH; i++) {
+    for (size_t i = 0; i < n && i < VSX_PREFETCH; i++) {
         const VsNode *node = NULL;
         VsStatus st = vs_node(v->graph, found[i].node, &node);
         if (st != VS_OK) {
@@ -181,23 +181,24 @@ static int fetch_rows(VsxKnn *knn, const VsCandidate *found, size_t n) {
             rowid[rows++] = node->rowid;
         }
     }
-    return vsx_rows_fetch(v, rowid, rows);
+    return vsx_rows_prefetch(v, rowid, rows);
 }
 
 /* What is on its way while the first are read: probably all that will be. */
-static int fetch_next(VsxKnn *knn, const VsCandidate *found, size_t n, size_t at,
-                      const VsxPick *pick) {
+static int prefetch_next(VsxKnn *knn, const VsCandidate *found, size_t n, size_t at,
+                         const VsxPick *pick) {
     VsxVector *v = knn->vector;
     size_t want = pick->want < n ? pick->want : n, likely = want + want / 8 + 1;
     likely = likely < n ? likely : n;
     if (at == 0) {
-        VsStatus st = vsx_fetch_cached(v, &knn->reader, found, want);
+        VsStatus st = vsx_prefetch_cached(v, &knn->reader, found, want);
         if (st != VS_OK) {
             return vsx_code(v->index, st);
         }
     }
-    return at < likely && at % VSX_FETCH == 0 ? fetch_rows(knn, found + at, likely - at)
-                                              : SQLITE_OK;
+    return at < likely && at % VSX_PREFETCH == 0
+               ? prefetch_rows(knn, found + at, likely - at)
+               : SQLITE_OK;
 }
 
 int vsx_pick_rows(VsxKnn *knn, const VsCandidate *found, size_t n, VsxPick *pick) {
@@ -211,7 +212,7 @@ int vsx_pick_rows(VsxKnn *knn, const VsCandidate *found, size_t n, VsxPick *pick
                            ? pick->rows.at[0].distance
                            : pick->reach;
         if (passing) {
-            rc = fetch_next(knn, found, n, i, pick);
+            rc = prefetch_next(knn, found, n, i, pick);
         }
         pick->beyond = (double)found[i].low > knn->bounds.high;
         if (rc != SQLITE_OK || pick->beyond || (double)found[i].low > limit) {
@@ -251,7 +252,7 @@ VsStatus vsx_likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
         if (st != VS_OK) {
             return st;
         }
-        VS_FETCH_FAR(node);
+        VS_PREFETCH_FAR(node);
     }
     for (size_t i = 0; i < n; i++) {
         const VsNode *node = NULL;

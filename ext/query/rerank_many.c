@@ -2,7 +2,7 @@
 #include "ext/query/rerank_many.h"
 
 #include "csrc/kernel/batch.h"
-#include "ext/query/row_fetch.h"
+#include "ext/query/row_prefetch.h"
 #include "ext/table/errors.h"
 
 #include <math.h>
@@ -87,15 +87,15 @@ static int want_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, uint32_t 
     return rc;
 }
 
-static int fetch_rows(VsxVector *v, const VsxReads *reads, const VsKeyed *order,
-                      size_t from) {
-    sqlite3_int64 rowid[VSX_FETCH];
+static int prefetch_rows(VsxVector *v, const VsxReads *reads, const VsKeyed *order,
+                         size_t from) {
+    sqlite3_int64 rowid[VSX_PREFETCH];
     size_t n = 0;
-    while (n < VSX_FETCH && from + n < reads->n) {
+    while (n < VSX_PREFETCH && from + n < reads->n) {
         rowid[n] = reads->at[order[from + n].item].row.rowid;
         n++;
     }
-    return vsx_rows_fetch(v, rowid, n);
+    return vsx_rows_prefetch(v, rowid, n);
 }
 
 static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads *reads) {
@@ -105,8 +105,8 @@ static int read_rows(VsxVector *v, VsxReader *reader, VsxAsked *asked, VsxReads 
     for (size_t i = 0; rc == SQLITE_OK && i < reads->n; i++) {
         const VsxRead *r = &reads->at[order[i].item];
         VsxAsked *a = &asked[r->who];
-        if (i % VSX_FETCH == 0) { /* while these are read, the next ones come */
-            rc = fetch_rows(v, reads, order, i + VSX_FETCH);
+        if (i % VSX_PREFETCH == 0) { /* while these are read, the next ones come */
+            rc = prefetch_rows(v, reads, order, i + VSX_PREFETCH);
         }
         if (rc == SQLITE_OK && (i == 0 || order[i].key != order[i - 1].key)) {
             rc = vsx_reader_node(reader, v, r->row, &stored, &read);
@@ -145,14 +145,15 @@ static void keep_first(VsxAsked *a, size_t k) {
 }
 
 /* What the next of n queries need comes while one is looked at: nodes, then vectors. */
-static VsStatus fetch_next(VsxVector *v, VsxReader *reader, const VsxAsked *a, size_t n,
-                           size_t k) {
-    VsStatus st = n > 0 ? vsx_fetch_cached(v, reader, a[0].found, first_of(a, k)) : VS_OK;
+static VsStatus prefetch_next(VsxVector *v, VsxReader *reader, const VsxAsked *a,
+                              size_t n, size_t k) {
+    VsStatus st =
+        n > 0 ? vsx_prefetch_cached(v, reader, a[0].found, first_of(a, k)) : VS_OK;
     for (size_t i = 0; st == VS_OK && n > 1 && i < first_of(a + 1, k); i++) {
         const VsNode *node = NULL;
         st = vs_node(v->graph, a[1].found[i].node, &node);
         if (st == VS_OK) {
-            VS_FETCH_FAR(node);
+            VS_PREFETCH_FAR(node);
         }
     }
     return st;
@@ -166,7 +167,7 @@ int vsx_rerank_many(VsxVector *v, VsxReader *reader, VsxAsked *asked, size_t n, 
         asked[i].errors = (VsxErrors){0};
         asked[i].lost = 0;
         asked[i].n_row = 0;
-        VsStatus st = fetch_next(v, reader, asked + i + 1, n - i - 1, k);
+        VsStatus st = prefetch_next(v, reader, asked + i + 1, n - i - 1, k);
         if (st != VS_OK) {
             return vsx_code(v->index, st);
         }

@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "csrc/search/team.h"
+#include "csrc/search/readers.h"
 #include "ext/query/rerank_many.h"
 #include "ext/table/errors.h"
 #include "csrc/search/search.h"
 
-/* Queries between two calls of the team, and what they may find: bounds the memory. */
+/* Queries between two calls of the reader pool, and what they may find: bounds the memory. */
 #define BLOCK 4096
 #define BLOCK_HITS ((size_t)1 << 20)
 /* Queries whose rows are read together while others walk. The more, the less a row costs:
@@ -155,11 +155,11 @@ static VsStatus attend(void *ctx) {
 
 /* ---- all of them ------------------------------------------------------------------- */
 
-static int search_block(Many *m, VsTeam *team) {
+static int search_block(Many *m, VsReaders *readers) {
     m->taken = 0;
     memset(m->walked, 0, m->n * sizeof *m->walked);
-    VsStatus st = vs_team_run(team, m->n, vs_search_room(m->v->graph, m->ask, m->ef),
-                              answer_one, m);
+    VsStatus st = vs_readers_run(
+        readers, m->n, vs_search_room(m->v->graph, m->ask, m->ef), answer_one, m);
     if (m->rc == SQLITE_OK && st != VS_OK) {
         return vsx_code(m->v->index, st);
     }
@@ -168,7 +168,7 @@ static int search_block(Many *m, VsTeam *team) {
     return m->rc;
 }
 
-static int search_blocks(Many *m, VsTeam *team, size_t n, size_t block) {
+static int search_blocks(Many *m, VsReaders *readers, size_t n, size_t block) {
     int rc = SQLITE_OK;
     const unsigned char *queries = m->queries;
     VsxResult *results = m->results;
@@ -178,7 +178,7 @@ static int search_blocks(Many *m, VsTeam *team, size_t n, size_t block) {
         m->queries = queries + at * m->stride;
         m->results = results + at * m->k;
         m->n_results = n_results + at;
-        rc = search_block(m, team);
+        rc = search_block(m, readers);
     }
     return rc;
 }
@@ -214,7 +214,7 @@ static void release(Many *m) {
 int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_t ef,
                     VsxResult *results, size_t *found) {
     const VsCodecParams *code = &v->graph->params.code;
-    VsTeam team;
+    VsReaders readers;
     Many m = {.v = v,
               .queries = queries,
               .stride = vs_element_bytes(code->element, code->dims),
@@ -244,12 +244,12 @@ int vsx_search_many(VsxVector *v, const void *queries, size_t n, size_t k, size_
         rc = vsx_code(v->index, vs_scan_ready(v->graph));
     }
     if (rc == SQLITE_OK) {
-        rc = vsx_code(v->index, vs_team_open(v->graph, threads, &team));
+        rc = vsx_code(v->index, vs_readers_open(v->graph, threads, &readers));
         if (rc == SQLITE_OK) {
-            team.attend = attend;
-            rc = search_blocks(&m, &team, n, block);
+            readers.attend = attend;
+            rc = search_blocks(&m, &readers, n, block);
         }
-        vs_team_close(&team);
+        vs_readers_close(&readers);
     }
     release(&m);
     return rc;

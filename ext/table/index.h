@@ -102,7 +102,7 @@ typedef struct VsxGlobal {
     struct VsxGlobal *next;     /* of another connection */
 } VsxGlobal;
 
-/* The b-tree of the row table, at a data version of the database (row_fetch.c). */
+/* The b-tree of the row table, at a data version of the database (row_prefetch.c). */
 typedef struct VsxRowTree {
     int there; /* it was looked at */
     unsigned version;

@@ -5,7 +5,7 @@
 #include "ext/base/rowmap.h"
 #include "ext/table/vector_cache.h"
 #include "ext/table/shadow.h"
-#include "ext/table/shelves.h"
+#include "ext/table/page_caches.h"
 #include "ext/table/errors.h"
 #include "ext/table/loader.h"
 #include "ext/table/doubts.h"
@@ -41,7 +41,7 @@ static void index_free(VsxIndex *index) {
             vs_history_clear(v->graph, &v->history);
         }
         vsx_cache_free(v);
-        vsx_shelf_close(v->graph);
+        vsx_page_cache_close(v->graph);
         vsx_rowmap_free(v->map);
     }
     vsx_schema_free(index->def);
@@ -83,7 +83,7 @@ static int index_new(VsxGlobal *global, const char *schema, const char *table,
                                     &hooks, &v->graph);
         rc = v->map == NULL ? SQLITE_NOMEM : vsx_code(index, st);
         if (rc == SQLITE_OK) {
-            vsx_shelf_join(index, v->graph);
+            vsx_page_cache_join(index, v->graph);
         }
     }
     if (rc != SQLITE_OK) {

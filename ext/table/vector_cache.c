@@ -141,10 +141,10 @@ void vsx_cache_put(VsxCache *c, uint32_t node, uint32_t seq, const void *vector)
     }
 }
 
-void vsx_cache_fetch(const VsxCache *c, uint32_t node, uint32_t seq) {
+void vsx_cache_prefetch(const VsxCache *c, uint32_t node, uint32_t seq) {
     const void *vector = vsx_cache_get(c, node, seq);
     if (vector != NULL) {
-        vs_fetch_code_far(vector, c->size);
+        vs_prefetch_code_far(vector, c->size);
     }
 }
 

@@ -48,7 +48,7 @@ VsxCache *vsx_cache_of(VsxVector *v);
 const void *vsx_cache_get(const VsxCache *c, uint32_t node, uint32_t seq);
 void vsx_cache_put(VsxCache *c, uint32_t node, uint32_t seq, const void *vector);
 /* Brings a vector on its way into the processor's cache, if it is there. */
-void vsx_cache_fetch(const VsxCache *c, uint32_t node, uint32_t seq);
+void vsx_cache_prefetch(const VsxCache *c, uint32_t node, uint32_t seq);
 
 /* Forgets all vectors. */
 void vsx_cache_clear(VsxVector *v);

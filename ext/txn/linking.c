@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "csrc/build/pending.h"
-#include "csrc/search/team.h"
+#include "csrc/search/readers.h"
 #include "ext/table/index.h"
 #include "ext/table/shadow.h"
 #include "ext/table/errors.h"

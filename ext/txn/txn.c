@@ -9,13 +9,13 @@
  *              one of our history    a rollback: go back to that snapshot
  *              ours is in the log    another connection went on: replay its rows
  *              anything else         start over, load pages when they are touched
- *            (Equal, but folded less than we are: our fold was rolled back, start over.)
+ *            (Equal, but checkpointed less than we are: our checkpoint was rolled back, start over.)
  *   mark     before the first edit that is not flushed: a row with the next ver, a number
  *            that never comes again in place of a stamp, and no state.
  *   flush    in xSavepoint and xSync puts a log row with the edits in the place of the
  *            mark; when they are too many or too long for one, it writes the pages and a
  *            row without edits. That row is the last that it writes.
- *   fold     at a commit, when the log is long: writes the pages that its edits touch. It
+ *   checkpoint  at a commit, when the log is long: writes the pages that its edits touch. It
  *            is no change: ver and stamp stay.
  *
  * Edits that are not flushed stand if the newest row is their mark, and only then. So no
@@ -197,17 +197,17 @@ static int catch_up(VsxVector *v, const VsState *now, int *done) {
     int stop = 0, found = 0;
     *done = 0;
     if (!v->known || v->stale || now->ver <= v->graph->state.ver ||
-        now->fold_ver < v->graph->state.fold_ver) {
+        now->checkpoint_ver < v->graph->state.checkpoint_ver) {
         return SQLITE_OK;
     }
     int rc = find_ourselves(v, &found);
     if (rc == SQLITE_OK && found) {
-        uint64_t folded = v->graph->state.fold_ver;
+        uint64_t checkpointed = v->graph->state.checkpoint_ver;
         v->known = 0; /* until the last row is in */
         rc = read_log(v, v->graph->state.ver, replay_row, &stop);
         *done = rc == SQLITE_OK && !stop && v->graph->state.stamp == now->stamp;
-        if (*done && v->graph->state.fold_ver > folded) {
-            vs_folded_elsewhere(v->graph, v->graph->state.fold_ver);
+        if (*done && v->graph->state.checkpoint_ver > checkpointed) {
+            vs_checkpointed_elsewhere(v->graph, v->graph->state.checkpoint_ver);
             vs_history_clear(v->graph, &v->history);
         }
     }
@@ -215,8 +215,8 @@ static int catch_up(VsxVector *v, const VsState *now, int *done) {
 }
 
 /* The log that the pages on disk lack. */
-static int read_overlay(VsxVector *v, uint64_t fold_ver) {
-    int stop = 0, rc = read_log(v, fold_ver, overlay_row, &stop);
+static int read_overlay(VsxVector *v, uint64_t checkpoint_ver) {
+    int stop = 0, rc = read_log(v, checkpoint_ver, overlay_row, &stop);
     return rc == SQLITE_OK ? vsx_code(v->index, vs_graph_judge(v->graph)) : rc;
 }
 
@@ -225,7 +225,7 @@ static int start_over(VsxVector *v, const VsState *now) {
     vsx_rowmap_clear(v->map);
     vsx_cache_clear(v);
     VsStatus st = vs_graph_reset(v->graph, now);
-    return st == VS_OK ? read_overlay(v, now->fold_ver) : vsx_code(v->index, st);
+    return st == VS_OK ? read_overlay(v, now->checkpoint_ver) : vsx_code(v->index, st);
 }
 
 /* (ver, stamp) of the newest log row; ver -1 if there is none. */
@@ -282,11 +282,11 @@ int vsx_refresh(VsxVector *v) {
     VsGraph *g = v->graph;
     int same = v->known && !v->stale && row.state.ver == g->state.ver &&
                row.state.stamp == g->state.stamp;
-    if (same && row.state.fold_ver == g->state.fold_ver) {
+    if (same && row.state.checkpoint_ver == g->state.checkpoint_ver) {
         return SQLITE_OK;
     }
-    if (same && row.state.fold_ver > g->state.fold_ver) {
-        vs_folded_elsewhere(g, row.state.fold_ver);
+    if (same && row.state.checkpoint_ver > g->state.checkpoint_ver) {
+        vs_checkpointed_elsewhere(g, row.state.checkpoint_ver);
         g->state = row.state;
         vs_history_clear(g, &v->history);
         vs_history_push(g, &v->history);
@@ -460,14 +460,16 @@ static int write_map(VsxVector *v) {
 static int trim_log(VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_stmt(v, VSX_SQL_LOG_SIZES, &stmt), rows = 0;
-    sqlite3_int64 bytes = 0, cut = -1, fold = (sqlite3_int64)v->graph->state.fold_ver;
+    sqlite3_int64 bytes = 0, cut = -1,
+                  checkpoint = (sqlite3_int64)v->graph->state.checkpoint_ver;
     sqlite3_int64 newest = (sqlite3_int64)v->graph->state.ver;
     while (rc == SQLITE_OK && cut < 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         sqlite3_int64 ver = sqlite3_column_int64(stmt, 0);
         bytes += sqlite3_column_int64(stmt, 1);
         rc = SQLITE_OK;
         rows++;
-        if (ver < newest && ver <= fold && (rows > KEPT_ROWS || bytes > KEPT_BYTES)) {
+        if (ver < newest && ver <= checkpoint &&
+            (rows > KEPT_ROWS || bytes > KEPT_BYTES)) {
             cut = ver;
         }
     }
@@ -492,7 +494,7 @@ static int write_pages(VsxVector *v, const unsigned char *edits, size_t len) {
     return rc;
 }
 
-static int fold(VsxVector *v) {
+static int checkpoint(VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
     VsBuffer copy = {0};
     /* The newest row keeps its edits: others may have to replay it. */
@@ -514,14 +516,14 @@ static int fold(VsxVector *v) {
     return rc;
 }
 
-int vsx_fold(VsxVector *v) {
-    if (v->graph->state.ver == v->graph->state.fold_ver) {
+int vsx_checkpoint(VsxVector *v) {
+    if (v->graph->state.ver == v->graph->state.checkpoint_ver) {
         return SQLITE_OK;
     }
     int rc = vsx_mark(v); /* half of the pages, and their rollback, must be seen */
     sqlite3_int64 ver = v->mark_ver, mark = v->mark;
     if (rc == SQLITE_OK) {
-        rc = fold(v);
+        rc = checkpoint(v);
         rc = rc == SQLITE_OK ? trim_log(v) : rc;
         rc = rc == SQLITE_OK ? remove_mark(v) : rc;
         if (rc != SQLITE_OK) {
@@ -531,14 +533,17 @@ int vsx_fold(VsxVector *v) {
     return rc;
 }
 
-/* The log is folded when its edits reach 2 % of the rows' share: 32 bytes a row. */
-#define FOLD_LOW ((size_t)256 << 10)
-#define FOLD_HIGH ((size_t)2 << 20)
+/* The log is checkpointed when its edits reach 2 % of the rows' share: 32 bytes a row. */
+#define CHECKPOINT_LOW ((size_t)256 << 10)
+#define CHECKPOINT_HIGH ((size_t)2 << 20)
 
-static size_t fold_limit(const VsxVector *v, int commit) {
+static size_t checkpoint_limit(const VsxVector *v, int commit) {
     size_t limit = (size_t)v->graph->state.n_live * 32;
-    limit = limit < FOLD_LOW ? FOLD_LOW : limit > FOLD_HIGH ? FOLD_HIGH : limit;
-    return commit ? limit : limit * 8; /* savepoints may come once per row: fold seldom */
+    limit = limit < CHECKPOINT_LOW    ? CHECKPOINT_LOW
+            : limit > CHECKPOINT_HIGH ? CHECKPOINT_HIGH
+                                      : limit;
+    return commit ? limit
+                  : limit * 8; /* savepoints may come once per row: checkpoint seldom */
 }
 
 /* A model that was fitted since the last flush; the one before is not needed again. */
@@ -587,8 +592,9 @@ static int write_edits(VsxVector *v, int commit, sqlite3_int64 *stamp) {
     VsStatus st = vs_flush_log(v->graph, &edits, &len);
     rc = st == VS_OK ? write_log_row(v, edits, len, 1) : vsx_code(v->index, st);
     *stamp = rc == SQLITE_OK ? (sqlite3_int64)v->graph->state.stamp : *stamp;
-    if (rc == SQLITE_OK && vs_overlay_bytes(v->graph->overlay) > fold_limit(v, commit)) {
-        rc = fold(v);
+    if (rc == SQLITE_OK &&
+        vs_overlay_bytes(v->graph->overlay) > checkpoint_limit(v, commit)) {
+        rc = checkpoint(v);
         rc = rc == SQLITE_OK ? trim_log(v) : rc;
     }
     return rc;
@@ -693,7 +699,7 @@ int vsx_open_fresh(VsxVector *v, VsGraph **out) {
         st = st == VS_OK ? vs_graph_reset(fresh.graph, &row.state) : st;
         rc = vsx_code(v->index, st);
     }
-    rc = rc == SQLITE_OK ? read_overlay(&fresh, row.state.fold_ver) : rc;
+    rc = rc == SQLITE_OK ? read_overlay(&fresh, row.state.checkpoint_ver) : rc;
     if (rc != SQLITE_OK) {
         vs_graph_close(fresh.graph);
         return rc;

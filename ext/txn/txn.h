@@ -12,12 +12,12 @@ int vsx_refresh(VsxVector *v);
 /* Before the first edit after vsx_refresh: writes the row by which the edits are known to
  * stand. Does nothing if it is there. */
 int vsx_mark(VsxVector *v);
-/* Writes everything that was not flushed. `commit`: the pages may be folded too. */
+/* Writes everything that was not flushed. `commit`: the pages may be checkpointed too. */
 int vsx_flush(VsxIndex *index, int commit);
 /* Drops everything that was not flushed: the transaction is gone. Cannot fail. */
 void vsx_discard(VsxIndex *index);
 /* Brings the pages on disk up to date with the log. */
-int vsx_fold(VsxVector *v);
+int vsx_checkpoint(VsxVector *v);
 /* Forgets what is known of the database: the next refresh reads everything anew. */
 void vsx_unknown(VsxVector *v);
 /* A graph of its own, as the database holds it now, for checking what is on disk. */

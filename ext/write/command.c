@@ -68,7 +68,7 @@ static int trim_all(VsxVector *v) {
 /* Nodes that have room in the file: those that were given out, or, of a graph that was
  * emptied, at least those of its pages. */
 static uint32_t places(const VsGraph *g) {
-    uint32_t pages = g->state.folded[VS_NODE];
+    uint32_t pages = g->state.checkpointed[VS_NODE];
     uint32_t stored = pages > 0 ? (pages - 1) * g->geo[VS_NODE].per_page + 1 : 0;
     return stored > g->state.n_nodes ? stored : g->state.n_nodes;
 }
@@ -88,7 +88,7 @@ static int optimize_vector(VsxVector *v, int erase) {
         rc = rc == SQLITE_OK ? tidy(v, erase) : rc;
     }
     rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
-    rc = rc == SQLITE_OK ? vsx_fold(v) : rc;
+    rc = rc == SQLITE_OK ? vsx_checkpoint(v) : rc;
     rc = rc == SQLITE_OK && erase ? trim_all(v) : rc;
     if (rc == SQLITE_OK) {
         vs_history_push(v->graph, &v->history);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "csrc/build/pending.h"
-#include "csrc/search/team.h"
+#include "csrc/search/readers.h"
 #include "check.h"
 #include "graph_fixture.h"
 
@@ -106,11 +106,11 @@ static void test_rows_linked_in_batches_are_found_as_well_as_rows_linked_singly(
     VsGraph *one = build(&a, 6000, 0), *many = build(&a, 6000, 1);
     double singly = recall(one, 24), batched = recall(many, 24);
     printf("recall@10, ef 24: singly %.4f, in batches %.4f; seeds %u, %u\n", singly,
-           batched, one->state.n_seeds, many->state.n_seeds);
+           batched, one->state.n_roots, many->state.n_roots);
     CHECK(sound(one) && sound(many));
     CHECK(pending(many) == 0);
     CHECK(singly > 0.9 && batched > singly - 0.005);
-    CHECK(many->state.n_seeds < 10);
+    CHECK(many->state.n_roots < 10);
     vs_graph_close(one);
     vs_graph_close(many);
     CHECK(heap.live == 0);
@@ -212,7 +212,7 @@ static void test_equal_vectors_linked_at_once_are_all_found(void) {
         add(g, i, v);
     }
     CHECK(vs_link_pending(g, &options) == VS_OK);
-    printf("equal vectors: %u seeds\n", g->state.n_seeds);
+    printf("equal vectors: %u seeds\n", g->state.n_roots);
     CHECK(sound(g) && pending(g) == 0);
     CHECK(vs_query_set(g, v, &q) == VS_OK);
     CHECK(vs_search(g, &q, 10, 10, hits, &n) == VS_OK && n == 10);
@@ -324,17 +324,17 @@ static void add_up(void *ctx, unsigned worker) {
 
 static void test_every_item_of_a_loop_is_done_once(void) {
     for (unsigned n = 0; n < 9; n++) {
-        VsCrew crew;
-        vs_crew_open(&crew, n);
+        VsThreadPool thread_pool;
+        vs_thread_pool_open(&thread_pool, n);
         for (unsigned run = 0; run < 40; run++) {
             Sum s = {.sum = {0}};
-            vs_crew_run(&crew, run % (n + 1), add_up, &s);
+            vs_thread_pool_run(&thread_pool, run % (n + 1), add_up, &s);
             CHECK(vs_shared_get(&s.sum) == 999 * 500);
             for (int i = 0; i < 1000; i++) {
                 CHECK(s.seen[i] == 1);
             }
         }
-        vs_crew_close(&crew);
+        vs_thread_pool_close(&thread_pool);
     }
     CHECK(vs_processors() >= 1);
 }
@@ -345,13 +345,13 @@ static void note_worker(void *ctx, unsigned worker) {
 
 static void test_a_run_has_the_workers_that_it_asks_for(void) {
     VsShared seen[6] = {{0}};
-    VsCrew crew;
-    vs_crew_open(&crew, 5);
-    CHECK(crew.started == 4);
-    vs_crew_run(&crew, 5, note_worker, seen);
-    vs_crew_run(&crew, 3, note_worker, seen);
-    vs_crew_run(&crew, 1, note_worker, seen);
-    vs_crew_close(&crew);
+    VsThreadPool thread_pool;
+    vs_thread_pool_open(&thread_pool, 5);
+    CHECK(thread_pool.started == 4);
+    vs_thread_pool_run(&thread_pool, 5, note_worker, seen);
+    vs_thread_pool_run(&thread_pool, 3, note_worker, seen);
+    vs_thread_pool_run(&thread_pool, 1, note_worker, seen);
+    vs_thread_pool_close(&thread_pool);
     const long long runs[6] = {3, 2, 2, 1, 1, 0};
     for (int i = 0; i < 6; i++) {
         CHECK(vs_shared_get(&seen[i]) == runs[i]);
@@ -369,11 +369,11 @@ static void test_a_failure_of_one_worker_is_the_loops(void) {
     VsAlloc a = heap_alloc(&heap);
     VsGraph *g = build(&a, 100, 1);
     for (unsigned n = 1; n < 5; n++) {
-        VsTeam team;
-        CHECK(vs_team_open(g, n, &team) == VS_OK);
-        CHECK(vs_team_run(&team, 500, 8, fail_at_100, NULL) == VS_RANGE);
-        CHECK(vs_team_run(&team, 50, 8, fail_at_100, NULL) == VS_OK);
-        vs_team_close(&team);
+        VsReaders readers;
+        CHECK(vs_readers_open(g, n, &readers) == VS_OK);
+        CHECK(vs_readers_run(&readers, 500, 8, fail_at_100, NULL) == VS_RANGE);
+        CHECK(vs_readers_run(&readers, 50, 8, fail_at_100, NULL) == VS_OK);
+        vs_readers_close(&readers);
     }
     vs_graph_close(g);
     CHECK(heap.live == 0);

@@ -94,7 +94,7 @@ static void test_copies_hide_no_other_row(void) {
         CHECK(sound(g));
         CHECKF(found > 0.97, "metric %d, %u %% of %u, singly %d: %.3f", (int)d.metric,
                d.percent, d.originals, d.singly, found);
-        CHECKF(g->state.n_seeds < 10, "%u seeds", g->state.n_seeds);
+        CHECKF(g->state.n_roots < 10, "%u seeds", g->state.n_roots);
         vs_graph_close(g);
         CHECK(heap.live == 0);
     }
@@ -201,9 +201,9 @@ static void test_copies_that_come_and_go_keep_every_invariant_and_recall(void) {
         }
         double found = recall(g, &r);
         printf("churn of copies, metric %d: recall %.3f, seeds %u\n", (int)d.metric,
-               found, g->state.n_seeds);
+               found, g->state.n_roots);
         CHECKF(found > 0.95, "metric %d: %.3f", (int)d.metric, found);
-        CHECKF(g->state.n_seeds < 20, "%u seeds", g->state.n_seeds);
+        CHECKF(g->state.n_roots < 20, "%u seeds", g->state.n_roots);
         vs_graph_close(g);
         CHECK(heap.live == 0);
     }

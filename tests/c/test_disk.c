@@ -200,7 +200,7 @@ static void test_a_changed_byte_of_a_state_or_its_edits_is_refused(void) {
     s.blur = 0.25f;
     s.judged = 70;
     s.blurred = 7;
-    s.folded[VS_RAW_AT] = 3;
+    s.checkpointed[VS_RAW_AT] = 3;
     CHECK(vs_state_format(&s) == 2);
     check_state_bytes(&s, VS_STATE_SIZE);
 }
@@ -216,9 +216,9 @@ static void test_a_state_that_cannot_be_is_refused(void) {
     s.n_live = 6;
     s.n_dead = 3;
     s.n_upper = 2;
-    s.n_seeds = 1;
+    s.n_roots = 1;
     s.entry = 2;
-    s.ver = s.fold_ver = 5;
+    s.ver = s.checkpoint_ver = 5;
     s.n_raw = 3;
     s.raw_rows = 2;
     s.raw_free = 1;
@@ -230,13 +230,13 @@ static void test_a_state_that_cannot_be_is_refused(void) {
     bad[2].entry = 10;
     bad[3].free_head = 10;
     bad[4].upper_free = 2;
-    bad[5].n_seeds = 11;
+    bad[5].n_roots = 11;
     bad[6].max_level = VS_MAX_LEVEL + 1;
-    bad[7].fold_ver = 6;
+    bad[7].checkpoint_ver = 6;
     bad[8].ef_search = 0;
     bad[9].ef_search = VS_MAX_EF + 1;
     bad[10].n_upper = 10 * VS_MAX_LEVEL + 1;
-    bad[11].ver = bad[11].fold_ver = UINT64_MAX / 2;
+    bad[11].ver = bad[11].checkpoint_ver = UINT64_MAX / 2;
     bad[12].raw_rows = 4;
     bad[13].n_raw = 11;
     bad[14].raw_free = 3;
@@ -395,7 +395,7 @@ static void test_each_flaw_of_a_graph_is_named(void) {
         {VS_FLAW_LEVEL, VS_NODE, offsetof(VsNode, rowid), 987654, 4},
         {VS_FLAW_INDEG, VS_NODE, offsetof(VsNode, indeg), 77, 2},
         {VS_FLAW_INDEG, VS_NODE, offsetof(VsNode, indeg_old), 77, 2},
-        {VS_FLAW_SEED, VS_NODE, offsetof(VsNode, flags), VS_LIVE | VS_IS_SEED, 1},
+        {VS_FLAW_ROOT, VS_NODE, offsetof(VsNode, flags), VS_LIVE | VS_IS_ROOT, 1},
         {VS_FLAW_LINK, VS_NODE, (uint32_t)sizeof(VsNode), 42, 4}, /* itself */
         {VS_FLAW_PAGE, VS_NODE, (uint32_t)sizeof(VsNode), 100000, 4},
         {VS_FLAW_COUNT, VS_NODE, offsetof(VsNode, flags), VS_DEAD, 1},
@@ -415,10 +415,10 @@ static void test_each_flaw_of_a_graph_is_named(void) {
         const Wrong *w = &wrong[i];
         vs_begin(g);
         CHECK(vs_edit(g, w->kind, 42, w->offset, &w->value, w->len) == VS_OK);
-        if (w->flaw == VS_FLAW_SEED) { /* so that the counts agree */
-            g->state.n_seeds++;
+        if (w->flaw == VS_FLAW_ROOT) { /* so that the counts agree */
+            g->state.n_roots++;
             uint32_t seed = 42;
-            CHECK(vs_edit(g, VS_SEED, g->state.n_seeds - 1, 0, &seed, 4) == VS_OK);
+            CHECK(vs_edit(g, VS_ROOT, g->state.n_roots - 1, 0, &seed, 4) == VS_OK);
         }
         VsFlaw found = flaw_of(g);
         CHECKF(found == w->flaw, "%zu: %s", i, vs_flaw_text(found));

@@ -104,7 +104,7 @@ static void test_dot_finds_the_longest_rows_and_the_shortest(void) {
             insert(g, i, v);
         }
         CHECK(sound(g));
-        CHECKF(g->state.n_seeds < 10, "%u seeds", g->state.n_seeds);
+        CHECKF(g->state.n_roots < 10, "%u seeds", g->state.n_roots);
         double any = recall_of(g, &r, 64, positive);
         CHECKF(any > 0.95, "positive %d: %.3f", positive, any);
         double against = recall_of(g, &r, 64, -positive);
@@ -219,9 +219,9 @@ static void test_churn_keeps_every_invariant_and_recall(void) {
         CHECK(g->state.n_nodes < ROWS * 3 / 2);
     }
     printf("after churn: recall %.3f, nodes %u, dead %u, seeds %u\n", recall(g, &r, 64),
-           g->state.n_nodes, g->state.n_dead, g->state.n_seeds);
+           g->state.n_nodes, g->state.n_dead, g->state.n_roots);
     CHECK(recall(g, &r, 64) > 0.93);
-    CHECK(g->state.n_seeds < 10);
+    CHECK(g->state.n_roots < 10);
     for (int i = 0; i < ROWS; i++) {
         vs_begin(g);
         CHECK(vs_delete(g, node[i]) == VS_OK);
@@ -251,8 +251,8 @@ static void test_ten_thousand_equal_vectors_are_all_found(void) {
         insert(g, i, v);
     }
     CHECK(sound(g));
-    printf("equal vectors: %u seeds\n", g->state.n_seeds);
-    CHECK(g->state.n_seeds < 50);
+    printf("equal vectors: %u seeds\n", g->state.n_roots);
+    CHECK(g->state.n_roots < 50);
     CHECK(vs_query_set(g, v, &q) == VS_OK);
     CHECK(vs_search(g, &q, 10, 10, hits, &n) == VS_OK && n == 10);
     CHECK(vs_search(g, &q, ROWS, 10, hits, &n) == VS_OK && n == ROWS);

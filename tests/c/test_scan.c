@@ -8,7 +8,7 @@
 #include "csrc/graph/fit.h"
 #include "csrc/search/scan.h"
 #include "csrc/search/hits.h"
-#include "csrc/codec/sieve.h"
+#include "csrc/codec/prefilter.h"
 #include "csrc/codec/sq8.h"
 #include "check.h"
 #include "graph_fixture.h"
@@ -153,9 +153,9 @@ static int compare_floats(const void *a, const void *b) {
 
 static void check_most(Table *t, const VsQuery *q, uint64_t *left_out) {
     VsGraph *g = t->g;
-    VsSieve sieve;
-    vs_sieve_set(&sieve, q);
-    CHECK((sieve.kernels == NULL) == q->as_floats);
+    VsPrefilter prefilter;
+    vs_prefilter_set(&prefilter, q);
+    CHECK((prefilter.kernels == NULL) == q->as_floats);
     if (q->as_floats) { /* of one that leaves the range the high planes tell nothing */
         return;
     }
@@ -163,20 +163,20 @@ static void check_most(Table *t, const VsQuery *q, uint64_t *left_out) {
         const unsigned char *code = NULL;
         float order, other;
         CHECK(vs_slot(g, VS_CODE, u, &code) == VS_OK);
-        uint32_t rest = vs_sieve_rest(&g->params.code, code, 1);
+        uint32_t rest = vs_prefilter_rest(&g->params.code, code, 1);
         q->full(q, &code, 1, &order);
         CHECK(vs_order(g, q, (u * 7 + 1) % g->state.n_nodes, &other) == VS_OK);
         const float limits[] = {order, nextafterf(order, INFINITY), other, 0};
         for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
             VsCodeRun one = {code, 1}, none = {code, 0};
-            int32_t sum[VS_RUN], most = vs_sieve_most(&sieve, limits[i], rest);
-            (void)sieve.sums(sieve.weights, one, none, sieve.blocks, sum);
+            int32_t sum[VS_RUN], most = vs_prefilter_most(&prefilter, limits[i], rest);
+            (void)prefilter.sums(prefilter.weights, one, none, prefilter.blocks, sum);
             CHECK(sum[0] <= most || order >= limits[i]);
             *left_out += sum[0] > most;
         }
     }
-    CHECK(vs_sieve_most(&sieve, INFINITY, 0) == INT32_MAX);
-    CHECK(vs_sieve_most(&sieve, NAN, 0) == INT32_MAX);
+    CHECK(vs_prefilter_most(&prefilter, INFINITY, 0) == INT32_MAX);
+    CHECK(vs_prefilter_most(&prefilter, NAN, 0) == INT32_MAX);
 }
 
 /* ---- scans against their definition ------------------------------------------------- */
@@ -308,7 +308,7 @@ static void test_notes_of_a_page_go_when_it_is_written(void) {
     const VsTable *codes = &t.g->table[VS_CODE];
     const unsigned char *page = vs_table_get(codes, 1);
     uint32_t per_page = t.g->geo[VS_CODE].per_page, note = vs_table_note(codes, 1);
-    CHECK(note == 1 + vs_sieve_rest(&t.g->params.code, page, per_page));
+    CHECK(note == 1 + vs_prefilter_rest(&t.g->params.code, page, per_page));
     unsigned char low[32];
     memset(low, 0xF0, sizeof low); /* as far from the middle as it gets */
     vs_begin(t.g);
@@ -339,7 +339,7 @@ static void set_code(VsGraph *g, uint32_t node, unsigned char high, unsigned cha
  * 24 off, which they do not tell: the low nibbles of its page are farther from the middle
  * than those of all pages before. */
 static void
-test_a_page_whose_low_nibbles_tell_more_is_not_sieved_by_the_last_limit(void) {
+test_a_page_whose_low_nibbles_tell_more_is_not_prefiltered_by_the_last_limit(void) {
     static Table t;
     Random r = {9};
     VsQuery q;
@@ -408,7 +408,7 @@ int main(void) {
     test_sums_are_the_same_everywhere();
     test_a_scan_gives_what_its_definition_gives();
     test_notes_of_a_page_go_when_it_is_written();
-    test_a_page_whose_low_nibbles_tell_more_is_not_sieved_by_the_last_limit();
+    test_a_page_whose_low_nibbles_tell_more_is_not_prefiltered_by_the_last_limit();
     test_a_scan_of_several_parts_finds_what_one_of_each_row_finds();
     return check_report();
 }

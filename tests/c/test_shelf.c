@@ -5,7 +5,7 @@
 #include "disk_fixture.h"
 
 #include "csrc/base/crc32c.h"
-#include "csrc/store/shelf.h"
+#include "csrc/store/page_cache.h"
 #include "csrc/graph/snapshot.h"
 #include "csrc/base/threads.h"
 
@@ -17,10 +17,10 @@ static Store store, other_store;
 /* ---- graphs of a file, as connections have them ----------------------------------- */
 
 typedef struct Peers {
-    Heap heap, shelf_heap;
-    VsAlloc alloc, shelf_alloc;
+    Heap heap, cache_heap;
+    VsAlloc alloc, cache_alloc;
     VsState state;
-    VsShelf *shelf;
+    VsPageCache *page_cache;
     VsGraph *graph[GRAPHS];
 } Peers;
 
@@ -48,20 +48,20 @@ static VsState write_file(Store *to, uint64_t seed) {
 
 static VsGraph *join(Peers *p, Store *from, const VsState *state) {
     VsGraph *g = open_graph(&p->alloc, from);
-    if (p->shelf == NULL) {
-        p->shelf = vs_shelf_new(&p->shelf_alloc, &lock, g->geo);
-        CHECK(p->shelf != NULL);
-        vs_shelf_set_users(p->shelf, GRAPHS);
+    if (p->page_cache == NULL) {
+        p->page_cache = vs_page_cache_new(&p->cache_alloc, &lock, g->geo);
+        CHECK(p->page_cache != NULL);
+        vs_page_cache_set_users(p->page_cache, GRAPHS);
     }
-    vs_graph_share(g, p->shelf);
+    vs_graph_share(g, p->page_cache);
     CHECK(vs_graph_reset(g, state) == VS_OK);
     return g;
 }
 
 static void open_peers(Peers *p) {
-    *p = (Peers){.shelf = NULL};
+    *p = (Peers){.page_cache = NULL};
     p->alloc = heap_alloc(&p->heap);
-    p->shelf_alloc = heap_alloc(&p->shelf_heap);
+    p->cache_alloc = heap_alloc(&p->cache_heap);
     p->state = write_file(&store, 1);
     for (int i = 0; i < GRAPHS; i++) {
         p->graph[i] = join(p, &store, &p->state);
@@ -72,10 +72,10 @@ static void close_peers(Peers *p) {
     for (int i = 0; i < GRAPHS; i++) {
         vs_graph_close(p->graph[i]);
     }
-    CHECK(vs_shelf_count(p->shelf) == 0);
-    vs_shelf_close(p->shelf);
-    CHECKF(p->heap.live == 0 && p->shelf_heap.live == 0, "%ld, %ld", p->heap.live,
-           p->shelf_heap.live);
+    CHECK(vs_page_cache_count(p->page_cache) == 0);
+    vs_page_cache_close(p->page_cache);
+    CHECKF(p->heap.live == 0 && p->cache_heap.live == 0, "%ld, %ld", p->heap.live,
+           p->cache_heap.live);
 }
 
 /* Pages of g in memory that h has too, and in the same place / all that g has. */
@@ -96,18 +96,19 @@ static size_t pages_of(const VsGraph *g) {
 
 /* ---- one copy ---------------------------------------------------------------------- */
 
-static void test_graphs_of_one_shelf_hold_each_page_once(void) {
+static void test_graphs_of_one_page_cache_hold_each_page_once(void) {
     Peers p;
     open_peers(&p);
     uint64_t want = fingerprint(p.graph[0]);
-    long blocks = p.shelf_heap.live;
-    CHECK(pages_of(p.graph[0]) == store.n && vs_shelf_count(p.shelf) == store.n);
+    long blocks = p.cache_heap.live;
+    CHECK(pages_of(p.graph[0]) == store.n &&
+          vs_page_cache_count(p.page_cache) == store.n);
     for (int i = 1; i < GRAPHS; i++) {
         CHECK(fingerprint(p.graph[i]) == want);
         CHECK(same_pages(p.graph[i], p.graph[0]) == store.n);
     }
     blocks += VS_PAGE_KINDS; /* an arena keeps an empty chunk ready */
-    CHECKF(p.shelf_heap.live <= blocks, "%ld of %ld", p.shelf_heap.live, blocks);
+    CHECKF(p.cache_heap.live <= blocks, "%ld of %ld", p.cache_heap.live, blocks);
     close_peers(&p);
 }
 
@@ -119,13 +120,13 @@ static void test_pages_stay_for_those_who_hold_them_and_go_with_the_last(void) {
     vs_graph_close(p.graph[0]);
     CHECK(fingerprint(p.graph[1]) == want && sound(p.graph[1]));
     vs_graph_close(p.graph[1]);
-    CHECK(vs_shelf_count(p.shelf) == 0);
+    CHECK(vs_page_cache_count(p.page_cache) == 0);
     CHECK(fingerprint(p.graph[2]) == want);
     p.graph[0] = p.graph[1] = NULL;
     close_peers(&p);
 }
 
-static void test_a_shelf_lives_as_long_as_its_last_page(void) {
+static void test_a_page_cache_lives_as_long_as_its_last_page(void) {
     Peers p;
     VsTable table[VS_PAGE_KINDS];
     open_peers(&p);
@@ -134,12 +135,12 @@ static void test_a_shelf_lives_as_long_as_its_last_page(void) {
     for (int i = 0; i < GRAPHS; i++) {
         vs_graph_close(p.graph[i]);
     }
-    vs_shelf_close(p.shelf); /* a stream goes on reading */
-    CHECK(vs_table_get(&table[VS_NODE], 0) != NULL && p.shelf_heap.live > 0);
+    vs_page_cache_close(p.page_cache); /* a stream goes on reading */
+    CHECK(vs_table_get(&table[VS_NODE], 0) != NULL && p.cache_heap.live > 0);
     for (int k = 0; k < VS_PAGE_KINDS; k++) {
         vs_table_clear(&p.alloc, &table[k]);
     }
-    CHECK(p.heap.live == 0 && p.shelf_heap.live == 0);
+    CHECK(p.heap.live == 0 && p.cache_heap.live == 0);
 }
 
 /* ---- nobody's page changes ---------------------------------------------------------- */
@@ -187,16 +188,17 @@ static void test_snapshots_of_one_graph_keep_their_pages_from_the_others(void) {
 static void test_a_page_of_other_bytes_is_never_taken_for_another(void) {
     Peers p;
     open_peers(&p);
-    unsigned char *first = vs_shelf_page(p.shelf, VS_CODE), *second, *third;
+    unsigned char *first = vs_page_cache_page(p.page_cache, VS_CODE), *second, *third;
     memset(first, 1, 64);
-    CHECK(vs_shelf_offer(p.shelf, VS_CODE, 77, first) == first);
-    second = vs_shelf_page(p.shelf, VS_CODE);
-    CHECK(vs_shelf_offer(p.shelf, VS_CODE, 77, second) == second && second[0] == 0);
-    third = vs_shelf_offer_copy(p.shelf, VS_CODE, 77, first, 1);
+    CHECK(vs_page_cache_offer(p.page_cache, VS_CODE, 77, first) == first);
+    second = vs_page_cache_page(p.page_cache, VS_CODE);
+    CHECK(vs_page_cache_offer(p.page_cache, VS_CODE, 77, second) == second &&
+          second[0] == 0);
+    third = vs_page_cache_offer_copy(p.page_cache, VS_CODE, 77, first, 1);
     CHECK(third != first); /* its first slot only */
     vs_page_release(&p.alloc, third);
-    third = vs_shelf_offer_copy(p.shelf, VS_CODE, 77, first,
-                                p.graph[0]->geo[VS_CODE].per_page);
+    third = vs_page_cache_offer_copy(p.page_cache, VS_CODE, 77, first,
+                                     p.graph[0]->geo[VS_CODE].per_page);
     CHECK(third == first);
     vs_page_release(&p.alloc, third);
     vs_page_release(&p.alloc, first);
@@ -254,7 +256,7 @@ static VsStatus read_all(VsGraph *g) {
     return first;
 }
 
-static void test_no_page_comes_on_the_shelf_before_it_is_verified(void) {
+static void test_no_page_comes_on_the_page_cache_before_it_is_verified(void) {
     Peers p;
     open_peers(&p);
     uint64_t want = fingerprint(p.graph[1]); /* keeps the sound pages there */
@@ -274,7 +276,7 @@ static void test_no_page_comes_on_the_shelf_before_it_is_verified(void) {
             }
             VsGraph *g = join(&p, &store, &p.state);
             CHECKF(read_all(g) == VS_CORRUPT, "page %zu", i);
-            CHECK(vs_shelf_count(p.shelf) == store.n);
+            CHECK(vs_page_cache_count(p.page_cache) == store.n);
             vs_graph_close(g);
             VsGraph *alone = join(&p, &store, &p.state);
             CHECK(vs_page_touch(alone, store.page[i].kind, store.page[i].page) ==
@@ -284,28 +286,29 @@ static void test_no_page_comes_on_the_shelf_before_it_is_verified(void) {
         }
     }
     CHECK(fingerprint(p.graph[1]) == want && fingerprint(p.graph[0]) == want);
-    CHECK(vs_shelf_count(p.shelf) == store.n);
+    CHECK(vs_page_cache_count(p.page_cache) == store.n);
     close_peers(&p);
 }
 
-static void test_hostile_pages_are_not_listed_on_an_empty_shelf_either(void) {
+static void test_hostile_pages_are_not_listed_on_an_empty_page_cache_either(void) {
     Peers p;
     open_peers(&p);
     for (size_t i = 0; i < store.n; i++) {
         unsigned char *blob = store.page[i].blob;
         memset(blob + store.page[i].len - 2, 0x7E, 2);
-        if (store.page[i].kind != VS_CODE && store.page[i].kind != VS_SEED) {
+        if (store.page[i].kind != VS_CODE && store.page[i].kind != VS_ROOT) {
             resum(blob, store.page[i].len);
         }
     }
     for (int i = 0; i < GRAPHS; i++) {
         CHECK(read_all(p.graph[i]) == VS_CORRUPT && pages_of(p.graph[i]) == 0);
-        CHECKF(vs_shelf_count(p.shelf) == 0, "%zu", vs_shelf_count(p.shelf));
+        CHECKF(vs_page_cache_count(p.page_cache) == 0, "%zu",
+               vs_page_cache_count(p.page_cache));
     }
     close_peers(&p);
 }
 
-/* ---- the log, and folding ------------------------------------------------------------ */
+/* ---- the log, and checkpointing ------------------------------------------------------------ */
 
 /* One graph commits through the log; the others replay it. */
 static void commit_and_replay(Peers *p, uint64_t seed, int rows, int first) {
@@ -340,7 +343,7 @@ static void test_those_who_replay_a_log_go_on_sharing(void) {
     close_peers(&p);
 }
 
-static void test_after_a_fold_all_share_again(void) {
+static void test_after_a_checkpoint_all_share_again(void) {
     Peers p;
     open_peers(&p);
     for (int i = 0; i < GRAPHS; i++) {
@@ -353,7 +356,7 @@ static void test_after_a_fold_all_share_again(void) {
     VsGraph *fresh = join(&p, &store, &folder->state);
     uint64_t want = fingerprint(folder);
     CHECK(fingerprint(fresh) == want && same_pages(fresh, folder) == pages_of(folder));
-    vs_folded_elsewhere(writer, folder->state.fold_ver);
+    vs_checkpointed_elsewhere(writer, folder->state.checkpoint_ver);
     writer->state = folder->state;
     CHECK(fingerprint(writer) == want && sound(writer));
     CHECKF(same_pages(writer, folder) == pages_of(writer), "%zu of %zu",
@@ -369,20 +372,20 @@ static void test_a_replayed_link_that_leads_nowhere_is_refused(void) {
     VsGraph *g = p.graph[0];
     (void)fingerprint(g);
     (void)fingerprint(p.graph[1]);
-    size_t listed = vs_shelf_count(p.shelf);
+    size_t listed = vs_page_cache_count(p.page_cache);
     VsBuffer b = {.data = bytes, .cap = sizeof bytes};
     VsState next = g->state;
     next.ver++;
     vs_put_u32(link, next.n_nodes);
     vs_edit_write(&b, VS_NODE, 3, (uint32_t)sizeof(VsNode), link, 4);
     CHECK(vs_replay(g, &next, b.data, b.len) == VS_CORRUPT);
-    CHECK(vs_shelf_count(p.shelf) == listed);
+    CHECK(vs_page_cache_count(p.page_cache) == listed);
     close_peers(&p);
 }
 
 /* ---- without memory ------------------------------------------------------------------ */
 
-static void test_without_memory_for_the_shelf_pages_are_a_graphs_own(void) {
+static void test_without_memory_for_the_page_cache_pages_are_a_graphs_own(void) {
     Peers p;
     open_peers(&p);
     Heap plain;
@@ -392,20 +395,20 @@ static void test_without_memory_for_the_shelf_pages_are_a_graphs_own(void) {
     uint64_t want = fingerprint(g);
     vs_graph_close(g);
     for (long k = 0; k < 40; k++) {
-        p.shelf_heap.countdown = k;
+        p.cache_heap.countdown = k;
         for (int i = 0; i < GRAPHS; i++) {
             CHECK(fingerprint(p.graph[i]) == want);
             CHECK(vs_graph_reset(p.graph[i], &p.state) == VS_OK);
         }
-        p.shelf_heap.countdown = -1;
-        CHECK(vs_shelf_count(p.shelf) == 0);
+        p.cache_heap.countdown = -1;
+        CHECK(vs_page_cache_count(p.page_cache) == 0);
     }
     for (long k = 0; k < 4; k++) {
-        p.shelf_heap.countdown = k;
-        VsShelf *none = vs_shelf_new(&p.shelf_alloc, &lock, p.graph[0]->geo);
+        p.cache_heap.countdown = k;
+        VsPageCache *none = vs_page_cache_new(&p.cache_alloc, &lock, p.graph[0]->geo);
         CHECK(none == NULL);
     }
-    p.shelf_heap.countdown = -1;
+    p.cache_heap.countdown = -1;
     close_peers(&p);
 }
 
@@ -424,7 +427,7 @@ static void plain_release(void *ctx, void *ptr) {
 }
 
 typedef struct Crowd {
-    VsShelf *shelf;
+    VsPageCache *page_cache;
     size_t size; /* of a page */
     VsShared wrong;
 } Crowd;
@@ -448,10 +451,10 @@ static void jostle(void *ctx, unsigned worker) {
             vs_page_release(NULL, *at);
             *at = NULL;
         } else if (*at == NULL) {
-            unsigned char *page = vs_shelf_page(c->shelf, VS_CODE);
+            unsigned char *page = vs_page_cache_page(c->page_cache, VS_CODE);
             memset(page, (int)byte, c->size);
-            *at =
-                vs_shelf_offer(c->shelf, VS_CODE, vs_shelf_key(VS_CODE, key, 0, 1), page);
+            *at = vs_page_cache_offer(c->page_cache, VS_CODE,
+                                      vs_page_cache_key(VS_CODE, key, 0, 1), page);
             (void)vs_take(&c->wrong, (*at)[0] != byte || (*at)[c->size - 1] != byte);
         }
     }
@@ -460,33 +463,33 @@ static void jostle(void *ctx, unsigned worker) {
     }
 }
 
-static void test_threads_find_and_give_back_pages_of_one_shelf(void) {
+static void test_threads_find_and_give_back_pages_of_one_page_cache(void) {
     VsAlloc a = {plain_resize, plain_release, NULL};
     VsGraph *g = open_graph(&a, &store);
     const VsGeometry *geo = &g->geo[VS_CODE];
-    Crowd c = {.shelf = vs_shelf_new(&a, &lock, g->geo),
+    Crowd c = {.page_cache = vs_page_cache_new(&a, &lock, g->geo),
                .size = (size_t)geo->per_page * geo->slot_size};
     vs_parallel(WORKERS, jostle, &c);
     CHECKF(vs_shared_get(&c.wrong) == 0, "%lld", vs_shared_get(&c.wrong));
-    CHECK(vs_shelf_count(c.shelf) == 0);
-    vs_shelf_close(c.shelf);
+    CHECK(vs_page_cache_count(c.page_cache) == 0);
+    vs_page_cache_close(c.page_cache);
     vs_graph_close(g);
 }
 
 int main(void) {
-    test_graphs_of_one_shelf_hold_each_page_once();
+    test_graphs_of_one_page_cache_hold_each_page_once();
     test_pages_stay_for_those_who_hold_them_and_go_with_the_last();
-    test_a_shelf_lives_as_long_as_its_last_page();
+    test_a_page_cache_lives_as_long_as_its_last_page();
     test_a_writer_copies_what_others_read();
     test_snapshots_of_one_graph_keep_their_pages_from_the_others();
     test_a_page_of_other_bytes_is_never_taken_for_another();
     test_files_with_the_same_keys_do_not_mix();
-    test_no_page_comes_on_the_shelf_before_it_is_verified();
-    test_hostile_pages_are_not_listed_on_an_empty_shelf_either();
+    test_no_page_comes_on_the_page_cache_before_it_is_verified();
+    test_hostile_pages_are_not_listed_on_an_empty_page_cache_either();
     test_those_who_replay_a_log_go_on_sharing();
-    test_after_a_fold_all_share_again();
+    test_after_a_checkpoint_all_share_again();
     test_a_replayed_link_that_leads_nowhere_is_refused();
-    test_without_memory_for_the_shelf_pages_are_a_graphs_own();
-    test_threads_find_and_give_back_pages_of_one_shelf();
+    test_without_memory_for_the_page_cache_pages_are_a_graphs_own();
+    test_threads_find_and_give_back_pages_of_one_page_cache();
     return check_report();
 }

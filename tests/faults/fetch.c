@@ -3,7 +3,7 @@
  *
  *     fetch [quick|full]
  *
- * ext/query/row_fetch.c with a prefetch that takes notes, on real databases. First that every
+ * ext/query/row_prefetch.c with a prefetch that takes notes, on real databases. First that every
  * line of the rows is asked for: nothing else would notice if it were not, but the time.
  * Then that b-tree pages of any content lead to no read outside a page (each "mapped" page
  * of the memory file system is an allocation of its own: AddressSanitizer sees it), and
@@ -17,10 +17,10 @@
 
 static void note_prefetch(const volatile void *p);
 
-#define VS_FETCH_FAR(p) note_prefetch(p)
-#define vsx_rows_fetch rows_fetch
-#include "ext/query/row_fetch.c"
-#undef vsx_rows_fetch
+#define VS_PREFETCH_FAR(p) note_prefetch(p)
+#define vsx_rows_prefetch rows_prefetch
+#include "ext/query/row_prefetch.c"
+#undef vsx_rows_prefetch
 
 #define DIMS 32
 #define BYTES (DIMS * 4)
@@ -116,11 +116,11 @@ static int fetched(const FsFile *file, sqlite3_int64 rowid) {
     return 0;
 }
 
-/* Fetches rows within a read transaction. */
-static int fetch_rows(sqlite3 *db, const sqlite3_int64 *rowid, size_t n) {
+/* Prefetches rows within a read transaction. */
+static int prefetch_rows(sqlite3 *db, const sqlite3_int64 *rowid, size_t n) {
     notes = 0;
     must_exec(db, "BEGIN; SELECT count(*) FROM f_config");
-    int rc = rows_fetch(vector_of(db), rowid, n);
+    int rc = rows_prefetch(vector_of(db), rowid, n);
     must_exec(db, "COMMIT");
     check(fs_mapped(NULL, NULL) == 0, "every page given back", "fetch");
     for (size_t i = 0; i < notes; i++) {
@@ -147,7 +147,7 @@ static void test_every_line_of_the_rows_is_fetched(int page_size, sqlite3_int64 
         for (int i = 0; i < BATCH; i++) {
             rowid[i] = first + step * ((round * 7919 + i * 104729) % rows);
         }
-        check(fetch_rows(db, rowid, BATCH) == SQLITE_OK, "without an error", where);
+        check(prefetch_rows(db, rowid, BATCH) == SQLITE_OK, "without an error", where);
         for (int i = 0; i < BATCH; i++) {
             missing += !fetched(&image.file[0], rowid[i]);
         }
@@ -192,7 +192,7 @@ static void test_pages_of_any_content(int rounds) {
         }
         rowid[0] = INT64_MAX;
         rowid[1] = INT64_MIN;
-        fetch_rows(db, rowid, BATCH);
+        prefetch_rows(db, rowid, BATCH);
         sqlite3_close(db);
     }
     fs_image_free(&image);
@@ -217,7 +217,7 @@ static void test_no_page_beyond_the_snapshot(void) {
         rowid[i] = 1 + i * 299;
     }
     pages_seen = 0;
-    fetch_rows(db, rowid, BATCH);
+    prefetch_rows(db, rowid, BATCH);
     check(pages_seen > 0, "something fetched", "after a deletion");
     check(pages_seen < pages * 512, "within the snapshot", "after a deletion");
     sqlite3_close(db);
@@ -229,12 +229,12 @@ static void test_nothing_is_done_while_writing(void) {
     fill(db, 1, 1, 1000);
     must_exec(db, "BEGIN IMMEDIATE");
     notes = 0;
-    check(rows_fetch(vector_of(db), rowid, 2) == SQLITE_OK && notes == 0, "nothing",
+    check(rows_prefetch(vector_of(db), rowid, 2) == SQLITE_OK && notes == 0, "nothing",
           "while writing");
     must_exec(db, "COMMIT");
-    check(rows_fetch(vector_of(db), rowid, 2) == SQLITE_OK && notes == 0, "nothing",
+    check(rows_prefetch(vector_of(db), rowid, 2) == SQLITE_OK && notes == 0, "nothing",
           "outside a transaction");
-    fetch_rows(db, rowid, 2);
+    prefetch_rows(db, rowid, 2);
     check(notes > 0, "fetched", "while reading");
     sqlite3_close(db);
 }

@@ -17,7 +17,7 @@
 #include "csrc/base/alloc.h"
 #include "fixture.h"
 
-extern VsAlloc vsx_shelf_alloc; /* ext/table/shelves.c */
+extern VsAlloc vsx_page_cache_alloc; /* ext/table/page_caches.c */
 
 static struct {
     long countdown; /* -1: none fails */
@@ -93,12 +93,12 @@ static void heap_shutdown(void *arg) {
 }
 
 /* The memory of shared pages, which is not SQLite's. */
-static void *shelf_resize(void *ctx, void *old, size_t n) {
+static void *cache_resize(void *ctx, void *old, size_t n) {
     (void)ctx;
     return old == NULL ? heap_malloc((int)n) : heap_realloc(old, (int)n);
 }
 
-static void shelf_release(void *ctx, void *p) {
+static void cache_release(void *ctx, void *p) {
     (void)ctx;
     heap_free(p);
 }
@@ -171,7 +171,7 @@ int main(int argc, char **argv) {
         heap_round_up, heap_init, heap_shutdown, NULL};
     sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
     sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
-    vsx_shelf_alloc = (VsAlloc){shelf_resize, shelf_release, NULL};
+    vsx_page_cache_alloc = (VsAlloc){cache_resize, cache_release, NULL};
     fixture_start();
     FsImage image;
     Totals totals = {0, 0};

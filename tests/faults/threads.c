@@ -6,7 +6,7 @@
  *
  * Writers and readers on one file, each with its own connection: in threads of this
  * process (under ThreadSanitizer in the slow tier), which share the pages that they read,
- * and as processes. One of them folds, rebuilds, drops, creates and vacuums. A reader's
+ * and as processes. One of them checkpoints, rebuilds, drops, creates and vacuums. A reader's
  * transaction sees rows and neighbours of one snapshot: all ways of searching equal
  * brute force over the rows that the same transaction sees. Batches of queries walk on
  * threads of their own (vecsql_search), while the connection's thread reads rows between

@@ -45,7 +45,7 @@ DISK = [
     Mutant(
         "pages that nobody has are believed in",
         "csrc/graph/graph.c",
-        "            pages - g->state.folded[k] > in_log) {",
+        "            pages - g->state.checkpointed[k] > in_log) {",
         "            0 && in_log) {",
         "test_disk",
     ),
@@ -310,17 +310,17 @@ COHERENCE = [
     ),
 ]
 
-SHELF = [
+PAGE_CACHE = [
     Mutant(
         "a shared page is taken by its key, whatever its bytes",
-        "csrc/store/shelf.c",
+        "csrc/store/page_cache.c",
         "memcmp(there, page, (size_t)geo->per_page * geo->slot_size) == 0",
         "geo->per_page > 0 && there != page",
         "test_shelf",
     ),
     Mutant(
         "who takes a shared page is not counted",
-        "csrc/store/shelf.c",
+        "csrc/store/page_cache.c",
         "        (void)vs_take(&head->holders, 1);\n    }\n    vs_unlock",
         "        head->note = 0;\n    }\n    vs_unlock",
         "test_shelf",
@@ -341,9 +341,9 @@ SHELF = [
     ),
     Mutant(
         "a file in the place of another meets its pages and believes them",
-        "csrc/store/shelf.c",
-        "vs_shelf_release(equal ? page : there);\n    return equal ? there : page;",
-        "(void)equal;\n    vs_shelf_release(page);\n    return there;",
+        "csrc/store/page_cache.c",
+        "vs_page_cache_release(equal ? page : there);\n    return equal ? there : page;",
+        "(void)equal;\n    vs_page_cache_release(page);\n    return there;",
         "pytest:tests/table/test_sharing.py::test_a_file_in_the_place_of_another_is_read_as_it_is",
     ),
     Mutant(
@@ -366,7 +366,7 @@ GRAPH = [
     Mutant(
         "a deleted seed stays a seed",
         "csrc/build/delete.c",
-        "if (st == VS_OK && (n->flags & VS_IS_SEED) != 0) {",
+        "if (st == VS_OK && (n->flags & VS_IS_ROOT) != 0) {",
         "if (0) {",
         "test_graph",
     ),
@@ -492,7 +492,7 @@ GRAPH = [
     Mutant(
         "seeds are not offered to a search",
         "csrc/search/search.c",
-        "        st = vs_pool_offer_entries(g, q, seeds, n_seeds, &pool);\n",
+        "        st = vs_pool_offer_entries(g, q, roots, n_roots, &pool);\n",
         "",
         "test_build",
     ),
@@ -627,7 +627,7 @@ CODES = [
         "test_sq8",
     ),
     Mutant(
-        "weights stand for more than a sieve allows for",
+        "weights stand for more than a prefilter allows for",
         "csrc/codec/sq8.c",
         "(4 - (c[j] + (c[j] < 255)) / 2)",
         "(4 - c[j] / 2)",
@@ -679,16 +679,16 @@ QUERIES = [
         "test_scan",
     ),
     Mutant(
-        "a sieve takes low nibbles for their middle",
-        "csrc/codec/sieve.c",
+        "a prefilter takes low nibbles for their middle",
+        "csrc/codec/prefilter.c",
         "    double low = sqrt((double)rest) / 2;\n",
         "    double low = sqrt((double)rest) / 4;\n",
         "test_scan",
     ),
     Mutant(
-        "a sieve forgets what its weights round",
-        "csrc/codec/sieve.c",
-        "    sieve->gap = sqrt((double)gap) / 2;\n",
+        "a prefilter forgets what its weights round",
+        "csrc/codec/prefilter.c",
+        "    prefilter->gap = sqrt((double)gap) / 2;\n",
         "    (void)gap;\n",
         "test_scan",
     ),
@@ -978,28 +978,28 @@ CACHE = [
 FETCH = [
     Mutant(
         "rows are fetched beyond the snapshot",
-        "ext/query/row_fetch.c",
+        "ext/query/row_prefetch.c",
         " || p->page > t->known.pages ||",
         " ||",
         "fault_fetch",
     ),
     Mutant(
         "rows are fetched outside a reading transaction",
-        "ext/query/row_fetch.c",
+        "ext/query/row_prefetch.c",
         "sqlite3_txn_state(db, i->schema) != SQLITE_TXN_READ ||",
         "",
         "fault_fetch",
     ),
     Mutant(
         "only the head of a row is fetched",
-        "ext/query/row_fetch.c",
+        "ext/query/row_prefetch.c",
         "i < t->bytes + LINE && row + i < end",
         "0",
         "fault_fetch",
     ),
     Mutant(
         "a cell is guessed from the wrong end",
-        "ext/query/row_fetch.c",
+        "ext/query/row_prefetch.c",
         "((double)p->rowid - low - 1) * n",
         "(high - (double)p->rowid) * n",
         "fault_fetch",
@@ -1094,7 +1094,7 @@ MUTANTS = [
     *DISK,
     *UNDO,
     *COHERENCE,
-    *SHELF,
+    *PAGE_CACHE,
     *GRAPH,
     *CODES,
     *QUERIES,

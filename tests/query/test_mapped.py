@@ -1,5 +1,5 @@
 """Risk: where the database file is mapped (PRAGMA mmap_size), what is fetched ahead of reading rows
-(ext/query/row_fetch.h) changes an answer, or touches what is no longer there."""
+(ext/query/row_prefetch.h) changes an answer, or touches what is no longer there."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_a_fold_without_a_change_is_noticed(one, other):
 
 @pytest.mark.parametrize("commits", [30, 300])
 def test_a_fold_by_another_after_our_rollback(one, other, commits):
-    """The rollback leads back to a remembered state, which knows nothing of the fold; the log
+    """The rollback leads back to a remembered state, which knows nothing of the checkpoint; the log
     that led there is trimmed by then if it was long."""
     put(one, range(1000, 1000 + commits))
     rows = START | points(range(1000, 1000 + commits))
@@ -210,7 +210,7 @@ def test_a_commit_too_big_for_the_log(one, other):
 
 
 def test_the_log_folds_itself_under_both_connections(one, two):
-    """Commits from both sides until the log was folded several times."""
+    """Commits from both sides until the log was checkpointed several times."""
     rows, folds, before = dict(START), 0, [(None,)]
     rng = np.random.default_rng(7)
     for i in range(3000):

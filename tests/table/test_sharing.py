@@ -218,7 +218,7 @@ def test_what_one_does_to_all_pages_is_seen_by_all(path, what):
 @pytest.mark.parametrize("folded", [True, False], ids=["pages", "log"])
 def test_a_file_in_the_place_of_another_is_read_as_it_is(tmp_path, folded):
     """The same statements but for the vectors: every version is the same, with the log every
-    key too. Who has the old file open keeps its pages on the shelf."""
+    key too. Who has the old file open keeps its pages in the page cache."""
     path, other = tmp_path / "a.db", tmp_path / "b.db"
     for version, at in ((0, path), (1, other)):
         conn = new_file(at, "delete", [])
@@ -335,7 +335,7 @@ def test_a_child_of_a_fork_opens_connections_of_its_own(path):
 
 
 def test_both_drivers_of_one_process_read_a_file(path):
-    """Two SQLite libraries: two copies of ours, two shelves."""
+    """Two SQLite libraries: two copies of ours, two page caches."""
     rows = many(path, 200)
     copy = path.with_name("copy.db")
     shutil.copy(path, copy)

@@ -491,7 +491,7 @@ def test_a_command_among_the_writes_of_a_transaction(conn, what, end):
 
 @pytest.mark.parametrize("what", ["optimize", "rebuild"])
 def test_folding_that_is_rolled_back_is_done_again_later(conn, what):
-    """The rollback leaves ver and stamp alone: only the fold is undone."""
+    """The rollback leaves ver and stamp alone: only the checkpoint is undone."""
     conn.execute("BEGIN")
     command(conn, what)
     conn.execute("ROLLBACK")

@@ -159,7 +159,7 @@ def statements(seed: int, n: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield "UPDATE t SET embedding = ? WHERE id = ?", (blob(point(rowid, i + 7)), rowid)
 
 
-SEED, WRITES = 20, 1600  # enough for the log to be folded
+SEED, WRITES = 20, 1600  # enough for the log to be checkpointed
 
 
 def commits(path: Path, how: str) -> apsw.Connection:
@@ -203,7 +203,7 @@ def commits(path: Path, how: str) -> apsw.Connection:
 def test_the_same_commits_give_the_same_shadow_rows(tmp_path, how):
     print("seed", SEED)
     one, two = commits(tmp_path / "a.db", "plain"), commits(tmp_path / "b.db", how)
-    assert shadow_dump(one)["t_pages0"], "the log was never folded"
+    assert shadow_dump(one)["t_pages0"], "the log was never checkpointed"
     assert shadow_dump(one) == shadow_dump(two)
     check(two, contents(two))
     command(one, "optimize")

@@ -22,14 +22,14 @@
  * SQLite's cache), for content tables (any schema), and before SQLite 3.34, which cannot
  * say what a transaction does.
  */
-#ifndef VSX_QUERY_ROW_FETCH_H
-#define VSX_QUERY_ROW_FETCH_H
+#ifndef VSX_QUERY_ROW_PREFETCH_H
+#define VSX_QUERY_ROW_PREFETCH_H
 
 #include "ext/table/index.h"
 
-#define VSX_FETCH 16 /* rows at a time, at the most */
+#define VSX_PREFETCH 16 /* rows at a time, at the most */
 
-/* n <= VSX_FETCH. The only errors are those of asking SQLite where the table is. */
-int vsx_rows_fetch(VsxVector *v, const sqlite3_int64 *rowid, size_t n);
+/* n <= VSX_PREFETCH. The only errors are those of asking SQLite where the table is. */
+int vsx_rows_prefetch(VsxVector *v, const sqlite3_int64 *rowid, size_t n);
 
 #endif

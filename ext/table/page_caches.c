@@ -1,10 +1,10 @@
 /*
- * The shelves of the process: which graphs share pages (csrc/store/shelf.h).
+ * The page caches of the process: which graphs share pages (csrc/store/page_cache.h).
  *
- * Graphs of one file, with pages of the same form, use one shelf. The file is known by the
+ * Graphs of one file, with pages of the same form, use one page cache. The file is known by the
  * absolute name that SQLite gives; a database without one (in memory, temporary) has no
- * shelf. Two files that had the name one after the other, two tables of one file: pages are
- * shared if their bytes are the same, so it does not matter who meets on a shelf. It only
+ * page cache. Two files that had the name one after the other, two tables of one file: pages are
+ * shared if their bytes are the same, so it does not matter who meets in a page cache. It only
  * decides when memory is given back: with the last graph.
  *
  * All of this is per loaded copy of the library and touches no memory of SQLite's: there is
@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "csrc/store/shelf.h"
+#include "csrc/store/page_cache.h"
 #include "ext/table/index.h"
-#include "ext/table/shelves.h"
+#include "ext/table/page_caches.h"
 
 static void *resize(void *ctx, void *ptr, size_t size) {
     (void)ctx;
@@ -29,24 +29,24 @@ static void release(void *ctx, void *ptr) {
     free(ptr);
 }
 
-VsAlloc vsx_shelf_alloc = {resize, release, NULL};
+VsAlloc vsx_page_cache_alloc = {resize, release, NULL};
 
 typedef struct Entry Entry;
 
 struct Entry {
     Entry *next;
-    VsShelf *shelf;
+    VsPageCache *page_cache;
     int users;
     char file[]; /* its name */
 };
 
-static VsLock lock = VS_LOCK_INIT; /* of the list, and of all shelves */
+static VsLock lock = VS_LOCK_INIT; /* of the list, and of all page caches */
 static Entry *entries;
 
 static Entry *find(const char *file, const VsGraph *graph) {
     Entry *e = entries;
-    while (e != NULL &&
-           (strcmp(e->file, file) != 0 || !vs_shelf_fits(e->shelf, graph->geo))) {
+    while (e != NULL && (strcmp(e->file, file) != 0 ||
+                         !vs_page_cache_fits(e->page_cache, graph->geo))) {
         e = e->next;
     }
     return e;
@@ -54,14 +54,14 @@ static Entry *find(const char *file, const VsGraph *graph) {
 
 static Entry *new_entry(const char *file, const VsGraph *graph) {
     size_t len = strlen(file) + 1;
-    Entry *e = vs_alloc_zero(&vsx_shelf_alloc, 1, sizeof *e + len);
+    Entry *e = vs_alloc_zero(&vsx_page_cache_alloc, 1, sizeof *e + len);
     if (e == NULL) {
         return NULL;
     }
     memcpy(e->file, file, len);
-    e->shelf = vs_shelf_new(&vsx_shelf_alloc, &lock, graph->geo);
-    if (e->shelf == NULL) {
-        vs_free(&vsx_shelf_alloc, e);
+    e->page_cache = vs_page_cache_new(&vsx_page_cache_alloc, &lock, graph->geo);
+    if (e->page_cache == NULL) {
+        vs_free(&vsx_page_cache_alloc, e);
         return NULL;
     }
     return e;
@@ -69,12 +69,12 @@ static Entry *new_entry(const char *file, const VsGraph *graph) {
 
 static void free_entry(Entry *e) {
     if (e != NULL) {
-        vs_shelf_close(e->shelf);
-        vs_free(&vsx_shelf_alloc, e);
+        vs_page_cache_close(e->page_cache);
+        vs_free(&vsx_page_cache_alloc, e);
     }
 }
 
-void vsx_shelf_join(const VsxIndex *index, VsGraph *graph) {
+void vsx_page_cache_join(const VsxIndex *index, VsGraph *graph) {
     const char *file = sqlite3_db_filename(index->global->db, index->schema);
     if (file == NULL || *file == '\0') {
         return;
@@ -90,20 +90,20 @@ void vsx_shelf_join(const VsxIndex *index, VsGraph *graph) {
         entries = e;
     }
     if (e != NULL) {
-        vs_shelf_set_users(e->shelf, ++e->users);
-        vs_graph_share(graph, e->shelf);
+        vs_page_cache_set_users(e->page_cache, ++e->users);
+        vs_graph_share(graph, e->page_cache);
     }
     vs_unlock(&lock);
     free_entry(fresh);
 }
 
-static void leave(const VsShelf *shelf) {
+static void leave(const VsPageCache *page_cache) {
     vs_lock(&lock);
     Entry **at = &entries, *gone = NULL;
-    while ((*at)->shelf != shelf) {
+    while ((*at)->page_cache != page_cache) {
         at = &(*at)->next;
     }
-    vs_shelf_set_users((*at)->shelf, --(*at)->users);
+    vs_page_cache_set_users((*at)->page_cache, --(*at)->users);
     if ((*at)->users == 0) {
         gone = *at;
         *at = gone->next;
@@ -112,10 +112,10 @@ static void leave(const VsShelf *shelf) {
     free_entry(gone);
 }
 
-void vsx_shelf_close(VsGraph *graph) {
-    const VsShelf *shelf = graph != NULL ? graph->geo[VS_NODE].shelf : NULL;
+void vsx_page_cache_close(VsGraph *graph) {
+    const VsPageCache *page_cache = graph != NULL ? graph->geo[VS_NODE].page_cache : NULL;
     vs_graph_close(graph);
-    if (shelf != NULL) {
-        leave(shelf);
+    if (page_cache != NULL) {
+        leave(page_cache);
     }
 }

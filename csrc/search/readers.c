@@ -1,5 +1,5 @@
-/* Views of a frozen graph and loops over them; see team.h. */
-#include "csrc/search/team.h"
+/* Views of a frozen graph and loops over them; see readers.h. */
+#include "csrc/search/readers.h"
 
 #include <string.h>
 
@@ -59,7 +59,7 @@ static int stopped(void *ctx) {
 }
 
 /* Makes the views what the graph is now, with room for its walks. */
-static VsStatus refresh_views(VsTeam *t, size_t ef) {
+static VsStatus refresh_views(VsReaders *t, size_t ef) {
     VsStatus st = vs_model_ready(t->graph);
     for (unsigned i = 1; st == VS_OK && i < t->n; i++) {
         VsScratch *scratch = t->view[i].scratch;
@@ -68,8 +68,8 @@ static VsStatus refresh_views(VsTeam *t, size_t ef) {
         st = vs_walk_reserve(&t->view[i], ef);
         st = st == VS_OK ? vs_scan_reserve(&t->view[i]) : st;
         st = st == VS_OK
-                 ? vs_grow(&t->graph->alloc, (void **)&scratch->seeds,
-                           &scratch->cap_seeds, (size_t)t->graph->state.n_seeds + 1, 4)
+                 ? vs_grow(&t->graph->alloc, (void **)&scratch->roots,
+                           &scratch->cap_roots, (size_t)t->graph->state.n_roots + 1, 4)
                  : st;
         t->view[i].alloc = (VsAlloc){no_memory, keep, NULL};
         t->view[i].geo[VS_NODE].arena = t->view[i].geo[VS_CODE].arena = NULL;
@@ -82,11 +82,11 @@ static VsStatus refresh_views(VsTeam *t, size_t ef) {
     return st;
 }
 
-VsStatus vs_team_open(VsGraph *g, unsigned n, VsTeam *t) {
+VsStatus vs_readers_open(VsGraph *g, unsigned n, VsReaders *t) {
     memset(t, 0, sizeof *t);
     t->graph = g;
     t->n = n < 1 ? 1 : n > VS_MAX_THREADS ? VS_MAX_THREADS : n;
-    vs_crew_open(&t->crew, t->n);
+    vs_thread_pool_open(&t->thread_pool, t->n);
     if (t->n == 1) {
         return VS_OK;
     }
@@ -99,13 +99,13 @@ VsStatus vs_team_open(VsGraph *g, unsigned n, VsTeam *t) {
     return st;
 }
 
-void vs_team_close(VsTeam *t) {
+void vs_readers_close(VsReaders *t) {
     for (unsigned i = 1; t->view != NULL && i < t->n; i++) {
         vs_scratch_free(&t->graph->alloc, t->view[i].scratch);
     }
     vs_free(&t->graph->alloc, t->view);
     t->view = NULL;
-    vs_crew_close(&t->crew);
+    vs_thread_pool_close(&t->thread_pool);
 }
 
 /* ---- loops ---------------------------------------------------------------------- */
@@ -114,7 +114,7 @@ void vs_team_close(VsTeam *t) {
 #define CHUNK 4
 
 static void work(void *ctx, unsigned worker) {
-    VsTeam *t = ctx;
+    VsReaders *t = ctx;
     VsGraph *g = worker == 0 ? t->graph : &t->view[worker];
     VsStatus st = VS_OK;
     while (st == VS_OK && vs_shared_get(&t->stop) == 0) {
@@ -138,7 +138,7 @@ static void work(void *ctx, unsigned worker) {
     t->status[worker] = st;
 }
 
-VsStatus vs_team_run(VsTeam *t, size_t n_items, size_t ef, VsItem item, void *ctx) {
+VsStatus vs_readers_run(VsReaders *t, size_t n_items, size_t ef, VsItem item, void *ctx) {
     unsigned n = n_items < (size_t)t->n * CHUNK ? 1 : t->n;
     VsStatus st = n > 1 ? refresh_views(t, ef) : VS_OK;
     if (st != VS_OK) {
@@ -150,7 +150,7 @@ VsStatus vs_team_run(VsTeam *t, size_t n_items, size_t ef, VsItem item, void *ct
     vs_shared_set(&t->next, 0);
     vs_shared_set(&t->stop, 0);
     memset(t->status, 0, sizeof t->status);
-    vs_crew_run(&t->crew, n, work, t);
+    vs_thread_pool_run(&t->thread_pool, n, work, t);
     for (unsigned i = 0; i < n; i++) { /* an interrupt of one stops them all */
         if (st == VS_OK || st == VS_INTERRUPT) {
             st = t->status[i] == VS_OK ? st : t->status[i];

@@ -1,11 +1,11 @@
 /*
- * Rows on their way into the processor's cache; see row_fetch.h.
+ * Rows on their way into the processor's cache; see row_prefetch.h.
  *
  * Rowids mostly have no gaps, so the number of a cell is guessed from the rowids that its
  * page can hold, and a search mostly ends after two looks. Each step is done for all rows
  * before the next one, which needs what the first has asked for.
  */
-#include "ext/query/row_fetch.h"
+#include "ext/query/row_prefetch.h"
 
 #include "csrc/kernel/batch.h"
 #include "ext/table/shadow.h"
@@ -70,7 +70,7 @@ static void page_in(const Tree *t, Place *p) {
     }
     p->data = data;
     if (data != NULL) {
-        VS_FETCH_FAR(data);
+        VS_PREFETCH_FAR(data);
     }
 }
 
@@ -122,21 +122,21 @@ static void guess(const Tree *t, Place *p, int type) {
     }
     double at = ((double)p->rowid - low - 1) * n / (high - low);
     p->guess = !(at > 0) ? 0 : at < n ? (uint32_t)at : n - 1;
-    VS_FETCH_FAR((const void *)(uintptr_t)(p->data + pointers(type) + 2 * p->guess));
+    VS_PREFETCH_FAR((const void *)(uintptr_t)(p->data + pointers(type) + 2 * p->guess));
 }
 
-static VS_ALWAYS_INLINE void fetch_cell(const Tree *t, const Place *p, int type,
-                                        uint32_t i) {
-    VS_FETCH_FAR((const void *)(uintptr_t)cell(t, p, type, i));
+static VS_ALWAYS_INLINE void prefetch_cell(const Tree *t, const Place *p, int type,
+                                           uint32_t i) {
+    VS_PREFETCH_FAR((const void *)(uintptr_t)cell(t, p, type, i));
 }
 
 /* The cells that SQLite's binary search for the i-th looks at. */
-static VS_ALWAYS_INLINE void fetch_path(const Tree *t, const Place *p, int type,
-                                        uint32_t i) {
+static VS_ALWAYS_INLINE void prefetch_path(const Tree *t, const Place *p, int type,
+                                           uint32_t i) {
     uint32_t from = 0, to = p->n;
     while (from < to) {
         uint32_t middle = from + (to - 1 - from) / 2, above = middle < i;
-        fetch_cell(t, p, type, middle);
+        prefetch_cell(t, p, type, middle);
         from = above ? middle + 1 : from;
         to = above ? to : middle;
     }
@@ -160,7 +160,7 @@ static void descend(const Tree *t, Place *p) {
         }
     }
     if (p->n > 0) {
-        fetch_path(t, p, INTERIOR, low);
+        prefetch_path(t, p, INTERIOR, low);
         below = four(low < p->n ? cell(t, p, INTERIOR, low) : p->data + 8);
     }
     page_out(t, p);
@@ -168,13 +168,13 @@ static void descend(const Tree *t, Place *p) {
 }
 
 /* The lines of the row, which begin with its cell, and what leads to it. */
-static void fetch_row(const Tree *t, Place *p) {
+static void prefetch_row(const Tree *t, Place *p) {
     if (p->n > 0) {
         const volatile unsigned char *row = cell(t, p, LEAF, p->guess),
                                      *end = p->data + t->known.page_bytes;
-        fetch_path(t, p, LEAF, p->guess);
+        prefetch_path(t, p, LEAF, p->guess);
         for (uint32_t i = LINE; i < t->bytes + LINE && row + i < end; i += LINE) {
-            VS_FETCH_FAR((const void *)(uintptr_t)(row + i));
+            VS_PREFETCH_FAR((const void *)(uintptr_t)(row + i));
         }
     }
     page_out(t, p);
@@ -191,14 +191,14 @@ static void fetch(const Tree *t, Place *place, size_t n) {
         }
         for (size_t i = 0; type == INTERIOR && i < n; i++) {
             if (place[i].n > 0) {
-                fetch_cell(t, &place[i], type, place[i].guess);
+                prefetch_cell(t, &place[i], type, place[i].guess);
             }
         }
         for (size_t i = 0; i < n; i++) {
             if (type == INTERIOR) {
                 descend(t, &place[i]);
             } else {
-                fetch_row(t, &place[i]);
+                prefetch_row(t, &place[i]);
             }
         }
     }
@@ -291,8 +291,8 @@ static int open_tree(VsxVector *v, Tree *t) {
     return learn(i, t);
 }
 
-int vsx_rows_fetch(VsxVector *v, const sqlite3_int64 *rowid, size_t n) {
-    Place place[VSX_FETCH];
+int vsx_rows_prefetch(VsxVector *v, const sqlite3_int64 *rowid, size_t n) {
+    Place place[VSX_PREFETCH];
     Tree tree;
     int rc = n > 1 ? open_tree(v, &tree) : SQLITE_OK;
     if (rc == SQLITE_OK && n > 1 && tree.known.levels > 0) {

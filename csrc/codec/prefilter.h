@@ -1,5 +1,5 @@
 /*
- * The sieve of a scan: which codes of sq8 cannot be near enough, by their high nibbles.
+ * The prefilter of a scan: which codes of sq8 cannot be near enough, by their high nibbles.
  *
  * It reads half of a code and computes integers only, for eight codes at once. What it
  * leaves out is proven to be beyond: the low nibbles of a code are nowhere farther from
@@ -15,14 +15,14 @@
  *               + 16 sum (h - 7.5) e + sum (l - 7.5) q
  * of which the last two are at most 120 sqrt(dims) |e| and |l - 7.5| |q|.
  */
-#ifndef VS_CODEC_SIEVE_H
-#define VS_CODEC_SIEVE_H
+#ifndef VS_CODEC_PREFILTER_H
+#define VS_CODEC_PREFILTER_H
 
 #include "csrc/codec/codec.h"
 #include "csrc/kernel/code.h"
 
-typedef struct VsSieve {
-    const VsCodeKernels *kernels; /* NULL: this codec has no sieve */
+typedef struct VsPrefilter {
+    const VsCodeKernels *kernels; /* NULL: this codec has no prefilter */
     VsCodeSums sums;
     const int8_t *weights;
     size_t blocks;
@@ -31,18 +31,19 @@ typedef struct VsSieve {
     double gap;    /* l2: |2 u - q - 0.5|; dot: 120 sqrt(dims) |e| */
     double unit;   /* dot: 16 t */
     double length; /* dot: |q| */
-} VsSieve;
+} VsPrefilter;
 
-/* The sieve of a query that was prepared from a vector; its weights lie in the query's
+/* The prefilter of a query that was prepared from a vector; its weights lie in the query's
  * data. */
-void vs_sieve_set(VsSieve *sieve, const VsQuery *query);
+void vs_prefilter_set(VsPrefilter *prefilter, const VsQuery *query);
 
 /* A bound of what the high planes do not tell of n codes, in one number of which larger
  * is more. */
-uint32_t vs_sieve_rest(const VsCodecParams *params, const unsigned char *codes, size_t n);
+uint32_t vs_prefilter_rest(const VsCodecParams *params, const unsigned char *codes,
+                           size_t n);
 
 /* What sum a code must exceed so that its order is at least `order`, whatever its low
  * plane is within `rest`. INT32_MAX: none does. */
-int32_t vs_sieve_most(const VsSieve *sieve, float order, uint32_t rest);
+int32_t vs_prefilter_most(const VsPrefilter *prefilter, float order, uint32_t rest);
 
 #endif

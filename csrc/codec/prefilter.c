@@ -1,5 +1,5 @@
-/* Weights and limits of a sieve; the bounds are in sieve.h. */
-#include "csrc/codec/sieve.h"
+/* Weights and limits of a prefilter; the bounds are in prefilter.h. */
+#include "csrc/codec/prefilter.h"
 
 #include <math.h>
 #include <string.h>
@@ -11,17 +11,17 @@
 
 /* The elements of a query and what its weights stand for, in halves: they differ by one,
  * for the largest element by three (sq8.c: 4 - w for half of it, at most 127). */
-static void set_l2(VsSieve *sieve, const VsQuery *query) {
+static void set_l2(VsPrefilter *prefilter, const VsQuery *query) {
     const unsigned char *full = vs_sq8_full(query);
     int64_t gap = 0;
     for (size_t i = 0; i < query->params->dims; i++) {
         gap += full[i] < 255 ? 1 : 9;
     }
-    sieve->base = (double)vs_sq8_bias(query);
-    sieve->gap = sqrt((double)gap) / 2;
+    prefilter->base = (double)vs_sq8_bias(query);
+    prefilter->gap = sqrt((double)gap) / 2;
 }
 
-static void set_dot(VsSieve *sieve, const VsQuery *query) {
+static void set_dot(VsPrefilter *prefilter, const VsQuery *query) {
     const int16_t *full = (const int16_t *)(const void *)vs_sq8_full(query);
     size_t dims = query->params->dims;
     double t = vs_sq8_weight_step(full, dims), off = 0, left = 0, sum = 0, square = 0;
@@ -32,28 +32,28 @@ static void set_dot(VsSieve *sieve, const VsQuery *query) {
         sum += q;
         square += q * q;
     }
-    sieve->base = 120 * left + 7.5 * sum + (double)vs_sq8_bias(query);
-    sieve->gap = 120 * sqrt((double)dims * off);
-    sieve->unit = 16 * t;
-    sieve->length = sqrt(square);
+    prefilter->base = 120 * left + 7.5 * sum + (double)vs_sq8_bias(query);
+    prefilter->gap = 120 * sqrt((double)dims * off);
+    prefilter->unit = 16 * t;
+    prefilter->length = sqrt(square);
 }
 
-void vs_sieve_set(VsSieve *sieve, const VsQuery *query) {
+void vs_prefilter_set(VsPrefilter *prefilter, const VsQuery *query) {
     const VsCodeKernels *kernels = vs_code_kernels();
-    *sieve = (VsSieve){0};
+    *prefilter = (VsPrefilter){0};
     if (query->params->codec != VS_CODEC_SQ8 || query->as_floats) {
         return;
     }
-    sieve->blocks = vs_sq8_blocks(query->params);
-    sieve->dot = query->params->metric == VS_DOT;
-    if (sieve->dot) {
-        set_dot(sieve, query);
+    prefilter->blocks = vs_sq8_blocks(query->params);
+    prefilter->dot = query->params->metric == VS_DOT;
+    if (prefilter->dot) {
+        set_dot(prefilter, query);
     } else {
-        set_l2(sieve, query);
+        set_l2(prefilter, query);
     }
-    sieve->weights = vs_sq8_weights(query);
-    sieve->kernels = kernels;
-    sieve->sums = sieve->dot ? kernels->sums_dot : kernels->sums_l2;
+    prefilter->weights = vs_sq8_weights(query);
+    prefilter->kernels = kernels;
+    prefilter->sums = prefilter->dot ? kernels->sums_dot : kernels->sums_l2;
 }
 
 /* Square of the distance of a nibble from 7.5, in halves. */
@@ -61,8 +61,8 @@ static const uint16_t apart[16] = {225, 169, 121, 81, 49, 25,  9,   1,
                                    1,   9,   25,  49, 81, 121, 169, 225};
 
 /* The largest sum of a code, in quarters. Padding counts: it is the same for all. */
-uint32_t vs_sieve_rest(const VsCodecParams *params, const unsigned char *codes,
-                       size_t n) {
+uint32_t vs_prefilter_rest(const VsCodecParams *params, const unsigned char *codes,
+                           size_t n) {
     size_t plane = vs_sq8_blocks(params) * VS_BLOCK_BYTES;
     uint32_t most = 0, padding = (uint32_t)(2 * plane - params->dims) * 225;
     for (size_t i = 0; i < n; i++) {
@@ -82,17 +82,19 @@ static int32_t limit_of(double sum) {
     return most >= INT32_MAX ? INT32_MAX : most <= INT32_MIN ? INT32_MIN : (int32_t)most;
 }
 
-int32_t vs_sieve_most(const VsSieve *sieve, float order, uint32_t rest) {
+int32_t vs_prefilter_most(const VsPrefilter *prefilter, float order, uint32_t rest) {
     double low = sqrt((double)rest) / 2;
     if (!(order < VS_LONGEST)) {
         return INT32_MAX;
     }
-    if (sieve->dot) {
-        double sum = (double)order + sieve->base + sieve->gap + low * sieve->length;
-        double size =
-            fabs((double)order) + fabs(sieve->base) + sieve->gap + low * sieve->length;
-        return limit_of((sum + ROUNDING * size) / sieve->unit);
+    if (prefilter->dot) {
+        double sum =
+            (double)order + prefilter->base + prefilter->gap + low * prefilter->length;
+        double size = fabs((double)order) + fabs(prefilter->base) + prefilter->gap +
+                      low * prefilter->length;
+        return limit_of((sum + ROUNDING * size) / prefilter->unit);
     }
-    double half = (sqrt((double)order > 0 ? (double)order : 0) + low + sieve->gap) / 2;
-    return limit_of((half * half * (1 + ROUNDING) - sieve->base) / 16);
+    double half =
+        (sqrt((double)order > 0 ? (double)order : 0) + low + prefilter->gap) / 2;
+    return limit_of((half * half * (1 + ROUNDING) - prefilter->base) / 16);
 }
