@@ -1,6 +1,8 @@
 /* Sorting by whole numbers; see sort.h. */
 #include "csrc/base/sort.h"
 
+#include "csrc/base/assert.h"
+
 #define DIGITS 8 /* of a key, */
 #define BITS 8   /* each of so many bits */
 #define VALUES (1u << BITS)
@@ -32,6 +34,9 @@ VsKeyed *vs_sort_keyed(VsKeyed *at, VsKeyed *other, size_t n) {
         VsKeyed *sorted = other;
         other = at;
         at = sorted;
+    }
+    for (size_t i = 1; i < n; i++) {
+        VS_ASSERT(at[i - 1].key <= at[i].key);
     }
     return at;
 }

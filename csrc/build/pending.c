@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "csrc/base/assert.h"
 #include "csrc/build/choose.h"
 #include "csrc/build/copies.h"
 #include "csrc/build/linker.h"
@@ -189,6 +190,7 @@ static VsStatus take_batch(VsBatch *b, uint32_t n) {
 static VsStatus admit(VsBatch *b, int in_order) {
     VsGraph *g = b->readers.graph;
     VsStatus st = VS_OK;
+    VS_ASSERT(g->state.n_roots >= b->n);
     g->state.n_roots -= (uint32_t)b->n;
     for (size_t i = 0; st == VS_OK && i < b->n; i++) {
         const VsNode *v = NULL;

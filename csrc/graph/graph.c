@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "csrc/base/assert.h"
 #include "csrc/store/page_cache.h"
 #include "csrc/base/hash.h"
 
@@ -433,6 +434,7 @@ static VsStatus reserve_edit(VsGraph *g, uint32_t len) {
 VsStatus vs_edit(VsGraph *g, VsPageKind kind, uint32_t slot, uint32_t offset,
                  const void *bytes, uint32_t len) {
     unsigned char *p = NULL;
+    VS_ASSERT(g->in_statement);
     VsStatus st = slot_for_write(g, kind, slot, &p);
     if (st == VS_OK) {
         st = reserve_edit(g, len);
@@ -453,6 +455,8 @@ VsStatus vs_edit(VsGraph *g, VsPageKind kind, uint32_t slot, uint32_t offset,
 }
 
 void vs_begin(VsGraph *g) {
+    VS_ASSERT(!g->in_statement);
+    g->in_statement = 1;
     g->changes++;
     g->undo.len = 0;
     g->undo_state = g->state;
@@ -461,6 +465,8 @@ void vs_begin(VsGraph *g) {
 }
 
 void vs_undo(VsGraph *g) {
+    VS_ASSERT(g->in_statement);
+    g->in_statement = 0;
     while (g->undo.len > 0) {
         UndoHead head;
         g->undo.len -= sizeof head;
@@ -482,5 +488,7 @@ void vs_undo(VsGraph *g) {
 }
 
 void vs_done(VsGraph *g) {
+    VS_ASSERT(g->in_statement);
+    g->in_statement = 0;
     g->undo.len = 0;
 }

@@ -165,6 +165,7 @@ typedef struct VsGraph {
 
     /* the running statement */
     VsBuffer undo;
+    int in_statement; /* between vs_begin and vs_done or vs_undo */
     VsState undo_state;
     size_t undo_redo_len;
     int undo_changed;

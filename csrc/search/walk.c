@@ -1,6 +1,8 @@
 /* The steps of a walk, the walk of one layer and the greedy descent; see walk.h. */
 #include "csrc/search/walk.h"
 
+#include "csrc/base/assert.h"
+
 /* A pool of ef and the place behind it; copies that wait; copies that these lead to. */
 #define POOL_ROOM(ef) (3 * (ef) + 1)
 
@@ -80,6 +82,7 @@ VsStatus vs_front_unseen(VsGraph *g, const VsQuery *q, uint32_t node, uint32_t l
     if (st != VS_OK) {
         return st;
     }
+    VS_ASSERT(front->n + list.cap <= VS_FRONT);
     front->n += take_unseen(g->scratch, list.links, list.cap, g->state.n_nodes,
                             front->node + from);
     return vs_front_codes(g, front, from, q->score_bytes);

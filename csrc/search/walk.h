@@ -13,6 +13,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "csrc/base/assert.h"
 #include "csrc/kernel/batch.h"
 #include "csrc/graph/raw.h"
 #include "csrc/search/hits.h"
@@ -125,6 +126,8 @@ static inline size_t vs_pool_offer(VsPool *p, VsHit hit) {
         to[0] = to[-1];
     }
     *to = hit;
+    VS_ASSERT(left == 0 || !vs_before(to[0], to[-1]));
+    VS_ASSERT(left + 1 == p->n || !vs_before(to[1], to[0]));
     return left;
 }
 

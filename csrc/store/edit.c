@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "csrc/base/assert.h"
+
 VsStatus vs_buffer_reserve(const VsAlloc *a, VsBuffer *b, size_t more) {
     return vs_grow(a, (void **)&b->data, &b->cap, b->len + more, 1);
 }
@@ -39,6 +41,7 @@ static VsStatus get_varint(const unsigned char *data, size_t len, size_t *at,
 
 void vs_edit_write(VsBuffer *b, VsPageKind kind, uint32_t slot, uint32_t offset,
                    const void *bytes, uint32_t len) {
+    VS_ASSERT(b->cap - b->len >= (size_t)len + VS_EDIT_HEAD);
     b->data[b->len++] = (unsigned char)kind;
     put_varint(b, slot);
     put_varint(b, offset);

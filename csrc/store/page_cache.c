@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "csrc/base/assert.h"
 #include "csrc/store/page_head.h"
 
 #define LEAST_PLACES 64 /* of the table; a power of two */
@@ -208,13 +209,16 @@ unsigned char *vs_page_cache_offer_copy(VsPageCache *page_cache, VsPageKind kind
 }
 
 void vs_page_cache_hold(unsigned char *page) {
-    (void)vs_take(&vs_page_head(page)->holders, 1);
+    long long holders = vs_take(&vs_page_head(page)->holders, 1);
+    VS_ASSERT(holders > 0);
+    (void)holders;
 }
 
 void vs_page_cache_release(unsigned char *page) {
     VsPageHead *head = vs_page_head(page);
     VsPageCache *page_cache = head->page_cache;
     long long n = vs_shared_get(&head->holders);
+    VS_ASSERT(n > 0);
     while (n > 1) { /* not the last: no lock */
         if (vs_shared_replace(&head->holders, &n, n - 1)) {
             return;

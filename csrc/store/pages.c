@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "csrc/base/assert.h"
 #include "csrc/base/crc32c.h"
 #include "csrc/store/page_head.h"
 #include "csrc/store/page_cache.h"
@@ -171,6 +172,7 @@ VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint3
         vs_page_release(a, *at);
         *at = copy;
     }
+    VS_ASSERT(is_mine(*at));
     vs_page_set_note(t, page, 0);
     *out = *at;
     return VS_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "csrc/base/assert.h"
 #include "csrc/base/hash.h"
 
 struct VsxRowmap {
@@ -70,6 +71,7 @@ int vsx_rowmap_reserve(VsxRowmap *map, size_t more) {
 void vsx_rowmap_put(VsxRowmap *map, sqlite3_int64 rowid, uint32_t node) {
     VsxRowmapEntry *place = place_of(map, rowid);
     map->n += !place->used;
+    VS_ASSERT(2 * map->n <= map->cap);
     *place = (VsxRowmapEntry){rowid, node, 1};
 }
 

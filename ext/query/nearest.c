@@ -30,6 +30,7 @@
 #include <string.h>
 
 #include "csrc/graph/fit.h"
+#include "csrc/base/assert.h"
 #include "csrc/base/sort.h"
 #include "ext/query/knn.h"
 #include "ext/base/rowmap.h"
@@ -172,6 +173,8 @@ static int give(VsxKnn *knn, const VsxResult *rows, size_t n) {
         if (!known &&
             (knn->taken == NULL || vsx_rowmap_get(knn->taken, rows[i].rowid) == NULL)) {
             rc = vsx_results_add(out, rows[i]);
+            VS_ASSERT(out->n < 2 || vsx_results_compare(&out->at[out->n - 2],
+                                                        &out->at[out->n - 1]) <= 0);
         }
     }
     return rc;

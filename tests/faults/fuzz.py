@@ -35,6 +35,7 @@ FLAGS = [
     "-fsanitize=fuzzer,address,undefined",
     "-fno-sanitize-recover=undefined",
     "-DLIBFUZZER",
+    "-DVECSQL_ASSERTIONS",
     '-DVECSQL_VERSION="fuzz"',
     "-I.",
 ]

@@ -167,8 +167,8 @@ UNDO = [
     Mutant(
         "a cursor does not notice that rows are deleted meanwhile",
         "csrc/graph/graph.c",
-        "void vs_begin(VsGraph *g) {\n    g->changes++;\n",
-        "void vs_begin(VsGraph *g) {\n",
+        "    g->in_statement = 1;\n    g->changes++;\n",
+        "    g->in_statement = 1;\n",
         "pytest:tests/query/test_cursors.py::test_a_stream_across_own_writes_gives_each_remaining_row_once",
     ),
     Mutant(
@@ -1090,7 +1090,32 @@ CONTROL = Mutant(
     "fault_kill",
 )
 
+ASSERTIONS = [
+    Mutant(
+        "the log's buffer has no room for the head of an edit",
+        "csrc/graph/graph.c",
+        "vs_buffer_reserve(&g->alloc, &g->redo, len + VS_EDIT_HEAD)",
+        "vs_buffer_reserve(&g->alloc, &g->redo, len)",
+        "test_graph",
+    ),
+    Mutant(
+        "a list is changed outside a statement",
+        "csrc/graph/graph.c",
+        "    g->in_statement = 1;\n",
+        "",
+        "test_graph",
+    ),
+    Mutant(
+        "a row is given before one that is nearer",
+        "ext/query/nearest.c",
+        "vsx_results_compare(&rows[i], &out->at[before - 1]) <= 0;",
+        "vsx_results_compare(&rows[i], &out->at[before - 1]) > 0;",
+        "fault_interrupt",
+    ),
+]
+
 MUTANTS = [
+    *ASSERTIONS,
     *DISK,
     *UNDO,
     *COHERENCE,
