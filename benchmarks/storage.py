@@ -239,7 +239,7 @@ def cycle(
     grown: list[float],
     took: list[float],
 ) -> None:
-    """Goes on to the first checkpoint: what all commits from one checkpoint to the next cost together.
+    """Goes on to the first checkpoint: what all commits between two checkpoints cost together.
 
     The bulk load left the log empty, so the cycle begins with the first commit.
     """
