@@ -90,19 +90,35 @@ def load(
     synthetic: bool = False,
     dims: int = 128,
     metric: str | None = None,
-    queries: int = 1000,
+    queries: int | str = 1000,
 ) -> Dataset:
-    """Loads the first rows of a set. Raises NoDataError if there is none."""
+    """Loads the first rows of a set. Raises NoDataError if there is none.
+
+    ``queries`` is how many of the set's own are asked, or the path of a file with others.
+    """
+    count = int(queries) if str(queries).isdecimal() else None
     if synthetic:
         name = f"synthetic-{dims}"
-        base, query = clustered(rows + max(rows // 2, 2000), queries, dims)
+        base, query = clustered(rows + max(rows // 2, 2000), count or 1, dims)
     else:
         base, query = open_set(name, data_directory(data))
+    if count is None:
+        query = open_queries(Path(queries), base.shape[1])
     if metric is None:
         norms = np.linalg.norm(as_float32(base[:1000]), axis=1)
         metric = "cosine" if np.all(np.abs(norms - 1) < 0.01) else "l2"
     rows = min(rows, len(base))
-    return Dataset(name, metric, as_float32(base[:rows]), as_float32(query[:queries]), base[rows:])
+    return Dataset(name, metric, as_float32(base[:rows]), as_float32(query[:count]), base[rows:])
+
+
+def open_queries(path: Path, dims: int) -> npt.NDArray[Any]:
+    """Query vectors that are no part of the set."""
+    if not path.is_file():
+        raise NoDataError(f"{path}: no such file of queries")
+    query = open_vectors(path)
+    if query.shape[1] != dims:
+        raise NoDataError(f"{path}: {query.shape[1]} dimensions, the set has {dims}")
+    return query
 
 
 def open_set(name: str, root: Path | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -53,6 +53,12 @@ def padded(rows: Iterable[Sequence[int]], k: int) -> Ids:
     return out
 
 
+def unit(vectors: Floats) -> Floats:
+    """The vectors with length 1, for engines that have no cosine."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.maximum(norms, 1e-30), dtype=np.float32)
+
+
 class Engine(ABC):
     """What all engines do. ``directory`` is where files go; each engine names its own."""
 

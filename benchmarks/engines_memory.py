@@ -18,6 +18,7 @@ from engine import (
     Unavailable,
     padded,
     require,
+    unit,
     version_of,
 )
 
@@ -231,6 +232,52 @@ class UsearchI8(Usearch):
         return np.clip(np.round((vectors - low) * (254 / (high - low)) - 127), -127, 127).astype(
             np.int8
         )
+
+
+class SymphonyQg(Engine):
+    """SymphonyQG: 32 neighbours a node, their one-bit codes beside the links, raw vectors.
+
+    It has l2 and inner product. Cosine is l2 of vectors that are normalised here.
+    """
+
+    name = "symphonyqg"
+    degree = 2 * M  # a node of the other graphs has as many links in the lowest layer
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.lib = require("rabitqlib", "rabitqlib")
+        self.version = version_of("rabitqlib")
+        self.path = str(directory / "symphonyqg.index")
+
+    def prepared(self, vectors: Floats) -> Floats:
+        return unit(vectors) if self.cosine else vectors
+
+    def build(self, data: Dataset) -> None:
+        self.cosine = data.metric == "cosine"
+        self.index = self.lib.SymqgIndex(data.dims, self.degree, "l2")
+        self.index.build(self.prepared(data.base), EF_CONSTRUCTION, self.threads)
+
+    def save(self) -> None:
+        self.index.save(self.path)
+
+    def reopen(self, data: Dataset) -> None:
+        self.cosine = data.metric == "cosine"
+        self.index = self.lib.SymqgIndex.load(self.path)
+
+    def searchers(self) -> dict[str, Search]:
+        return {"symphonyqg, one call a query": self.calls, "symphonyqg": self.batch}
+
+    def batch(self, query: Floats, k: int, effort: Effort) -> Ids:
+        ids, _ = self.index.search_batch(self.prepared(query), k, int(effort or k), 1)
+        found: Ids = ids.astype(np.int64)
+        return found
+
+    def calls(self, query: Floats, k: int, effort: Effort) -> Ids:
+        ask, ef = self.index.search, int(effort or k)
+        return padded([ask(q, k, ef, 1)[0][0] for q in self.prepared(query)[:, None]], k)
+
+    def close(self) -> None:
+        self.index = None
 
 
 class Core(Engine):

@@ -176,9 +176,12 @@ class Vecsql(Sql):
         return {**super().searchers(), "vecsql_search": self.batch}
 
     def batch(self, query: Floats, k: int, effort: Effort) -> Ids:
+        return self.ask_all(self.db, query, k, effort)
+
+    def ask_all(self, db: Any, query: Floats, k: int, effort: Effort) -> Ids:
         """All queries in one call."""
         args = (query.tobytes(), k, int(effort or 0))
-        (blob,) = self.db.execute("SELECT vecsql_search('v', 'e', ?, ?, ?)", args).fetchone()
+        (blob,) = db.execute("SELECT vecsql_search('v', 'e', ?, ?, ?)", args).fetchone()
         entries = np.frombuffer(blob, [("rowid", "<i8"), ("distance", "<f4")])
         return np.ascontiguousarray(entries["rowid"].reshape(-1, k))
 
@@ -197,26 +200,6 @@ class VecsqlCached(Vecsql):
 
     def searchers(self) -> dict[str, Search]:
         return {**Sql.searchers(self), "vecsql_search-cached": self.batch}
-
-
-class VecsqlStdlib(Vecsql):
-    """The same file format through the sqlite3 module of the standard library."""
-
-    name = "vecsql-stdlib"
-    searchers = Sql.searchers
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.vecsql = require("vecsql", "vecsql")
-
-    def open(self, path: Path | None = None) -> Any:
-        # no statement of its own before ours: transactions are begun by hand
-        db = self.vecsql.connect(str(path or self.path), driver="sqlite3", isolation_level=None)
-        self.make_room(db)
-        return db
-
-    def page_cache(self) -> int:
-        raise Unavailable("the sqlite3 module does not tell the size of the page cache")
 
 
 class SqliteVec(Sql):

@@ -2,6 +2,7 @@
 
 One pinned thread. All engines live in this process and are asked in turn, setting by setting and
 round by round, so that a slow moment of the machine meets all of them; the best round counts.
+``--turn N`` makes turns shorter: each engine answers N queries, then the next one the same N.
 Queries per second at a fixed recall are interpolated (logarithm of the speed, linear in recall)
 between the two settings around it. See benchmarks/README.md.
 """
@@ -21,18 +22,23 @@ from typing import Any
 
 import datasets
 import engines
+import engines_modes
 import plot
 import report
 from datasets import Dataset
 from engine import Effort, Engine, Search
-from engines import Core, Vecsql
+from engines import Core, Vecsql, VecsqlCached
+from engines_modes import VecsqlModes
 from report import number, table
 
 Clock = Callable[[], float]
 DEFAULT_EF = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256]
 RECALLS = [0.90, 0.95, 0.99]
 BASELINE = "hnswlib"
-CLOCKS = {"wall": time.perf_counter, "cpu": time.thread_time}
+# cpu: of all threads of the process, since some engines search in threads of their own
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+KNOWN = {**engines.ENGINES, Vecsql.name: VecsqlModes}
+del KNOWN[VecsqlCached.name]  # a mode here
 SECONDS_A_RUN = 1.0  # slow settings are asked fewer queries than this takes, at least 20
 
 
@@ -40,23 +46,36 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     datasets.add_arguments(parser)
     parser.add_argument("--rows", type=int, default=100_000, help="first N rows of the base")
-    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument(
+        "--queries",
+        default="1000",
+        metavar="N|FILE",
+        help="how many of the set's queries, or a file of others (npy, fvecs, bvecs)",
+    )
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--ef", type=integers, default=DEFAULT_EF, metavar="16,32,...")
-    parser.add_argument("--engines", default=",".join(engines.NAMES), metavar="A,B,...")
+    parser.add_argument("--engines", default=",".join(KNOWN), metavar="A,B,...")
+    parser.add_argument(
+        "--modes",
+        type=engines_modes.parse,
+        default=engines_modes.DEFAULT,
+        metavar="A,B+C,...",
+        help="of vecsql: defaults or apsw, with pragmas, cache, nocache, txn",
+    )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turn", type=int, metavar="N", help="queries of a turn, default: all")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves (matplotlib)")
     parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="cpu: of this thread, for a busy machine"
+        "--clock", choices=CLOCKS, default="cpu", help="cpu (default): of this process"
     )
     parser.add_argument("--codec", help="of vecsql's tables, default: as it comes")
     parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     args = parser.parse_args()
     args.engines = args.engines.split(",")
-    unknown = [n for n in args.engines if n not in engines.NAMES]
+    unknown = [n for n in args.engines if n not in KNOWN]
     if unknown:
-        parser.error(f"unknown engines {', '.join(unknown)}; known: {', '.join(engines.NAMES)}")
+        parser.error(f"unknown engines {', '.join(unknown)}; known: {', '.join(KNOWN)}")
     if 64 not in args.ef and args.k <= 64:
         args.ef.append(64)
     args.ef = sorted({max(ef, args.k) for ef in args.ef})
@@ -100,9 +119,18 @@ def affordable(search: Search, data: Dataset, k: int, effort: Effort, clock: Clo
 
 
 def measure(
-    found: list[Engine], data: Dataset, k: int, ef: list[int], rounds: int, clock: Clock
+    found: list[Engine],
+    data: Dataset,
+    k: int,
+    ef: list[int],
+    rounds: int,
+    clock: Clock,
+    turn: int | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The curve of every searcher: recall and queries per second at each setting."""
+    """The curve of every searcher: recall and queries per second at each setting.
+
+    Searchers take turns of ``turn`` queries; a searcher's best round counts, turn by turn.
+    """
     plan = [
         (name, search, engine.efforts(ef), engine)
         for engine in found
@@ -110,26 +138,30 @@ def measure(
     ]
     curves: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in plan}
     for step in range(max(len(efforts) for _, _, efforts, _ in plan)):
-        turn = [(n, s, e[step], engine) for n, s, e, engine in plan if step < len(e)]
+        asked = [(n, s, e[step], engine) for n, s, e, engine in plan if step < len(e)]
         points: dict[str, dict[str, Any]] = {}
-        for name, search, effort, engine in turn:
+        for name, search, effort, engine in asked:
             n = affordable(search, data, k, effort, clock)
             before = engine.evaluations() if isinstance(engine, Core) else 0
             ids = search(data.query[:n], k, effort)
             points[name] = {"effort": effort, "queries": n, "recall": data.recall(ids, k)}
             if isinstance(engine, Core):
                 points[name]["evaluations"] = (engine.evaluations() - before) / n
-        best = dict.fromkeys(points, math.inf)
+        best: dict[str, dict[int, float]] = {name: {} for name in points}
+        length = turn or len(data.query)
         gc.disable()
         for _ in range(rounds):
-            for name, search, effort, _engine in turn:
-                n = points[name]["queries"]
-                start = clock()
-                search(data.query[:n], k, effort)
-                best[name] = min(best[name], (clock() - start) / n)
+            for at in range(0, len(data.query), length):
+                for name, search, effort, _engine in asked:
+                    part = data.query[at : min(at + length, points[name]["queries"])]
+                    if len(part):
+                        start = clock()
+                        search(part, k, effort)
+                        took = clock() - start
+                        best[name][at] = min(best[name].get(at, math.inf), took)
         gc.enable()
         for name, point in points.items():
-            curves[name].append({**point, "qps": 1 / best[name]})
+            curves[name].append({**point, "qps": point["queries"] / sum(best[name].values())})
         progress(f"setting {step + 1} done")
     return curves
 
@@ -156,7 +188,11 @@ def is_floor(curve: list[dict[str, Any]], wanted: float) -> bool:
 
 
 def latencies(
-    found: list[Engine], data: Dataset, k: int, curves: dict[str, list[dict[str, Any]]]
+    found: list[Engine],
+    data: Dataset,
+    k: int,
+    curves: dict[str, list[dict[str, Any]]],
+    clock: Clock,
 ) -> dict[str, dict[str, float]]:
     """Milliseconds of single calls, one query each, at the first setting with recall 0.95 (else
     the last): median and 99th percentile, the call from Python included."""
@@ -168,9 +204,9 @@ def latencies(
         times = []
         for i in range(n):
             query = data.query[i : i + 1]
-            start = time.perf_counter()
+            start = clock()
             search(query, k, effort)
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
         times.sort()
         out[name] = {"p50_ms": 1e3 * times[n // 2], "p99_ms": 1e3 * times[n * 99 // 100]}
     return out
@@ -234,8 +270,9 @@ def print_ef_64(curves: dict[str, list[dict[str, Any]]], k: int) -> None:
                 return f"{name} recall@{k} {p['recall']:.4f}, {p['qps']:,.0f} QPS"
         return None
 
-    parts = [text("vecsql"), text("hnswlib, one call a query"), text(BASELINE)]
-    print("\nef_search=64, vecsql through SQL: " + "; ".join(p for p in parts if p))
+    ours = next((name for name in curves if name.startswith("vecsql")), "")
+    parts = [text(ours), text("hnswlib, one call a query"), text(BASELINE)]
+    print("\nef_search=64: " + "; ".join(p for p in parts if p))
 
 
 def progress(text: str) -> None:
@@ -246,6 +283,7 @@ def main() -> int:
     args = arguments()
     Vecsql.extension = args.extension
     Vecsql.options = "" if args.codec is None else f" codec={args.codec}"
+    VecsqlModes.modes = args.modes
     try:
         data = datasets.load(
             args.set,
@@ -263,14 +301,14 @@ def main() -> int:
     datasets.kth_distance(data.base, data.query, args.k, data.metric)  # before pinning: all CPUs
     cpu = report.pin()
     with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
-        found, skipped = engines.make(args.engines, Path(directory))
+        found, skipped = engines.make(args.engines, Path(directory), KNOWN)
         if not found:
             print("no engine can run:", skipped, file=sys.stderr)
             return 2
         clock = CLOCKS[args.clock]
         built = build_all(found, data, clock)
-        curves = measure(found, data, args.k, args.ef, args.rounds, clock)
-        waits = latencies(found, data, args.k, curves)
+        curves = measure(found, data, args.k, args.ef, args.rounds, clock, args.turn)
+        waits = latencies(found, data, args.k, curves, clock)
         for engine in found:
             engine.close()
     about = report.machine()
@@ -297,8 +335,10 @@ def main() -> int:
                 "dims": data.dims,
                 "queries": len(data.query),
             },
+            "command": report.command(),
             "k": args.k,
             "rounds": args.rounds,
+            "turn": args.turn,
             "clock": args.clock,
             "engines": built,
             "skipped": skipped,
