@@ -2,29 +2,10 @@
 #include "ext/content/internal.h"
 #include "ext/table/shadow.h"
 #include "ext/table/errors.h"
+#include "ext/table/loader.h"
 #include "ext/table/doubts.h"
 #include "ext/txn/vector.h"
 #include "ext/content/content.h"
-
-static const VsxColumn *column_of(const VsxVector *v) {
-    return &v->index->def->column[v->index->def->vector[v->number]];
-}
-
-/* What the content table holds under a rowid. NULL is a row without a vector, which is left
- * out, as is one that is not there. *bad: anything else that is no vector of the column. */
-static int read_vector(VsxVector *v, sqlite3_int64 rowid, VsxVec *out, char **bad) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    rc = vsx_step_with(stmt, rowid);
-    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-        rc = vsx_vector_stored(sqlite3_column_value(stmt, 0), &column_of(v)->params.code,
-                               out, bad);
-    }
-    return vsx_reset(stmt, rc);
-}
 
 /* Both columns or none. */
 static int sync_row(VsxIndex *i, sqlite3_int64 rowid, const VsxVector **at, char **bad) {
@@ -32,7 +13,7 @@ static int sync_row(VsxIndex *i, sqlite3_int64 rowid, const VsxVector **at, char
     int rc = SQLITE_OK, n = i->def->n_vectors;
     for (int v = 0; rc == SQLITE_OK && v < n; v++) {
         *at = &i->vector[v];
-        rc = read_vector(&i->vector[v], rowid, &vector[v], bad);
+        rc = vsx_row_vector(&i->vector[v], rowid, &vector[v], bad);
     }
     for (int v = 0; rc == SQLITE_OK && v < n; v++) {
         rc = vsx_set_vector(&i->vector[v], rowid, &vector[v]);
@@ -72,8 +53,9 @@ int vsx_content_sync(VsxTable *t, sqlite3_value *rowid) {
         char *bad = NULL;
         rc = sync_row(t->index, sqlite3_value_int64(rowid), &at, &bad);
         if (bad != NULL) {
-            rc = vsx_fail(t, rc, "row %lld of %s.%s: %s", sqlite3_value_int64(rowid),
-                          t->index->def->content, column_of(at)->name, bad);
+            rc = vsx_fail(t, SQLITE_ERROR, "row %lld of %s.%s: %s",
+                          sqlite3_value_int64(rowid), t->index->def->content,
+                          vsx_column_of(at)->name, bad);
         }
         sqlite3_free(bad);
     }

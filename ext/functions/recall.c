@@ -62,21 +62,14 @@ typedef struct Sample {
 /* ---- the sample -------------------------------------------------------------------- */
 
 static int copy_vector(Sample *s, const VsNode *node) {
-    sqlite3_stmt *stmt = NULL;
-    VsxVec vec = {0};
-    int rc = vsx_stmt(s->v, VSX_SQL_VECTOR, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, node->rowid);
-    }
-    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-        rc = vsx_stored_vector(s->v, sqlite3_column_value(stmt, 0), &vec);
-    }
-    if (rc == SQLITE_OK && vec.v != NULL) {
+    VsxVec vec;
+    int rc = vsx_row_vector(s->v, node->rowid, &vec, NULL);
+    if (vec.n > 0) {
         memcpy(s->query + s->n * s->stride, vec.v, s->stride);
         s->rowid[s->n++] = node->rowid;
     }
     vsx_vector_free(&vec);
-    return stmt == NULL ? rc : vsx_reset(stmt, rc);
+    return rc;
 }
 
 /* Takes the first live node at or after each of `want` places. */

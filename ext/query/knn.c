@@ -80,7 +80,7 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
     const VsCodecParams *p = code_params(knn);
     if (knn->vector->index->def->content != NULL) {
         VsxVec v = {0};
-        int rc = vsx_stored_vector(knn->vector, value, &v);
+        int rc = vsx_stored_vector(knn->vector, value, &v, NULL);
         if (rc == SQLITE_OK) {
             *out = vsx_distance(knn->vector, knn->query, v.v);
             vsx_vector_free(&v);

@@ -27,11 +27,11 @@ void vsx_reader_free(VsxReader *r) {
 /* *done is 0 if a statement has to say what there is. */
 static int read_blob(VsxReader *r, const VsxVector *v, sqlite3_int64 rowid, int *done) {
     const VsxIndex *i = v->index;
-    const VsxColumn *column = &i->def->column[i->def->vector[v->number]];
     int bytes = (int)vector_bytes(v);
-    int rc = r->blob != NULL ? sqlite3_blob_reopen(r->blob, rowid)
-                             : sqlite3_blob_open(i->global->db, i->schema, i->row_table,
-                                                 column->source, rowid, 0, &r->blob);
+    int rc = r->blob != NULL
+                 ? sqlite3_blob_reopen(r->blob, rowid)
+                 : sqlite3_blob_open(i->global->db, i->schema, i->row_table,
+                                     vsx_column_of(v)->source, rowid, 0, &r->blob);
     if (rc == SQLITE_OK && sqlite3_blob_bytes(r->blob) != bytes) {
         rc = SQLITE_CORRUPT_VTAB;
     }
@@ -44,34 +44,14 @@ static int read_blob(VsxReader *r, const VsxVector *v, sqlite3_int64 rowid, int 
     return *done ? rc : SQLITE_OK;
 }
 
-/* What a row of our own holds, or whatever a content table does. */
-static int copy_value(VsxReader *r, const VsxVector *v, sqlite3_value *value) {
-    if (v->index->def->content != NULL) {
-        VsxVec vector = {0};
-        int rc = vsx_stored_vector(v, value, &vector);
-        if (rc == SQLITE_OK) {
-            memcpy(r->room, vector.v, vector_bytes(v));
-        }
-        vsx_vector_free(&vector);
-        return rc;
-    }
-    const void *blob = sqlite3_value_blob(value);
-    if (blob == NULL || (size_t)sqlite3_value_bytes(value) != vector_bytes(v)) {
-        return SQLITE_CORRUPT_VTAB;
-    }
-    memcpy(r->room, blob, vector_bytes(v));
-    return SQLITE_OK;
-}
-
 static int read_statement(VsxReader *r, VsxVector *v, sqlite3_int64 rowid, int *found) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, rowid);
-        *found = rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL;
-        rc = *found ? copy_value(r, v, sqlite3_column_value(stmt, 0)) : rc;
-        rc = vsx_reset(stmt, rc);
+    VsxVec vector;
+    int rc = vsx_row_vector(v, rowid, &vector, NULL);
+    *found = vector.n > 0;
+    if (*found) {
+        memcpy(r->room, vector.v, vector_bytes(v));
     }
+    vsx_vector_free(&vector);
     return rc;
 }
 

@@ -152,6 +152,10 @@ const VsxGlobal *vsx_global_find(sqlite3 *db);
 /* NULL if no such table is connected. */
 VsxIndex *vsx_index_find(VsxGlobal *global, const char *schema, const char *table);
 
+static inline const VsxColumn *vsx_column_of(const VsxVector *v) {
+    return &v->index->def->column[v->index->def->vector[v->number]];
+}
+
 /* A virtual table object: there can be several of one index. */
 typedef struct VsxTable {
     sqlite3_vtab base;

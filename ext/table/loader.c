@@ -33,11 +33,32 @@ int vsx_poll(void *ctx) {
     return rc == SQLITE_INTERRUPT;
 }
 
-int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxVec *out) {
+int vsx_stored_vector(const VsxVector *v, sqlite3_value *value, VsxVec *out, char **bad) {
     char *err = NULL;
     int rc = vsx_vector_stored(value, &v->graph->params.code, out, &err);
-    sqlite3_free(err);
+    if (bad != NULL) {
+        *bad = err;
+    } else {
+        sqlite3_free(err);
+    }
     return rc == SQLITE_ERROR ? SQLITE_CORRUPT_VTAB : rc;
+}
+
+int vsx_row_vector(VsxVector *v, sqlite3_int64 rowid, VsxVec *out, char **bad) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
+    *out = (VsxVec){0};
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = vsx_step_with(stmt, rowid);
+    if (v->index->def->content == NULL) { /* a content table need not declare a type */
+        rc = vsx_seen(stmt, 1, rc);
+    }
+    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+        rc = vsx_stored_vector(v, sqlite3_column_value(stmt, 0), out, bad);
+    }
+    return vsx_reset(stmt, rc);
 }
 
 static VsStatus load_page(void *ctx, VsPageKind kind, uint32_t page,
@@ -91,24 +112,14 @@ static void load_done(void *ctx) {
 /* What a row holds now. A value that is no vector of the column counts as none. */
 static VsStatus load_vector(void *ctx, int64_t rowid, void *out, int *found) {
     VsxVector *v = ctx;
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
-    *found = 0;
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, rowid);
+    VsxVec vector;
+    int rc = vsx_row_vector(v, rowid, &vector, NULL);
+    *found = vector.n > 0;
+    if (*found) {
+        memcpy(out, vector.v, vs_element_bytes(vector.element, vector.n));
     }
-    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-        VsxVec vector = {0};
-        rc = vsx_stored_vector(v, sqlite3_column_value(stmt, 0), &vector);
-        if (rc == SQLITE_OK) {
-            memcpy(out, vector.v,
-                   vs_element_bytes(v->graph->params.code.element, vector.n));
-            *found = 1;
-        }
-        vsx_vector_free(&vector);
-        rc = rc == SQLITE_CORRUPT_VTAB ? SQLITE_OK : rc;
-    }
-    rc = stmt == NULL ? rc : vsx_reset(stmt, rc);
+    vsx_vector_free(&vector);
+    rc = rc == SQLITE_CORRUPT_VTAB ? SQLITE_OK : rc;
     v->index->load_rc = rc;
     return rc == SQLITE_OK ? VS_OK : VS_IO;
 }

@@ -387,7 +387,7 @@ sqlite3_stmt *vsx_prepare(const VsxIndex *index, int *rc, char *sql) {
 /* Statements on the row table and the map of a vector column. */
 static char *row_vector_sql(const VsxVector *v, VsxSql which) {
     const VsxIndex *i = v->index;
-    const char *column = i->def->column[i->def->vector[v->number]].source;
+    const char *column = vsx_column_of(v)->source;
     const char *key = vsx_rowid_name(i->def);
     return which == VSX_SQL_VECTOR
                ? sqlite3_mprintf("SELECT r.%s FROM %s r WHERE r.%s = ?1", column, i->rows,

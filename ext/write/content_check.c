@@ -3,10 +3,7 @@
 
 #include "ext/query/filter.h"
 #include "ext/table/errors.h"
-
-static const VsxColumn *column_of(const VsxVector *v) {
-    return &v->index->def->column[v->index->def->vector[v->number]];
-}
+#include "ext/table/loader.h"
 
 #define NAMED_ROWS 10 /* of those that are wrong */
 
@@ -15,7 +12,7 @@ static int name_row(VsxTable *t, const VsxVector *v, sqlite3_int64 rowid, int n,
                     const char *err) {
     if (n == 1) {
         vsx_fail(t, SQLITE_ERROR, "row %lld of %s.%s: %s", rowid, t->index->def->content,
-                 column_of(v)->name, err);
+                 vsx_column_of(v)->name, err);
     } else if (n <= NAMED_ROWS) {
         char *more = sqlite3_mprintf(n == 2 ? "%s; also rows %lld" : "%s, %lld",
                                      t->base.zErrMsg, rowid);
@@ -32,10 +29,9 @@ static int check_column(VsxTable *t, VsxVector *v) {
     while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         VsxVec vector = {0};
         char *err = NULL;
-        rc = vsx_vector_stored(sqlite3_column_value(stmt, 1), &column_of(v)->params.code,
-                               &vector, &err);
+        rc = vsx_stored_vector(v, sqlite3_column_value(stmt, 1), &vector, &err);
         vsx_vector_free(&vector);
-        if (rc == SQLITE_ERROR) {
+        if (rc == SQLITE_CORRUPT_VTAB) {
             rc = name_row(t, v, sqlite3_column_int64(stmt, 0), ++bad, err);
         }
         sqlite3_free(err);

@@ -30,7 +30,7 @@ static int describe(const VsxVector *v, const VsFinding *f, char **report) {
     static const char *const kinds[] = {"node", "code",       "upper",
                                         "seed", "raw vector", "raw vector map"};
     const VsxIndex *i = v->index;
-    const char *column = i->def->column[i->def->vector[v->number]].name;
+    const char *column = vsx_column_of(v)->name;
     if (f->flaw == VS_FLAW_PAGE) {
         *report = sqlite3_mprintf("%s.%s.%s: %s page %u is missing or damaged", i->schema,
                                   i->table, column, kinds[f->kind], f->page);
@@ -47,9 +47,8 @@ static int describe(const VsxVector *v, const VsFinding *f, char **report) {
 static int report_row(const VsxVector *v, sqlite3_int64 rowid, const char *what,
                       char **report) {
     const VsxIndex *i = v->index;
-    *report =
-        sqlite3_mprintf("%s.%s.%s: row %lld: %s", i->schema, i->table,
-                        i->def->column[i->def->vector[v->number]].name, rowid, what);
+    *report = sqlite3_mprintf("%s.%s.%s: row %lld: %s", i->schema, i->table,
+                              vsx_column_of(v)->name, rowid, what);
     return *report == NULL ? SQLITE_NOMEM : SQLITE_OK;
 }
 
@@ -92,7 +91,7 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
             id != (sqlite3_int64)VS_NIL ? "it has no vector but is in the index" : NULL;
         return SQLITE_OK;
     }
-    int rc = vsx_stored_vector(v, sqlite3_column_value(row, 2), &vector);
+    int rc = vsx_stored_vector(v, sqlite3_column_value(row, 2), &vector, NULL);
     if (rc != SQLITE_OK) {
         *what = rc == SQLITE_CORRUPT_VTAB ? "what is stored is no vector of this column"
                                           : NULL;

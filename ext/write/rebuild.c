@@ -48,7 +48,7 @@ static int clear_others(const VsxVector *v) {
  * integrity-check names the others. */
 static int index_row(VsxVector *v, sqlite3_int64 rowid, sqlite3_value *value) {
     VsxVec vector = {0};
-    int rc = vsx_stored_vector(v, value, &vector);
+    int rc = vsx_stored_vector(v, value, &vector, NULL);
     if (rc == SQLITE_CORRUPT_VTAB) {
         return SQLITE_OK;
     }
@@ -96,7 +96,7 @@ static int sample_row(const VsxVector *v, Sampling *s, sqlite3_value *value) {
             return SQLITE_OK;
         }
     }
-    int rc = vsx_stored_vector(v, value, &vector);
+    int rc = vsx_stored_vector(v, value, &vector, NULL);
     if (rc == SQLITE_OK) {
         vs_element_to_f32(v->graph->params.code.element, vector.v, s->v + s->n++ * dims,
                           dims);

@@ -251,18 +251,8 @@ static int check_change(Change *c, sqlite3_value *rowid) {
 /* When the key changes, a vector that is kept moves along: read it, for it gets a new
  * node. */
 static int read_kept(Change *c, int i) {
-    VsxVector *v = &c->t->index->vector[i];
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_VECTOR, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_seen(stmt, 1, vsx_step_with(stmt, c->old_rowid));
-        if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-            rc =
-                vsx_stored_vector(v, sqlite3_column_value(stmt, 0), &c->vector[i].vector);
-        }
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc;
+    return vsx_row_vector(&c->t->index->vector[i], c->old_rowid, &c->vector[i].vector,
+                          NULL);
 }
 
 /* Finds the nodes that go, with the graph at the state of the database. */
