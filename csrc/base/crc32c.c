@@ -102,23 +102,13 @@ static uint32_t crc_by_sse42(uint32_t crc, const unsigned char *p, size_t n) {
     return ~rest;
 }
 
-typedef uint32_t (*CrcFn)(uint32_t crc, const unsigned char *p, size_t n);
-
-static CrcFn VS_ONCE detected;
+#endif
 
 uint32_t vs_crc32c(uint32_t crc, const void *data, size_t n) {
-    CrcFn best = VS_LOAD_ONCE(detected);
-    if (best == NULL) {
-        best = vs_cpu_has_sse42() ? crc_by_sse42 : crc_by_table;
-        VS_STORE_ONCE(detected, best);
+#if VS_X86_64
+    if (vs_cpu() & VS_CPU_SSE42) {
+        return crc_by_sse42(crc, data, n);
     }
-    return best(crc, data, n);
-}
-
-#else
-
-uint32_t vs_crc32c(uint32_t crc, const void *data, size_t n) {
+#endif
     return crc_by_table(crc, data, n);
 }
-
-#endif

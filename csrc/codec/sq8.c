@@ -1,6 +1,6 @@
 /*
  * Codec sq8: eight bits a dimension over one range for the whole index, in two planes of
- * nibbles (kernels_code.h), so that a walk may compare four bits and read half the lines.
+ * nibbles (code.h), so that a walk may compare four bits and read half the lines.
  *
  * Coordinate x becomes c = round((x - middle) / step - zero), clipped to 0..255; c stands
  * for (c + zero) * step + middle. With one step for all, distances of codes are integers.
@@ -489,7 +489,7 @@ static float bound_of(const Quantiser *z) {
                : nextafterf((float)(sqrt(vs_sum_up(z->lost)) * (1 + 1e-9)), INFINITY);
 }
 
-/* Element by element as kernels_code.h lays them out; compilers make vectors of it. */
+/* Element by element as code.h lays them out; compilers make vectors of it. */
 static void unpack_block(const unsigned char *high, const unsigned char *low,
                          unsigned char *c) {
     for (size_t j = 0; j < VS_BLOCK_BYTES; j++) {

@@ -2,7 +2,7 @@
  * How sq8 lays out a prepared query, for those who compare by it: sq8.c and prefilter.c.
  *
  *     head: bias i64 | full elements (u8, or i16 for dot: 2 bytes each in any case) |
- *     weights for the high plane (i8), as kernels_code.h arranges them
+ *     weights for the high plane (i8), as code.h arranges them
  *
  * The bias belongs to high_l2, or to full_dot. A query that was made of a code has no
  * weights: it compares all bits.

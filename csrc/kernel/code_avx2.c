@@ -1,4 +1,4 @@
-/* The kernels on codes with AVX2; see kernels_code.h. One register holds 32 bytes of a
+/* The kernels on codes with AVX2; see code.h. One register holds 32 bytes of a
  * plane, that is one block's nibbles. */
 #include "csrc/kernel/code_batch.h"
 #include "csrc/base/cpu.h"

@@ -1,5 +1,5 @@
 /* The kernels on codes with AVX-512 and its dot products of bytes (VNNI); see
- * kernels_code.h. One register holds two blocks of a plane; a last single block and the
+ * code.h. One register holds two blocks of a plane; a last single block and the
  * inner products take AVX2's way. */
 #include "csrc/kernel/code_batch.h"
 #include "csrc/base/cpu.h"

@@ -1,4 +1,4 @@
-/* The kernels on codes with NEON, which every AArch64 has; see kernels_code.h. A block's
+/* The kernels on codes with NEON, which every AArch64 has; see code.h. A block's
  * 32 bytes of a plane are two registers. */
 #include "csrc/kernel/code_batch.h"
 #include "csrc/base/cpu.h"

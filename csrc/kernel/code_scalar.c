@@ -1,5 +1,5 @@
 /* The kernels on codes in plain C: the definition that the others must equal; see
- * kernels_code.h. */
+ * code.h. */
 #include "csrc/kernel/code_batch.h"
 
 /* The eight bits of dimension j of a block (j < 32: low halves of the bytes). */

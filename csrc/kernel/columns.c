@@ -113,20 +113,13 @@ AVX2 static void avx2_dot(const float *x, const float *columns, size_t d, size_t
 
 static const VsColumns columns_avx2 = {"avx2", avx2_l2sq, avx2_dot, avx2_nearest};
 
+#endif
+
 const VsColumns *vs_columns(void) {
-    static const VsColumns *VS_ONCE detected;
-    const VsColumns *best = VS_LOAD_ONCE(detected);
-    if (best == NULL) {
-        best = vs_cpu_has_avx2() ? &columns_avx2 : &vs_columns_scalar;
-        VS_STORE_ONCE(detected, best);
+#if VS_X86_64
+    if (vs_cpu() & VS_CPU_AVX2) {
+        return &columns_avx2;
     }
-    return best;
-}
-
-#else
-
-const VsColumns *vs_columns(void) {
+#endif
     return &vs_columns_scalar;
 }
-
-#endif

@@ -3,7 +3,7 @@
  * of point c. k-means assigns with it, product quantisation makes its tables with it.
  *
  * Lanes are points and each lane adds in order of j, so every instruction set gives the
- * same bits (kernels.h says why that matters).
+ * same bits (float.h says why that matters).
  */
 #ifndef VS_KERNEL_COLUMNS_H
 #define VS_KERNEL_COLUMNS_H

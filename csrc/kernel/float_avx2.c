@@ -11,7 +11,7 @@
 
 #define AVX2 VS_TARGET("avx2")
 
-extern const VsKernels vs_kernels_avx2; /* kernels.c declares it too: nobody else may */
+extern const VsKernels vs_kernels_avx2; /* choice.c declares it too */
 
 /* Loaded at offset 8 - r: all ones in the first r lanes. */
 static const int32_t lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1,

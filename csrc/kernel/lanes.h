@@ -1,6 +1,6 @@
 /*
  * The arithmetic that every float kernel shares, so that all give the same bits: the terms
- * of the sums, and the reduction of 32 partial sums that kernels.h fixes. The scalar form;
+ * of the sums, and the reduction of 32 partial sums that float.h fixes. The scalar form;
  * lanes_avx2.h has the other.
  */
 #ifndef VS_KERNEL_LANES_H

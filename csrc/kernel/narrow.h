@@ -1,7 +1,7 @@
 /*
  * Kernels on the element types that are narrower than float32.
  *
- * float16 follows the rule of kernels.h: elements are widened, which is exact, and summed
+ * float16 follows the rule of float.h: elements are widened, which is exact, and summed
  * as float32 in that one order. So a float16 kernel gives the bits of the float32 kernel
  * on the widened vectors. The others are sums of whole numbers, exact in any order: up to
  * VS_MAX_DIMS dimensions every one of them fits 32 bits.

@@ -1,6 +1,6 @@
 /*
  * The AVX2 kernels on narrow elements. float16 is widened by F16C and added in the order
- * of kernels.h, the tail as one more block that is filled with zeros (+0 changes no
+ * of float.h, the tail as one more block that is filled with zeros (+0 changes no
  * partial sum: kernels_scalar.c says why). Bits are counted by a table of nibbles in one
  * register (Mula, Kurz and Lemire, "Faster population counts using AVX2 instructions",
  * 2018).

@@ -1,6 +1,6 @@
 /*
  * The scalar reference of the kernels on narrow elements, which every other table must
- * equal: bit for bit for float16 (over 32 partial sums, reduced as kernels.h says),
+ * equal: bit for bit for float16 (over 32 partial sums, reduced as float.h says),
  * trivially for whole numbers.
  */
 #include <string.h>

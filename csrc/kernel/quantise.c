@@ -62,21 +62,13 @@ AVX2 static void quantise_avx2(const VsScale *scale, const float *middle, const 
     vs_quantise_scalar(scale, middle + whole, x + whole, n - whole, c + whole, lost);
 }
 
-static VsQuantise VS_ONCE detected;
+#endif
 
 VsQuantise vs_quantise(void) {
-    VsQuantise best = VS_LOAD_ONCE(detected);
-    if (best == NULL) {
-        best = vs_cpu_has_avx2() ? quantise_avx2 : vs_quantise_scalar;
-        VS_STORE_ONCE(detected, best);
+#if VS_X86_64
+    if (vs_cpu() & VS_CPU_AVX2) {
+        return quantise_avx2;
     }
-    return best;
-}
-
-#else
-
-VsQuantise vs_quantise(void) {
+#endif
     return vs_quantise_scalar;
 }
-
-#endif

@@ -1,6 +1,6 @@
 /*
- * Additions across the eight lanes of 32 bits of AVX2's registers, which kernels_code_avx2.c
- * and kernels_code_avx512.c share: several registers are transposed, so that their lanes are
+ * Additions across the eight lanes of 32 bits of AVX2's registers, which code_avx2.c
+ * and code_avx512.c share: several registers are transposed, so that their lanes are
  * added together. For x86-64 only.
  */
 #ifndef VS_KERNEL_SUMS_AVX2_H

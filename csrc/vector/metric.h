@@ -9,7 +9,7 @@
  *     hamming   bit                   number of bits that differ
  *     jaccard   bit                   1 - |a and b| / |a or b|; 0 when both are zero
  *
- * The same inputs give the same bits on every machine (kernels.h, narrow.h).
+ * The same inputs give the same bits on every machine (float.h, narrow.h).
  */
 #ifndef VS_VECTOR_METRIC_H
 #define VS_VECTOR_METRIC_H

@@ -43,7 +43,7 @@ VsStatus vs_vec_format(const VsAlloc *a, const float *v, size_t n, char **out,
                        size_t *len);
 
 /* out = v / |v|; a zero vector stays zero. The norm is taken with the one summation order
- * of kernels.h, so the result is the same on every machine. out may equal v. */
+ * of float.h, so the result is the same on every machine. out may equal v. */
 void vs_vec_normalize(const float *v, float *out, size_t n);
 
 #endif
