@@ -16,7 +16,8 @@ from pathlib import Path
 CALLS = (
     r"sqlite3_(?:bind_(?!parameter_)\w+|exec|step|prepare\w*|blob_(?!close|bytes)\w+"
     r"|declare_vtab|vtab_config|create_\w+|table_column_metadata|file_control)"
-    r"|vsx_(?:exec|stmt|row_stmt|step_with|write|write_after|refresh|mark|flush|fold|link|link_all)"
+    r"|vsx_(?:exec|stmt|row_stmt|step_with|number|ask_\w+|write|write_after|refresh|mark|flush"
+    r"|checkpoint|link|link_all)"
 )
 # A call that begins a statement: after ; { } : or else, do, or the ) of an if or a loop.
 IGNORED = re.compile(rf"(?:[;{{}}:]|\belse|\bdo|\))\s*(?:\(void\)\s*)?({CALLS})\(")

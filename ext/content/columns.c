@@ -73,18 +73,7 @@ int vsx_bind_names(sqlite3_stmt *stmt, const char *schema, const char *table) {
 }
 
 int vsx_one_text(sqlite3 *db, char *sql, char **out) {
-    sqlite3_stmt *stmt = NULL;
-    *out = NULL;
-    int rc = sql == NULL ? SQLITE_NOMEM
-                         : sqlite3_prepare_v3(db, sql, -1, VSX_NO_VTAB, &stmt, NULL);
-    sqlite3_free(sql);
-    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW &&
-        sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
-        *out = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
-        rc = *out == NULL ? SQLITE_NOMEM : SQLITE_OK;
-    }
-    int final = sqlite3_finalize(stmt);
-    rc = rc == SQLITE_OK ? final : rc;
+    int rc = vsx_ask_text(db, sql, out);
     return rc == SQLITE_ERROR || (rc & 0xFF) == SQLITE_CORRUPT ? SQLITE_OK : rc;
 }
 

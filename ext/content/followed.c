@@ -46,11 +46,7 @@ int vsx_content_followed(VsxIndex *index, int *followed) {
     sqlite3_stmt *stmt = NULL;
     sqlite3_int64 cookie = 0;
     int rc = vsx_row_stmt(index, VSX_ROW_COOKIE, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        cookie = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-        rc = vsx_reset(stmt, rc);
-    }
+    rc = vsx_number(stmt, rc, &cookie);
     if (rc == SQLITE_OK && (!index->looked || index->cookie != cookie)) {
         rc = look_for_triggers(index, &index->followed);
         index->looked = rc == SQLITE_OK;

@@ -1,4 +1,10 @@
-/* The triggers that tell the changes of a content table; see content.h. */
+/*
+ * The triggers that tell the changes of a content table; see content.h.
+ *
+ * Questions about the schema go through pragma_index_xinfo and its like, which are virtual
+ * tables: so they are prepared without VSX_NO_VTAB. Where an error is undone, the first one
+ * is returned: what undoing fails with adds nothing to it.
+ */
 #include <string.h>
 
 #include "ext/content/internal.h"

@@ -57,19 +57,11 @@ static int stats_close(sqlite3_vtab_cursor *base) {
 /* ---- the figures ---------------------------------------------------------------- */
 
 static int count(VsxVector *v, const char *what, const char *suffix, sqlite3_int64 *out) {
-    int rc;
     const VsxIndex *i = v->index;
-    sqlite3_stmt *stmt =
-        vsx_prepare(v->index, &rc,
-                    sqlite3_mprintf("SELECT %s FROM \"%w\".\"%w_%s%d\"", what, i->schema,
-                                    i->table, suffix, v->number));
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-        rc = rc == SQLITE_ROW ? SQLITE_OK : rc;
-    }
-    int final = sqlite3_finalize(stmt);
-    return rc == SQLITE_OK ? final : rc;
+    return vsx_ask_number(i->global->db,
+                          sqlite3_mprintf("SELECT %s FROM \"%w\".\"%w_%s%d\"", what,
+                                          i->schema, i->table, suffix, v->number),
+                          out);
 }
 
 static void add(StatsCursor *c, const char *name, sqlite3_int64 number) {

@@ -36,12 +36,10 @@ int vsx_ties_open(VsxIndex *index, VsxTies *out) {
     if (def->dialect->tie == NULL) {
         return SQLITE_OK;
     }
+    sqlite3_int64 first = 0;
     int rc = vsx_row_stmt(index, VSX_ROW_FIRST, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        out->first = rc == SQLITE_ROW ? (sqlite3_uint64)sqlite3_column_int64(stmt, 0) : 0;
-        rc = vsx_reset(stmt, rc);
-    }
+    rc = vsx_number(stmt, rc, &first);
+    out->first = (sqlite3_uint64)first;
     return rc;
 }
 

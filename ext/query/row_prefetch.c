@@ -207,16 +207,10 @@ static void fetch(const Tree *t, Place *place, size_t n) {
 /* ---- what is known of the tree ---------------------------------------------------- */
 
 /* What a statement gives; 0 if it may not be asked (an authorizer). */
-static int number(VsxIndex *i, char *sql, uint32_t *out) {
-    int rc = SQLITE_OK;
-    sqlite3_stmt *stmt = vsx_prepare(i, &rc, sql);
-    *out = 0;
-    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        sqlite3_int64 value = sqlite3_column_int64(stmt, 0);
-        *out = value > 0 && value <= UINT32_MAX ? (uint32_t)value : 0;
-    }
-    int final = sqlite3_finalize(stmt);
-    rc = rc == SQLITE_OK ? final : rc;
+static int number(const VsxIndex *i, char *sql, uint32_t *out) {
+    sqlite3_int64 value;
+    int rc = vsx_ask_number(i->global->db, sql, &value);
+    *out = value > 0 && value <= UINT32_MAX ? (uint32_t)value : 0;
     return rc == SQLITE_AUTH || rc == SQLITE_ERROR ? SQLITE_OK : rc;
 }
 

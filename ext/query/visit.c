@@ -50,7 +50,7 @@ int vsx_visit_index(VsxIndex *index, VsxVisit *out) {
 }
 
 void vsx_visit_end(VsxVisit *visit) {
-    sqlite3_finalize(visit->snapshot);
+    sqlite3_finalize(visit->snapshot); /* a failed step was reported when it was made */
     if (visit->index != NULL) {
         vsx_index_release(visit->index);
     }

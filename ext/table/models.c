@@ -3,28 +3,22 @@
 
 #include <string.h>
 
+#include "ext/table/shadow.h"
+
 int vsx_model_of(const VsxIndex *index, const char *column, char **out) {
     sqlite3 *db = index->global->db;
-    sqlite3_stmt *stmt = NULL;
     *out = NULL;
     int rc = sqlite3_table_column_metadata(db, index->schema, "vecsql_indexes", "model",
                                            NULL, NULL, NULL, NULL, NULL);
     if (rc != SQLITE_OK) {
         return rc == SQLITE_ERROR ? SQLITE_OK : rc; /* nobody keeps models here */
     }
-    char *sql =
+    return vsx_ask_text(
+        db,
         sqlite3_mprintf("SELECT model FROM \"%w\".vecsql_indexes WHERE name = %Q AND "
                         "col = %Q AND model IS NOT NULL",
-                        index->schema, index->table, column);
-    rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    sqlite3_free(sql);
-    rc = rc == SQLITE_OK ? sqlite3_step(stmt) : rc;
-    if (rc == SQLITE_ROW) {
-        *out = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
-        rc = *out == NULL ? SQLITE_NOMEM : SQLITE_OK;
-    }
-    int final = sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? final : rc;
+                        index->schema, index->table, column),
+        out);
 }
 
 int vsx_check_embedder(const VsxIndex *index, const char *column, sqlite3_value *query,

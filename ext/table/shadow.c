@@ -70,34 +70,67 @@ int vsx_exec(sqlite3 *db, const char *format, ...) {
     return rc;
 }
 
-static int pragma_page_size(sqlite3 *db, const char *schema, int *out) {
-    sqlite3_stmt *stmt = NULL;
-    char *sql = sqlite3_mprintf("PRAGMA \"%w\".page_size", schema);
-    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    sqlite3_free(sql);
-    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        *out = sqlite3_column_int(stmt, 0);
+int vsx_number(sqlite3_stmt *stmt, int rc, sqlite3_int64 *out) {
+    *out = 0;
+    if (rc != SQLITE_OK) {
+        return rc;
     }
-    return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+    rc = sqlite3_step(stmt);
+    *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    return vsx_reset(stmt, rc);
+}
+
+static int prepare(sqlite3 *db, char *sql, sqlite3_stmt **out) {
+    int rc = sql == NULL ? SQLITE_NOMEM
+                         : sqlite3_prepare_v3(db, sql, -1, VSX_NO_VTAB, out, NULL);
+    sqlite3_free(sql);
+    return rc;
+}
+
+int vsx_ask_number(sqlite3 *db, char *sql, sqlite3_int64 *out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = prepare(db, sql, &stmt);
+    rc = vsx_number(stmt, rc, out);
+    sqlite3_finalize(stmt); /* the reset has told its error */
+    return rc;
+}
+
+int vsx_ask_text(sqlite3 *db, char *sql, char **out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = prepare(db, sql, &stmt);
+    *out = NULL;
+    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW &&
+        sqlite3_column_type(stmt, 0) != SQLITE_NULL) {
+        *out = sqlite3_mprintf("%s", sqlite3_column_text(stmt, 0));
+        rc = *out == NULL ? SQLITE_NOMEM : SQLITE_OK;
+    }
+    int final = sqlite3_finalize(stmt);
+    return rc == SQLITE_OK ? final : rc;
+}
+
+static int pragma_page_size(sqlite3 *db, const char *schema, sqlite3_int64 *out) {
+    int rc = vsx_ask_number(db, sqlite3_mprintf("PRAGMA \"%w\".page_size", schema), out);
+    *out = *out == 0 ? 4096 : *out;
+    return rc;
 }
 
 /* ---- create, drop, rename ------------------------------------------------------- */
 
-static int name_taken(sqlite3 *db, const char *schema, const char *name, int *taken) {
-    sqlite3_stmt *stmt = NULL;
-    char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema WHERE name = %Q",
-                                schema, name);
-    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    *taken = rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW;
-    sqlite3_free(sql);
-    return rc == SQLITE_OK ? sqlite3_finalize(stmt) : rc;
+static int name_taken(sqlite3 *db, const char *schema, const char *name,
+                      sqlite3_int64 *taken) {
+    return vsx_ask_number(
+        db,
+        sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema WHERE name = %Q", schema,
+                        name),
+        taken);
 }
 
 /* Nobody uses the name of such an index, and ALTER TABLE RENAME leaves it behind under
  * the old one: so the first that is free will do. */
 static int create_index(sqlite3 *db, const char *schema, const char *table,
                         const VsxColumn *c) {
-    int rc = SQLITE_OK, taken = 1;
+    sqlite3_int64 taken = 1;
+    int rc = SQLITE_OK;
     for (int i = 0; rc == SQLITE_OK && taken; i++) {
         char *name = sqlite3_mprintf("%s_rows_c%d_%d", table, c->stored, i);
         rc = name == NULL ? SQLITE_NOMEM : name_taken(db, schema, name, &taken);
@@ -160,7 +193,7 @@ static int create_vector(sqlite3 *db, const char *schema, const char *table, int
 
 static int write_config(sqlite3 *db, const char *schema, const char *table,
                         const VsxSchema *def) {
-    int page_size = 4096;
+    sqlite3_int64 page_size;
     int rc = pragma_page_size(db, schema, &page_size);
     rc = rc != SQLITE_OK
              ? rc
@@ -170,7 +203,7 @@ static int write_config(sqlite3 *db, const char *schema, const char *table,
                    " value) WITHOUT ROWID;"
                    "REPLACE INTO \"%w\".\"%w_config\" VALUES('format', %d),"
                    "('page_bytes', %d)",
-                   schema, table, schema, table, FORMAT, page_size - PAGE_OVERHEAD);
+                   schema, table, schema, table, FORMAT, (int)page_size - PAGE_OVERHEAD);
     for (int i = 0; rc == SQLITE_OK && i < def->n_vectors; i++) {
         char *params = vsx_params_text(&def->column[def->vector[i]]);
         rc =
@@ -244,7 +277,8 @@ static int for_each_table(sqlite3 *db, const char *schema, const char *table,
 
 int vsx_shadow_missing(const VsxIndex *index, char **out) {
     char suffix[SUFFIX_MAX];
-    int rc = SQLITE_OK, there = 1;
+    sqlite3_int64 there = 1;
+    int rc = SQLITE_OK;
     *out = NULL;
     for (int n = 0; rc == SQLITE_OK && there && nth_suffix(index->def, n, suffix); n++) {
         char *name = sqlite3_mprintf("%s_%s", index->table, suffix);
@@ -327,7 +361,7 @@ static int apply_config(VsxSchema *def, const char *key, sqlite3_stmt *stmt,
 
 /* Without a configuration: what the declaration and the database say. */
 static int config_default(sqlite3 *db, const char *schema, VsxSchema *def) {
-    int page_size = 4096;
+    sqlite3_int64 page_size;
     int rc = pragma_page_size(db, schema, &page_size);
     for (int i = 0; i < def->n_vectors; i++) {
         def->column[def->vector[i]].params.page_bytes =
@@ -533,6 +567,12 @@ int vsx_row_stmt(VsxIndex *index, VsxRowSql which, sqlite3_stmt **out) {
     }
     *out = index->row_stmt[which];
     return rc;
+}
+
+int vsx_map_count(VsxVector *v, sqlite3_int64 *out) {
+    sqlite3_stmt *stmt = NULL;
+    int rc = vsx_stmt(v, VSX_SQL_MAP_COUNT, &stmt);
+    return vsx_number(stmt, rc, out);
 }
 
 int vsx_step_with(sqlite3_stmt *stmt, sqlite3_int64 value) {

@@ -50,6 +50,14 @@ int vsx_write_after(sqlite3_stmt *stmt, int rc);
 int vsx_reset(sqlite3_stmt *stmt, int rc);
 void vsx_stmts_free(VsxIndex *index);
 int vsx_exec(sqlite3 *db, const char *format, ...);
+/* The number that a prepared statement gives in the first column of its first row, 0 if it
+ * gives no row; resets it. After an error `rc` it only returns that. */
+int vsx_number(sqlite3_stmt *stmt, int rc, sqlite3_int64 *out);
+/* The number, or the text (NULL without a row), that SQL gives. Both free `sql`. */
+int vsx_ask_number(sqlite3 *db, char *sql, sqlite3_int64 *out);
+int vsx_ask_text(sqlite3 *db, char *sql, char **out);
+/* The rows of the map on disk. */
+int vsx_map_count(VsxVector *v, sqlite3_int64 *out);
 /* SQL text with the names of the index in place: every "%w" pair is schema, table. */
 sqlite3_stmt *vsx_prepare(const VsxIndex *index, int *rc, char *sql);
 

@@ -74,16 +74,10 @@ static int edits_stand(VsxVector *v, int *out) {
 
 /* A table without a log row was never written. Where rows have nodes its log is lost. */
 static int never_written(VsxVector *v, VsStateRow *out) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_MAP_COUNT, &stmt);
+    sqlite3_int64 rows = 0;
+    int rc = vsx_map_count(v, &rows);
     *out = (VsStateRow){.state = vs_state_initial(&v->graph->params)};
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        int written = rc == SQLITE_ROW && sqlite3_column_int64(stmt, 0) > 0;
-        rc = vsx_reset(stmt, rc);
-        rc = rc == SQLITE_OK && written ? SQLITE_CORRUPT_VTAB : rc;
-    }
-    return rc;
+    return rc == SQLITE_OK && rows > 0 ? SQLITE_CORRUPT_VTAB : rc;
 }
 
 /* The newest log row. *mark: it is a mark; that of this column's edits gives the state
@@ -638,20 +632,15 @@ static int flush_vector(VsxVector *v, int commit) {
 
 /* Whether there is no such virtual table in the schema (any more). */
 static int is_gone(const VsxIndex *i, int *out) {
-    int rc = SQLITE_OK;
-    sqlite3_stmt *stmt = vsx_prepare(
-        i, &rc,
+    sqlite3_int64 there = 1;
+    int rc = vsx_ask_number(
+        i->global->db,
         sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema WHERE type = 'table' AND "
                         "rootpage = 0 AND lower(name) = lower(%Q)",
-                        i->schema, i->table));
-    *out = 0;
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        *out = rc == SQLITE_DONE;
-        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
-    }
-    int final = sqlite3_finalize(stmt);
-    return rc == SQLITE_OK ? final : rc;
+                        i->schema, i->table),
+        &there);
+    *out = !there;
+    return rc;
 }
 
 int vsx_excuse(VsxIndex *index, int rc) {

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "ext/table/shadow.h"
 #include "ext/vec0/vec0.h"
 
 const VsxDialect vsx_vec0 = {
@@ -52,20 +53,14 @@ int vsx_vec0_functions(sqlite3 *db) {
 }
 
 int vsx_vec0_refuse(sqlite3 *db, const char *schema, const char *table, char **err) {
-    sqlite3_stmt *stmt = NULL;
-    int theirs = 0;
-    char *sql = sqlite3_mprintf("SELECT count(*) FROM \"%w\".sqlite_schema WHERE "
-                                "type = 'table' AND name COLLATE NOCASE IN "
-                                "(%Q || '_chunks', %Q || '_rowids')",
-                                schema, table, table);
-    int rc = sql == NULL ? SQLITE_NOMEM : sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-    sqlite3_free(sql);
-    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        theirs = sqlite3_column_int(stmt, 0) == 2;
-    }
-    int final = sqlite3_finalize(stmt);
-    rc = rc == SQLITE_OK ? final : rc;
-    if (rc == SQLITE_OK && theirs) {
+    sqlite3_int64 theirs;
+    int rc = vsx_ask_number(
+        db,
+        sqlite3_mprintf("SELECT count(*) FROM \"%w\".sqlite_schema WHERE type = 'table' "
+                        "AND name COLLATE NOCASE IN (%Q || '_chunks', %Q || '_rowids')",
+                        schema, table, table),
+        &theirs);
+    if (rc == SQLITE_OK && theirs == 2) {
         *err = sqlite3_mprintf("vec0: table %s was made by sqlite-vec, and is left as it "
                                "is; make one of it that vecsql reads with: vecsql import",
                                table);

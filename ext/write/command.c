@@ -24,16 +24,12 @@
 
 /* Whether the connection wants nothing of deleted rows to stay in the file. */
 static int wants_erasure(const VsxIndex *index, int *out) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = SQLITE_OK;
-    *out = 0;
-    stmt = vsx_prepare(index, &rc,
-                       sqlite3_mprintf("PRAGMA \"%w\".secure_delete", index->schema));
-    if (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {
-        *out = sqlite3_column_int(stmt, 0) != 0;
-    }
-    int final = sqlite3_finalize(stmt);
-    return rc == SQLITE_OK ? final : rc;
+    sqlite3_int64 number;
+    int rc = vsx_ask_number(index->global->db,
+                            sqlite3_mprintf("PRAGMA \"%w\".secure_delete", index->schema),
+                            &number);
+    *out = number != 0;
+    return rc;
 }
 
 /* Codes the rows anew when many have left the range of the model, or when it must not

@@ -121,17 +121,6 @@ static int check_row(VsxVector *v, VsGraph *g, sqlite3_stmt *row, unsigned char 
     return vsx_code(v->index, st);
 }
 
-static int map_count(VsxVector *v, sqlite3_int64 *out) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_MAP_COUNT, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc;
-}
-
 static int check_rows(VsxVector *v, VsGraph *g, char **report) {
     sqlite3_stmt *stmt = NULL;
     sqlite3_int64 indexed = 0, mapped = 0;
@@ -148,7 +137,7 @@ static int check_rows(VsxVector *v, VsGraph *g, char **report) {
         }
     }
     rc = stmt == NULL ? rc : vsx_reset(stmt, rc);
-    rc = rc == SQLITE_OK ? map_count(v, &mapped) : rc;
+    rc = rc == SQLITE_OK ? vsx_map_count(v, &mapped) : rc;
     int pending = vsx_rowmap_count(v->map) > 0;
     if (rc == SQLITE_OK && *report == NULL &&
         (indexed != (sqlite3_int64)g->state.n_live || (!pending && mapped != indexed))) {

@@ -82,17 +82,6 @@ static int check_values(Change *c) {
     return SQLITE_OK;
 }
 
-static int last_rowid(VsxIndex *index, sqlite3_int64 *out) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_row_stmt(index, VSX_ROW_LAST, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(stmt);
-        *out = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc;
-}
-
 static int row_exists(VsxIndex *index, sqlite3_int64 rowid, int *out) {
     sqlite3_stmt *stmt = NULL;
     int rc = vsx_row_stmt(index, VSX_ROW_EXISTS, &stmt);
@@ -136,8 +125,10 @@ static int choose_rowid(Change *c, sqlite3_value *rowid) {
         return vsx_fail(c->t, SQLITE_MISMATCH, "%s.rowid: a key cannot become NULL",
                         index->table);
     }
+    sqlite3_stmt *stmt = NULL;
     sqlite3_int64 last = 0;
-    int rc = last_rowid(index, &last);
+    int rc = vsx_row_stmt(index, VSX_ROW_LAST, &stmt);
+    rc = vsx_number(stmt, rc, &last);
     if (rc == SQLITE_OK && last == LLONG_MAX) {
         return vsx_fail(c->t, SQLITE_ERROR, "%s: no rowid is left above the highest",
                         index->table);
