@@ -42,10 +42,9 @@ typedef struct Line {
 } Line;
 
 typedef struct RecallCursor {
-    sqlite3_vtab_cursor base;
+    VsxFunctionCursor base;
     sqlite3_value *argument[ARGUMENTS];
     Line line[EFS + 1];
-    int n, at;
     size_t queries;
 } RecallCursor;
 
@@ -169,16 +168,15 @@ static int measure(const Sample *s, size_t ef, Line *out) {
 
 static int measure_all(RecallCursor *c, Sample *s) {
     int rc = SQLITE_OK;
-    size_t own = s->v->graph->state.ef_search;
+    size_t own = s->v->graph->state.ef_search, *n = &c->base.n;
     c->queries = s->n;
     for (int i = 0; rc == SQLITE_OK && s->n > 0 && i < EFS; i++) {
-        size_t next = efs[i];
-        int last = c->n == 0 ? 0 : (int)c->line[c->n - 1].ef;
-        if (own >= s->k && own > (size_t)last && own < next) {
-            rc = measure(s, own, &c->line[c->n++]);
+        size_t next = efs[i], last = *n == 0 ? 0 : c->line[*n - 1].ef;
+        if (own >= s->k && own > last && own < next) {
+            rc = measure(s, own, &c->line[(*n)++]);
         }
         if (rc == SQLITE_OK && next >= s->k) {
-            rc = measure(s, next, &c->line[c->n++]);
+            rc = measure(s, next, &c->line[(*n)++]);
         }
     }
     return rc;
@@ -237,31 +235,21 @@ int vsx_recall_estimate(VsxVector *v, double *out) {
 
 /* ---- the table-valued function --------------------------------------------------------- */
 
-static void clear(RecallCursor *c) {
+static void recall_clear(VsxFunctionCursor *base) {
+    RecallCursor *c = (RecallCursor *)base;
     for (int i = 0; i < ARGUMENTS; i++) {
         sqlite3_value_free(c->argument[i]);
         c->argument[i] = NULL;
     }
-    c->n = c->at = 0;
 }
 
-static int recall_close(sqlite3_vtab_cursor *base) {
-    clear((RecallCursor *)base);
-    sqlite3_free(base);
-    return SQLITE_OK;
-}
-
-static int recall_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
-                         sqlite3_value **argv) {
+static int recall_filter(VsxFunctionCursor *base, int given, sqlite3_value **argv) {
     RecallCursor *c = (RecallCursor *)base;
-    VsxGlobal *global = ((VsxFunctionTable *)base->pVtab)->data;
     VsxVisit visit = {0};
     VsxVector *v = NULL;
     char *err = NULL;
-    (void)plan;
-    clear(c);
-    for (int i = 0, n = 0; i < ARGUMENTS && n < argc; i++) {
-        if (num & 1 << i) {
+    for (int i = 0, n = 0; i < ARGUMENTS; i++) {
+        if (given & 1 << i) {
             c->argument[i] = sqlite3_value_dup(argv[n++]);
             if (c->argument[i] == NULL) {
                 return SQLITE_NOMEM;
@@ -285,7 +273,7 @@ static int recall_filter(sqlite3_vtab_cursor *base, int num, const char *plan, i
                             "%lld and %lld",
                             SAMPLE_MAX, K_MAX, sample, k));
     }
-    int rc = vsx_visit(global, table, &visit, &err);
+    int rc = vsx_visit(vsx_tf_data(base), table, &visit, &err);
     rc = rc == SQLITE_OK ? vsx_find_vector(visit.index, column, &v, &err) : rc;
     rc = rc == SQLITE_OK ? run(c, v, (size_t)sample, (size_t)k) : rc;
     if (rc != SQLITE_OK && err == NULL && visit.index != NULL) {
@@ -295,19 +283,9 @@ static int recall_filter(sqlite3_vtab_cursor *base, int num, const char *plan, i
     return rc == SQLITE_OK ? rc : vsx_tf_fail(base, rc, err);
 }
 
-static int recall_next(sqlite3_vtab_cursor *base) {
-    ((RecallCursor *)base)->at++;
-    return SQLITE_OK;
-}
-
-static int recall_eof(sqlite3_vtab_cursor *base) {
+static int recall_column(VsxFunctionCursor *base, sqlite3_context *ctx, int i) {
     const RecallCursor *c = (const RecallCursor *)base;
-    return c->at >= c->n;
-}
-
-static int recall_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
-    const RecallCursor *c = (const RecallCursor *)base;
-    const Line *line = &c->line[c->at];
+    const Line *line = &c->line[base->at];
     if (i == RECALL_EF) {
         sqlite3_result_int64(ctx, (sqlite3_int64)line->ef);
     } else if (i == RECALL_RECALL) {
@@ -322,24 +300,6 @@ static int recall_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i)
     return SQLITE_OK;
 }
 
-static int recall_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
-    *rowid = ((RecallCursor *)base)->at + 1;
-    return SQLITE_OK;
-}
-
-static const sqlite3_module recall_module = {
-    .xConnect = vsx_tf_connect, /* no xCreate: a table-valued function only */
-    .xBestIndex = vsx_tf_best_index,
-    .xDisconnect = vsx_tf_disconnect,
-    .xOpen = vsx_tf_open,
-    .xClose = recall_close,
-    .xFilter = recall_filter,
-    .xNext = recall_next,
-    .xEof = recall_eof,
-    .xColumn = recall_column,
-    .xRowid = recall_rowid,
-};
-
 static const VsxTableFunction vecsql_recall = {
     .name = "vecsql_recall",
     .declaration =
@@ -349,10 +309,13 @@ static const VsxTableFunction vecsql_recall = {
     .n_args = ARGUMENTS,
     .cost = 1e9,
     .rows = EFS,
+    .first_rowid = 1,
     .cursor_size = sizeof(RecallCursor),
+    .filter = recall_filter,
+    .column = recall_column,
+    .clear = recall_clear,
 };
 
 int vsx_register_recall(VsxGlobal *global) {
-    return vsx_register_table_function(global->db, &vecsql_recall, &recall_module,
-                                       global);
+    return vsx_register_table_function(global->db, &vecsql_recall, global);
 }

@@ -31,27 +31,21 @@ typedef struct Figure {
 } Figure;
 
 typedef struct StatsCursor {
-    sqlite3_vtab_cursor base;
+    VsxFunctionCursor base;
     VsxIndex *index; /* counted */
-    int vector;
+    int vector;      /* whose figures these are */
     Figure figure[FIGURES];
-    int n, at;
-    sqlite3_int64 rowid;
+    size_t figures;
 } StatsCursor;
 
 enum { STATS_VECTOR, STATS_NAME, STATS_VALUE, STATS_TABLE, STATS_SCHEMA };
 
-static void release_index(StatsCursor *c) {
+static void stats_clear(VsxFunctionCursor *base) {
+    StatsCursor *c = (StatsCursor *)base;
     if (c->index != NULL) {
         vsx_index_release(c->index);
         c->index = NULL;
     }
-}
-
-static int stats_close(sqlite3_vtab_cursor *base) {
-    release_index((StatsCursor *)base);
-    sqlite3_free(base);
-    return SQLITE_OK;
 }
 
 /* ---- the figures ---------------------------------------------------------------- */
@@ -65,15 +59,15 @@ static int count(VsxVector *v, const char *what, const char *suffix, sqlite3_int
 }
 
 static void add(StatsCursor *c, const char *name, sqlite3_int64 number) {
-    c->figure[c->n++] = (Figure){name, NUMBER, number, NULL};
+    c->figure[c->figures++] = (Figure){name, NUMBER, number, NULL};
 }
 
 static void add_word(StatsCursor *c, const char *name, const char *word) {
-    c->figure[c->n++] = (Figure){name, WORD, 0, word};
+    c->figure[c->figures++] = (Figure){name, WORD, 0, word};
 }
 
 static void add_late(StatsCursor *c, const char *name, Kind kind) {
-    c->figure[c->n++] = (Figure){name, kind, 0, NULL};
+    c->figure[c->figures++] = (Figure){name, kind, 0, NULL};
 }
 
 /* Pages in memory, their bytes, and those of them that other graphs can find. */
@@ -95,8 +89,8 @@ static sqlite3_int64 resident(const VsGraph *g, sqlite3_int64 *bytes,
     return pages;
 }
 
-static int collect(StatsCursor *c) {
-    VsxVector *v = &c->index->vector[c->vector];
+static int collect(StatsCursor *c, int vector) {
+    VsxVector *v = &c->index->vector[vector];
     sqlite3_int64 pages = 0, page_bytes = 0, log_rows = 0, log_bytes = 0;
     sqlite3_int64 bytes = 0, shared = 0;
     int rc = vsx_refresh(v);
@@ -111,7 +105,8 @@ static int collect(StatsCursor *c) {
     const VsGraph *g = v->graph;
     const VsState *s = &g->state;
     VsPageCache *page_cache = g->geo[VS_NODE].page_cache;
-    c->n = 0;
+    c->vector = vector;
+    c->figures = 0;
     add_word(c, "index", g->params.kind == VS_HNSW ? "hnsw" : "flat");
     add_word(c, "codec", g->codec->name);
     add_word(c, "distance_metric", vsx_metric_name(g->params.code.metric));
@@ -155,55 +150,35 @@ static int collect(StatsCursor *c) {
 
 /* ---- the cursor ----------------------------------------------------------------- */
 
-static int fail(sqlite3_vtab_cursor *base, const char *table) {
-    return vsx_tf_fail(base, SQLITE_ERROR,
+static int fail(StatsCursor *c, const char *table) {
+    return vsx_tf_fail(&c->base, SQLITE_ERROR,
                        sqlite3_mprintf("there is no vecsql table %s", table));
 }
 
 /* Connects the table if this connection has not touched it yet. */
 static int find_index(StatsCursor *c, const char *schema, const char *table) {
-    VsxGlobal *global = ((VsxFunctionTable *)c->base.pVtab)->data;
+    VsxGlobal *global = vsx_tf_data(&c->base);
     int rc = vsx_exec(global->db, "SELECT 1 FROM \"%w\".\"%w\" LIMIT 0", schema, table);
-    c->index = vsx_index_find(global, schema, table);
-    if (rc != SQLITE_OK || c->index == NULL) {
-        c->index = NULL;
-        return fail(&c->base, table);
+    VsxIndex *found = vsx_index_find(global, schema, table);
+    if (rc != SQLITE_OK || found == NULL) {
+        return fail(c, table);
     }
-    c->index->refs++;
+    found->refs++;
+    c->index = found;
     return SQLITE_OK;
 }
 
-static int stats_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
-                        sqlite3_value **argv) {
+static int stats_filter(VsxFunctionCursor *base, int given, sqlite3_value **argv) {
     StatsCursor *c = (StatsCursor *)base;
-    (void)plan;
-    release_index(c);
-    c->n = c->at = c->vector = 0;
-    c->rowid = 1;
-    (void)argc;
-    const char *table = num & 1 ? (const char *)sqlite3_value_text(argv[0]) : NULL;
-    const char *schema = num == 3 ? (const char *)sqlite3_value_text(argv[1]) : NULL;
+    const char *table = given & 1 ? (const char *)sqlite3_value_text(argv[0]) : NULL;
+    const char *schema = given == 3 ? (const char *)sqlite3_value_text(argv[1]) : NULL;
     if (table == NULL) {
-        return fail(base, "NULL; call it as vecsql_stats('table')");
+        return fail(c, "NULL; call it as vecsql_stats('table')");
     }
     int rc = find_index(c, schema == NULL ? "main" : schema, table);
-    return rc == SQLITE_OK ? collect(c) : rc;
-}
-
-static int stats_next(sqlite3_vtab_cursor *base) {
-    StatsCursor *c = (StatsCursor *)base;
-    c->rowid++;
-    if (++c->at == c->n && c->vector + 1 < c->index->def->n_vectors) {
-        c->vector++;
-        c->at = 0;
-        return collect(c);
-    }
-    return SQLITE_OK;
-}
-
-static int stats_eof(sqlite3_vtab_cursor *base) {
-    const StatsCursor *c = (const StatsCursor *)base;
-    return c->at >= c->n;
+    rc = rc == SQLITE_OK ? collect(c, 0) : rc;
+    base->n = rc == SQLITE_OK ? c->figures * (size_t)c->index->def->n_vectors : 0;
+    return rc;
 }
 
 static int model_value(const StatsCursor *c, sqlite3_context *ctx) {
@@ -233,8 +208,7 @@ static int recall_value(const StatsCursor *c, sqlite3_context *ctx) {
     return rc;
 }
 
-static int value(const StatsCursor *c, sqlite3_context *ctx) {
-    const Figure *f = &c->figure[c->at];
+static int value(const StatsCursor *c, const Figure *f, sqlite3_context *ctx) {
     switch (f->kind) {
     case MODEL:
         return model_value(c, ctx);
@@ -249,9 +223,14 @@ static int value(const StatsCursor *c, sqlite3_context *ctx) {
     }
 }
 
-static int stats_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
-    const StatsCursor *c = (const StatsCursor *)base;
-    const Figure *f = &c->figure[c->at];
+static int stats_column(VsxFunctionCursor *base, sqlite3_context *ctx, int i) {
+    StatsCursor *c = (StatsCursor *)base;
+    int vector = (int)(base->at / c->figures);
+    int rc = vector == c->vector ? SQLITE_OK : collect(c, vector);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    const Figure *f = &c->figure[base->at % c->figures];
     const VsxSchema *def = c->index->def;
     if (i == STATS_VECTOR) {
         sqlite3_result_text(ctx, def->column[def->vector[c->vector]].name, -1,
@@ -259,31 +238,13 @@ static int stats_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) 
     } else if (i == STATS_NAME) {
         sqlite3_result_text(ctx, f->name, -1, SQLITE_STATIC);
     } else if (i == STATS_VALUE) {
-        return value(c, ctx);
+        return value(c, f, ctx);
     } else {
         sqlite3_result_text(ctx, i == STATS_TABLE ? c->index->table : c->index->schema,
                             -1, SQLITE_TRANSIENT);
     }
     return SQLITE_OK;
 }
-
-static int stats_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
-    *rowid = ((StatsCursor *)base)->rowid;
-    return SQLITE_OK;
-}
-
-static const sqlite3_module stats_module = {
-    .xConnect = vsx_tf_connect, /* no xCreate: a table-valued function only */
-    .xBestIndex = vsx_tf_best_index,
-    .xDisconnect = vsx_tf_disconnect,
-    .xOpen = vsx_tf_open,
-    .xClose = stats_close,
-    .xFilter = stats_filter,
-    .xNext = stats_next,
-    .xEof = stats_eof,
-    .xColumn = stats_column,
-    .xRowid = stats_rowid,
-};
 
 static const VsxTableFunction vecsql_stats = {
     .name = "vecsql_stats",
@@ -293,9 +254,13 @@ static const VsxTableFunction vecsql_stats = {
     .n_args = 2,
     .cost = 1000,
     .rows = FIGURES,
+    .first_rowid = 1,
     .cursor_size = sizeof(StatsCursor),
+    .filter = stats_filter,
+    .column = stats_column,
+    .clear = stats_clear,
 };
 
 int vsx_register_stats(VsxGlobal *global) {
-    return vsx_register_table_function(global->db, &vecsql_stats, &stats_module, global);
+    return vsx_register_table_function(global->db, &vecsql_stats, global);
 }

@@ -7,49 +7,40 @@
 #define SQLITE_VTAB_INNOCUOUS 2
 #endif
 
-typedef struct Registration {
+typedef struct FunctionTable {
+    sqlite3_vtab base;
     const VsxTableFunction *function;
     void *data;
-} Registration;
+} FunctionTable;
 
-int vsx_register_table_function(sqlite3 *db, const VsxTableFunction *function,
-                                const sqlite3_module *module, void *data) {
-    Registration *r = sqlite3_malloc64(sizeof *r);
-    if (r == NULL) {
-        return SQLITE_NOMEM;
-    }
-    *r = (Registration){function, data};
-    return sqlite3_create_module_v2(db, function->name, module, r, sqlite3_free);
-}
-
-int vsx_tf_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
-                   sqlite3_vtab **out, char **err) {
-    const Registration *r = aux;
-    VsxFunctionTable *t = sqlite3_malloc64(sizeof *t);
+static int tf_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                      sqlite3_vtab **out, char **err) {
+    const FunctionTable *registered = aux;
+    FunctionTable *t = sqlite3_malloc64(sizeof *t);
     (void)argc;
     (void)argv;
     (void)err;
-    int rc =
-        t == NULL ? SQLITE_NOMEM : sqlite3_declare_vtab(db, r->function->declaration);
-    if (rc == SQLITE_OK && r->function->innocuous) {
+    int rc = t == NULL ? SQLITE_NOMEM
+                       : sqlite3_declare_vtab(db, registered->function->declaration);
+    if (rc == SQLITE_OK && registered->function->innocuous) {
         rc = sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
     }
     if (rc != SQLITE_OK) {
         sqlite3_free(t);
         return rc;
     }
-    *t = (VsxFunctionTable){.function = r->function, .data = r->data};
+    *t = *registered;
     *out = &t->base;
     return SQLITE_OK;
 }
 
-int vsx_tf_disconnect(sqlite3_vtab *base) {
+static int tf_disconnect(sqlite3_vtab *base) {
     sqlite3_free(base);
     return SQLITE_OK;
 }
 
-int vsx_tf_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
-    const VsxTableFunction *f = ((VsxFunctionTable *)base)->function;
+static int tf_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
+    const VsxTableFunction *f = ((FunctionTable *)base)->function;
     int n = 0;
     for (int arg = 0; arg < f->n_args; arg++) {
         for (int i = 0; i < info->nConstraint; i++) {
@@ -76,25 +67,91 @@ int vsx_tf_best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
     return SQLITE_OK;
 }
 
-int vsx_tf_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out) {
-    size_t size = ((VsxFunctionTable *)base)->function->cursor_size;
-    sqlite3_vtab_cursor *c = sqlite3_malloc64(size);
+static const VsxTableFunction *function_of(const sqlite3_vtab_cursor *c) {
+    return ((const FunctionTable *)c->pVtab)->function;
+}
+
+static int tf_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out) {
+    size_t size = ((FunctionTable *)base)->function->cursor_size;
+    VsxFunctionCursor *c = sqlite3_malloc64(size);
     if (c == NULL) {
         return SQLITE_NOMEM;
     }
     memset(c, 0, size);
-    *out = c;
+    *out = &c->base;
     return SQLITE_OK;
 }
 
-int vsx_tf_fail(sqlite3_vtab_cursor *cursor, int rc, char *message) {
-    sqlite3_vtab *base = cursor->pVtab;
+static int tf_close(sqlite3_vtab_cursor *base) {
+    function_of(base)->clear((VsxFunctionCursor *)base);
+    sqlite3_free(base);
+    return SQLITE_OK;
+}
+
+static int tf_filter(sqlite3_vtab_cursor *base, int num, const char *plan, int argc,
+                     sqlite3_value **argv) {
+    VsxFunctionCursor *c = (VsxFunctionCursor *)base;
+    (void)plan;
+    (void)argc;
+    function_of(base)->clear(c);
+    c->at = c->n = 0;
+    return function_of(base)->filter(c, num, argv);
+}
+
+static int tf_next(sqlite3_vtab_cursor *base) {
+    ((VsxFunctionCursor *)base)->at++;
+    return SQLITE_OK;
+}
+
+static int tf_eof(sqlite3_vtab_cursor *base) {
+    const VsxFunctionCursor *c = (const VsxFunctionCursor *)base;
+    return c->at >= c->n;
+}
+
+static int tf_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int i) {
+    return function_of(base)->column((VsxFunctionCursor *)base, ctx, i);
+}
+
+static int tf_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid) {
+    const VsxFunctionCursor *c = (const VsxFunctionCursor *)base;
+    *rowid = (sqlite3_int64)c->at + function_of(base)->first_rowid;
+    return SQLITE_OK;
+}
+
+static const sqlite3_module module = {
+    .xConnect = tf_connect, /* no xCreate: a table-valued function only */
+    .xBestIndex = tf_best_index,
+    .xDisconnect = tf_disconnect,
+    .xOpen = tf_open,
+    .xClose = tf_close,
+    .xFilter = tf_filter,
+    .xNext = tf_next,
+    .xEof = tf_eof,
+    .xColumn = tf_column,
+    .xRowid = tf_rowid,
+};
+
+int vsx_register_table_function(sqlite3 *db, const VsxTableFunction *function,
+                                void *data) {
+    FunctionTable *registered = sqlite3_malloc64(sizeof *registered);
+    if (registered == NULL) {
+        return SQLITE_NOMEM;
+    }
+    *registered = (FunctionTable){.function = function, .data = data};
+    return sqlite3_create_module_v2(db, function->name, &module, registered,
+                                    sqlite3_free);
+}
+
+void *vsx_tf_data(const VsxFunctionCursor *c) {
+    return ((const FunctionTable *)c->base.pVtab)->data;
+}
+
+int vsx_tf_fail(VsxFunctionCursor *c, int rc, char *message) {
+    sqlite3_vtab *base = c->base.pVtab;
     sqlite3_free(base->zErrMsg);
-    base->zErrMsg =
-        message == NULL
-            ? NULL
-            : sqlite3_mprintf("%s: %s", ((VsxFunctionTable *)base)->function->name,
-                              message);
+    base->zErrMsg = message == NULL
+                        ? NULL
+                        : sqlite3_mprintf("%s: %s", function_of(&c->base)->name, message);
     sqlite3_free(message);
     return rc;
 }

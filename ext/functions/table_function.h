@@ -1,9 +1,9 @@
 /*
- * Table-valued functions: what vec_each, vecsql_stats and vecsql_recall have in common.
+ * Table-valued functions: one module for vec_each, vecsql_stats and vecsql_recall.
  *
- * The arguments are hidden columns behind those of the result. xFilter gets the values of
- * those that are given, in the order of the columns; bit i of idxNum says that argument i
- * is among them. Rows come in the order of their rowids.
+ * The arguments are hidden columns behind those of the result. A call computes its rows, or
+ * how many there are, in `filter`; `column` gives their values. Rows come in the order of
+ * their rowids.
  */
 #ifndef VSX_FUNCTIONS_TABLE_FUNCTION_H
 #define VSX_FUNCTIONS_TABLE_FUNCTION_H
@@ -11,6 +11,11 @@
 #include <stddef.h>
 
 #include "ext/base/sqlite_api.h"
+
+typedef struct VsxFunctionCursor {
+    sqlite3_vtab_cursor base;
+    size_t at, n; /* this row, of so many */
+} VsxFunctionCursor;
 
 typedef struct VsxTableFunction {
     const char *name;
@@ -21,26 +26,21 @@ typedef struct VsxTableFunction {
     int innocuous;
     double cost; /* of a call; SQLite's unit is about a microsecond */
     sqlite3_int64 rows;
-    size_t cursor_size; /* of a struct that begins with sqlite3_vtab_cursor */
+    int first_rowid;
+    size_t
+        cursor_size; /* of a struct that begins with VsxFunctionCursor, at first zeros */
+    /* Sets c->n. Bit i of `given`: the call gives argument i; argv has the values of those,
+     * in order. */
+    int (*filter)(VsxFunctionCursor *c, int given, sqlite3_value **argv);
+    int (*column)(VsxFunctionCursor *c, sqlite3_context *ctx, int i);
+    void (*clear)(VsxFunctionCursor *c); /* frees what a call has left, maybe nothing */
 } VsxTableFunction;
 
-typedef struct VsxFunctionTable {
-    sqlite3_vtab base;
-    const VsxTableFunction *function;
-    void *data; /* that of the registration */
-} VsxFunctionTable;
-
-/* Registers a function; its module has the four methods below. */
+/* `data` is for the methods. */
 int vsx_register_table_function(sqlite3 *db, const VsxTableFunction *function,
-                                const sqlite3_module *module, void *data);
-
-int vsx_tf_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
-                   sqlite3_vtab **out, char **err);
-int vsx_tf_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
-int vsx_tf_disconnect(sqlite3_vtab *base);
-int vsx_tf_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out); /* of zeros */
-
+                                void *data);
+void *vsx_tf_data(const VsxFunctionCursor *c);
 /* Ends a method with rc and "<function>: <message>"; frees message (sqlite3_mprintf). */
-int vsx_tf_fail(sqlite3_vtab_cursor *cursor, int rc, char *message);
+int vsx_tf_fail(VsxFunctionCursor *c, int rc, char *message);
 
 #endif
