@@ -17,6 +17,7 @@ from vecsql._cli._common import (
     stopping,
     table_argument,
 )
+from vecsql._cli._remedies import as_commands
 
 if TYPE_CHECKING:
     import apsw
@@ -267,17 +268,21 @@ def ingest(
 def sync(db: str, table: str | None, column: str | None, batch: int, embedder: str | None) -> None:
     """Embed what is due in DB (or in TABLE): rows noted by --later, and rows without a vector.
 
-    After an interruption the same command goes on.
+    After an interruption the same command goes on. An index that fails stops no other; the exit
+    status is 1 then.
     """
     from vecsql._tables.registry import register_embedder
-    from vecsql._tables.sync import sync as work_off
+    from vecsql._tables.sync import sync_each
 
     with opened(db) as conn:
         if embedder is not None:
             register_embedder(conn, embedder_named(embedder))
         with stopping(lambda: "interrupted: the same command goes on"):
-            n = work_off(conn, table, column, batch=batch, progress=True)
-    click.echo(f"{table or db}: {n:,} rows brought up to date")
+            n, failed = sync_each(conn, table, column, batch=batch, progress=True)
+    if n or not failed:
+        click.echo(f"{table or db}: {n:,} rows brought up to date")
+    if failed:
+        raise click.ClickException(as_commands("; ".join(map(str, failed))))
 
 
 COMMANDS = (index, ingest, sync)

@@ -3,7 +3,7 @@
 The model runs outside the transaction. Inside it, a row is taken only if it still is what was
 embedded; one that changed meanwhile stays in the queue for the next round. The new vectors, the
 index and the shorter queue commit together. A row whose text the model refuses stays due and stops
-no other: the error comes when all the others are done.
+no other: the error comes when all the others are done. Nor does an index stop another index.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ def sync(
 
     Of one index, of the indexes of a table, or of all. One transaction a batch; it can be killed
     and run again, and other connections can write meanwhile. Returns how many rows it brought up
-    to date. Raises `EmbedderError` that names the rows whose text the model refuses, when all the
-    others are done.
+    to date.
+
+    An index that cannot be brought up to date stops no other, and its error comes at the end:
+    `EmbedderError` names the rows whose text the model refuses, `SchemaError` an index that no
+    longer follows its table.
 
     >>> import vecsql
     >>> db = vecsql.connect(":memory:")
@@ -46,16 +49,38 @@ def sync(
     >>> vecsql.sync(db, "notes")
     2
     """
+    done, failed = sync_each(conn, table, column, batch=batch, progress=progress)
+    if len(failed) > 1:
+        raise type(failed[0])("; ".join(map(str, failed))) from failed[0]
+    if failed:
+        raise failed[0]
+    return done
+
+
+def sync_each(
+    conn: Connection,
+    table: str | None,
+    column: str | None,
+    *,
+    batch: int,
+    progress: bool | Callable[[int], None],
+) -> tuple[int, list[EmbedderError | SchemaError]]:
+    """As `sync`: how many rows it brought up to date, and the error of each index that failed."""
     db = driver_of(conn)
     batch = whole(batch, "batch is a number of rows")
-    done = 0
+    done, failed = 0, list[EmbedderError | SchemaError]()
     for info in _chosen(db, table, column):
-        require_followed(db, info)
-        if info.mode == "sync":
-            done += work_off(db, info, batch, progress)
-        elif info.mode == "trigger":
-            done += _fill(db, info, batch, progress)
-    return done
+        refused = _Refused(info)
+        try:
+            require_followed(db, info)
+            if info.mode == "sync":
+                done += work_off(db, info, batch, progress, refused)
+            elif info.mode == "trigger":
+                done += _fill(db, info, batch, progress, refused)
+            refused.check()
+        except (EmbedderError, SchemaError) as e:
+            failed.append(e)
+    return done, failed
 
 
 def _chosen(db: Db, table: str | None, column: str | None) -> list[IndexInfo]:
@@ -79,21 +104,31 @@ def _chosen(db: Db, table: str | None, column: str | None) -> list[IndexInfo]:
 # --- mode "sync" ---------------------------------------------------------------------------------
 
 
-def work_off(db: Db, info: IndexInfo, batch: int, progress: bool | Callable[[int], None]) -> int:
-    """Embeds the rows that are due, ``batch`` a transaction; returns how many."""
+def work_off(
+    db: Db,
+    info: IndexInfo,
+    batch: int,
+    progress: bool | Callable[[int], None],
+    refused: _Refused | None = None,
+) -> int:
+    """Embeds the rows that are due, ``batch`` a transaction; returns how many.
+
+    ``refused`` takes the rows that the model refuses; without, they are an error at the end.
+    """
     queue = "FROM main.vecsql_queue WHERE idx = ?"
     total = db.value(f"SELECT count(*) {queue}", (info.index,))
-    done, refused = 0, _Refused(info)
+    done, taken = 0, refused or _Refused(info)
     with reporter(progress, f"Syncing {info.label}", total) as advance:
         last = -(2**63)
         while True:
             sql = f"SELECT row, embed {queue} AND row >= ? ORDER BY row LIMIT ?"
             due = db.rows(sql, (info.index, last, batch))
             if not due:
-                refused.check()
+                if refused is None:
+                    taken.check()
                 return done
             # A row that changed while it was embedded stays queued for the next call.
-            settled = settle(db, info, due, refused)
+            settled = settle(db, info, due, taken)
             done += settled
             advance(settled)
             last = due[-1][0] + 1
@@ -201,18 +236,23 @@ def _embed(
 # --- mode "trigger": rows without a vector -------------------------------------------------------
 
 
-def _fill(db: Db, info: IndexInfo, batch: int, progress: bool | Callable[[int], None]) -> int:
+def _fill(
+    db: Db,
+    info: IndexInfo,
+    batch: int,
+    progress: bool | Callable[[int], None],
+    refused: _Refused,
+) -> int:
     table, key, vector = quote(info.table), quote(info.key), quote(info.source)
     text = info.text_sql("t")
     due = f"FROM main.{table} t WHERE {vector} IS NULL AND {text} IS NOT NULL"
-    done, last, refused = 0, -(2**63), _Refused(info)
+    done, last = 0, -(2**63)
     with reporter(progress, f"Syncing {info.label}", None) as advance:
         while True:
             rows = db.rows(
                 f"SELECT {key} {due} AND {key} >= ? ORDER BY {key} LIMIT ?", (last, batch)
             )
             if not rows:
-                refused.check()
                 return done
             embedded = _embed(db, info, [row for (row,) in rows], refused)
             with db.transaction():

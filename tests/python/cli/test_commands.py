@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import vecsql
-from tests.support.command_line import cli, process, rows
+from tests.support.command_line import cli, process, rows, run
 from tests.support.csv_files import texts, write_csv
 from vecsql._base import render
 from vecsql._cli import demo
@@ -678,6 +678,26 @@ def test_optimize_does_the_healthy_indexes_and_names_the_orphan(orphan, tmp_path
         capture_output=True, cwd=sys.prefix, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.startswith("u_embedding: ")
+
+
+def test_sync_does_the_healthy_indexes_and_names_the_orphan(orphan, tmp_path):
+    copy = tmp_path / "a.db"
+    copy.write_bytes(orphan.read_bytes())
+    db = vecsql.connect(copy)
+    for table in ("later", "last"):
+        vecsql.create_table(db, table, {"body": str}, text="body", mode="sync")
+        db.execute(f"INSERT INTO {table}(body) VALUES ('night train')")
+    db.commit()
+    status, out, err = run("sync", copy, cwd=tmp_path)
+    assert (status, out) == (1, f"{copy}: 2 rows brought up to date\n")
+    assert GONE in err
+    assert db.execute("SELECT count(*) FROM last WHERE embedding IS NULL").fetchone() == (0,)
+    with pytest.raises(vecsql.SchemaError, match="a table that is gone"):
+        vecsql.sync(db)
+    db.execute("DROP TABLE last")
+    with pytest.raises(vecsql.SchemaError, match=r"last\.embedding is .*; t\.embedding is "):
+        vecsql.sync(db)
+    db.close()
 
 
 @pytest.mark.parametrize("command", ["import DB t CSV", "export DB t -", "bench DB t"])
