@@ -10,15 +10,10 @@ import numpy as np
 import pytest
 
 import vecsql
+from tests.support.neighbours import clusters, recall
 from vecsql import Index
 
 SPACES = ("l2", "ip", "cosine")
-
-
-def clusters(n: int, dim: int, seed: int = 1) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(30, dim))
-    return (centres[rng.integers(0, 30, n)] + 0.5 * rng.normal(size=(n, dim))).astype("f4")
 
 
 def unit(a: np.ndarray) -> np.ndarray:
@@ -41,10 +36,6 @@ def index_of(space: str, base: np.ndarray, *, ids=None, ef: int = 64, **init) ->
     index.add_items(base, ids)
     index.set_ef(ef)
     return index
-
-
-def recall(labels: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(labels, expected)]))  # noqa: B905
 
 
 # --- answers -------------------------------------------------------------------------------------
@@ -315,6 +306,27 @@ def test_mistakes_raise_a_sentence_and_change_nothing():
     for mistake in (lambda: index.get_items(1), lambda: index.get_items([1], return_type="x")):
         with pytest.raises(ValueError, match=r"get_items|return_type"):
             mistake()
+    for mistake in (
+        lambda: index.add_items([[1, 2, 3, 4], [1]]),
+        lambda: index.add_items([["a", "b", "c", "d"]]),
+        lambda: index.add_items(np.zeros((2, 4)), [[1], [1, 2]]),
+        lambda: index.knn_query([[1, 2, 3, 4], [1]]),
+    ):
+        with pytest.raises(ValueError, match=r"inhomogeneous|could not convert"):
+            mistake()
+    for mistake, sentence in (
+        (lambda: Index("l2", 2.5), "dim is a whole number, got 2.5"),
+        (lambda: Index("l2", "2"), "dim is a whole number, got '2'"),
+        (lambda: index.set_ef(2.5), "ef is a whole number"),
+        (lambda: index.set_num_threads(2.5), "num_threads is a whole number"),
+        (lambda: index.add_items([[1j, 0, 0, 0]]), "real numbers"),
+        (lambda: index.add_items([[object(), 0, 0, 0]]), "object"),
+        (lambda: index.load_index(3), "int"),
+    ):
+        with pytest.raises(TypeError, match=sentence):
+            mistake()
+    with pytest.raises(FileNotFoundError):
+        index.save_index("no folder/i")
     index.mark_deleted(1)
     for mistake, sentence in (
         (lambda: index.mark_deleted(1), "already deleted"),
@@ -375,15 +387,18 @@ def test_a_saved_index_and_a_pickled_one_go_on(space, tmp_path):
         assert pickle.loads(pickle.dumps(empty)).element_count == 0
 
 
-def test_a_file_of_another_space_is_linked_anew(tmp_path):
+def test_a_file_of_another_space_or_dimension_is_refused(tmp_path):
     base = clusters(500, 20)
-    index_of("l2", base).save_index(tmp_path / "i")
-    for space in ("ip", "cosine"):
-        index = Index(space, 20)
-        index.load_index(tmp_path / "i")
+    for space in SPACES:
+        index_of(space, base).save_index(tmp_path / space)
+    for space in SPACES:
+        index = index_of(space, base)
+        for other in set(SPACES) - {space}:
+            with pytest.raises(RuntimeError, match=f"of the space {other}, the index of {space}"):
+                index.load_index(tmp_path / other)
         assert same(index_of(space, base), index, base)
     with pytest.raises(RuntimeError, match="20 dimensions, the index has 21"):
-        Index("l2", 21).load_index(tmp_path / "i")
+        Index("l2", 21).load_index(tmp_path / "l2")
 
 
 def test_damaged_files_are_refused_and_the_index_stays(tmp_path):

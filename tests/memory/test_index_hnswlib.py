@@ -18,16 +18,11 @@ import numpy as np
 import pytest
 
 import vecsql
+from tests.support.neighbours import clusters, recall
 
 hnswlib = pytest.importorskip("hnswlib")
 
 SPACES = ("l2", "ip", "cosine")
-
-
-def clusters(n: int, dim: int, seed: int = 1) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(30, dim))
-    return (centres[rng.integers(0, 30, n)] + 0.5 * rng.normal(size=(n, dim))).astype("f4")
 
 
 def both(space: str, dim: int, room: int, **init):
@@ -70,12 +65,12 @@ def test_recall_is_no_less_at_any_ef(space, dim):
     for index in (theirs, ours):
         index.add_items(base)
     for ef in (10, 30, 100):
-        recall = []
+        reached = []
         for index in (theirs, ours):
             index.set_ef(ef)
             labels, _ = index.knn_query(queries, k=10)
-            recall.append(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(labels, true)]))  # noqa: B905
-        assert recall[1] >= recall[0] - 0.005
+            reached.append(recall(labels, true))
+        assert reached[1] >= reached[0] - 0.005
 
 
 def test_a_life_of_an_index_is_the_same():
@@ -152,6 +147,25 @@ def test_the_same_mistakes_raise_the_same_errors():
                 mistake(index)
             said.append((raised.type, str(raised.value)[:15]))
         assert said[0] == said[1]
+
+
+def test_what_is_no_number_raises_the_same_type_of_error():
+    for mistake, kind in (
+        (lambda i: type(i)("l2", 2.5), TypeError),
+        (lambda i: type(i)("l2", 4).init_index(2.5), TypeError),
+        (lambda i: i.add_items([[1, 2, 3, 4], [1]]), ValueError),
+        (lambda i: i.add_items([["a", "b", "c", "d"]]), ValueError),
+        (lambda i: i.add_items([[1j, 0, 0, 0]]), TypeError),
+        (lambda i: i.add_items([[object(), 0, 0, 0]]), TypeError),
+        (lambda i: i.add_items(np.zeros((2, 4)), [[1], [1, 2]]), ValueError),
+        (lambda i: i.knn_query([[1, 2, 3, 4], [1]]), ValueError),
+        (lambda i: i.knn_query(np.zeros(4), 1.5), TypeError),
+        (lambda i: i.set_ef(2.5), TypeError),
+        (lambda i: i.load_index(3), TypeError),
+    ):
+        for index in both("l2", 4, 10):
+            with pytest.raises(kind):
+                mistake(index)
 
 
 def test_signatures_have_the_names_and_defaults_of_hnswlib():

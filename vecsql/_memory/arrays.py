@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def vectors_of(data: Any, dim: int, *, unit: bool) -> NDArray[np.float32]:
     """One vector or several as rows, scaled to length 1 if ``unit`` says so.
 
-    Raises RuntimeError for a wrong shape and for numbers that are not finite.
+    Raises RuntimeError for a wrong shape and for numbers that are not finite. What numpy raises
+    for data that are no numbers comes through: hnswlib's users know it.
     """
     import numpy as np
 
@@ -27,6 +28,8 @@ def vectors_of(data: Any, dim: int, *, unit: bool) -> NDArray[np.float32]:
             f"Wrong dimensionality of the vectors: the index has {dim} dimensions, "
             f"the vectors have {rows.shape[-1]}"
         )
+    if rows.dtype.kind == "c":
+        raise TypeError("A vector has real numbers, got complex ones")
     if rows.dtype != np.float32:
         with np.errstate(over="ignore"):
             rows = rows.astype(np.float32)

@@ -24,10 +24,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vecsql._memory import archive
-from vecsql._memory.arrays import label_array, labels_of, unit_vectors, vectors_of
+from vecsql._memory.arrays import label_array, labels_of, vectors_of
 from vecsql._memory.core import CORRUPT, METRICS, Graph
 from vecsql._memory.filtered import Judge, nearest_that_pass
-from vecsql._memory.tables import Copied, read_table, write_table
+from vecsql._memory.tables import Copied, Space, read_table, write_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +43,11 @@ class Index:
 
     ``space`` is "l2" (squared Euclidean distance), "ip" (1 - inner product) or "cosine"
     (1 - cosine); ``dim`` is the number of dimensions. As in hnswlib, `init_index` or `load_index`
-    comes first, vectors of the space "cosine" are kept at length 1, and mistakes raise
-    RuntimeError. It differs from hnswlib where that is safer: NaN and infinity are refused, a
-    call that would exceed ``max_elements`` adds nothing, and a filter gets k rows whenever k pass.
+    comes first, and vectors of the space "cosine" are kept at length 1. Mistakes raise
+    RuntimeError. Data that numpy cannot read as numbers raise ValueError, and an argument of
+    another type TypeError. It differs from hnswlib where that is safer: NaN and infinity are
+    refused, a call that would exceed ``max_elements`` adds nothing, and a filter gets k rows
+    whenever k pass.
 
     >>> import numpy as np, vecsql
     >>> index = vecsql.Index(space="l2", dim=2)
@@ -59,10 +61,12 @@ class Index:
     def __init__(self, space: Literal["l2", "ip", "cosine"], dim: int) -> None:
         if space not in METRICS:
             raise RuntimeError("Space name must be one of l2, ip, or cosine.")
+        dim = _whole("dim", dim)
         if dim < 1:
             raise RuntimeError(f"An index has at least one dimension, got {dim}")
         self._lock = threading.RLock()
-        self._space, self._dim = space, int(dim)
+        self._space: Space = space
+        self._dim = dim
         self._ef = _DEFAULT_EF
         self._num_threads = os.cpu_count() or 1
         self._graph: Graph | None = None
@@ -230,7 +234,11 @@ class Index:
             self._n_deleted += int(self._deleted[there].sum()) - were_deleted
 
     def mark_deleted(self, label: int) -> None:
-        """Deletes an element: no search finds it until `unmark_deleted`."""
+        """Deletes an element: no search finds it until `unmark_deleted`.
+
+        Unlike hnswlib's, the call takes the element out of the graph and links its neighbours
+        anew. That takes about as long as adding one.
+        """
         with self._lock:
             graph, row = self._made(), self._row(label)
             if self._deleted[row]:
@@ -320,7 +328,7 @@ class Index:
         """
 
         with self._lock:
-            graph = self._made()
+            graph, k = self._made(), _whole("k", k)
             if k < 0:
                 raise RuntimeError(f"k is not negative, got {k}")
             queries = vectors_of(data, self._dim, unit=self._space == "cosine")
@@ -361,8 +369,9 @@ class Index:
     def save_index(self, path_to_index: str | os.PathLike[str]) -> None:
         """Writes the index to a file, an archive of numpy with the vectors and the graph.
 
-        The file is replaced in one step: it is the old one or the new one. To have the
-        elements in a database call `to_table`.
+        The file is replaced in one step: it is the old one or the new one. Raises OSError if it
+        cannot be written; hnswlib is silent there. To have the elements in a database call
+        `to_table`.
         """
         with self._lock:
             self._made()
@@ -376,9 +385,9 @@ class Index:
     ) -> None:
         """Reads a file of `save_index`, in the place of what the index has.
 
-        ``max_elements`` below the number of elements means that of the file. The file may be of
-        another space: the graph is then built anew. Raises RuntimeError if the file cannot be
-        read, is damaged, or has another dimension; the index is then what it was.
+        ``max_elements`` below the number of elements means that of the file. Raises RuntimeError
+        if the file cannot be read, is damaged, or has another space or dimension; the index is
+        then what it was.
         """
         contents = archive.read(path_to_index)
         with self._lock:
@@ -412,18 +421,15 @@ class Index:
             raise RuntimeError(
                 f"{CORRUPT}: the file has {s.dim} dimensions, the index has {self._dim}"
             )
+        if s.space != self._space:
+            raise RuntimeError(f"The file is of the space {s.space}, the index of {self._space}")
         _check_ranges(s.M, s.ef_construction)
         graph = Graph(self._space, self._dim, s.M, s.ef_construction)
         live = np.flatnonzero(~contents.deleted)
-        vectors = contents.vectors
-        if s.space == self._space:
-            graph.restore(contents.graph, live)
-        else:
-            vectors = unit_vectors(vectors) if self._space == "cosine" else vectors
-            graph.add(np.ascontiguousarray(vectors), live, self._num_threads)
+        graph.restore(contents.graph, live)
         room = max_elements if max_elements >= n else s.max_elements
         self._allocate(room)
-        self._vectors[:n], self._labels[:n] = vectors, contents.labels
+        self._vectors[:n], self._labels[:n] = contents.vectors, contents.labels
         self._deleted[:n] = contents.deleted
         self._row_of = dict(zip(contents.labels.tolist(), range(n), strict=True))
         self._count = self._next_label = n
@@ -502,7 +508,7 @@ class Index:
         that number. Raises `SchemaError` for metrics that hnswlib has not, and for negative keys.
         """
         copied = read_table(db, name, column)
-        index = cls(copied.space, copied.dim)  # type: ignore[arg-type]
+        index = cls(copied.space, copied.dim)
         index.init_index(max(max_elements, len(copied.ids)), copied.m, copied.ef_construction)
         index.add_items(copied.vectors, copied.ids)
         return index
@@ -552,9 +558,10 @@ class Index:
 
     @ef.setter
     def ef(self, ef: int) -> None:
+        ef = _whole("ef", ef)
         if ef < 0:
             raise RuntimeError(f"ef is not negative, got {ef}")
-        self._ef = int(ef)
+        self._ef = ef
 
     @property
     def num_threads(self) -> int:
@@ -563,7 +570,7 @@ class Index:
 
     @num_threads.setter
     def num_threads(self, num_threads: int) -> None:
-        self._num_threads = int(num_threads)
+        self._num_threads = _whole("num_threads", num_threads)
 
     @property
     def max_elements(self) -> int:
@@ -577,6 +584,14 @@ class Index:
 
     def __repr__(self) -> str:
         return f"<vecsql.Index(space={self._space!r}, dim={self._dim})>"
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number of any type. Raises TypeError for others, as hnswlib does."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number, got {value!r}") from None
 
 
 def _check_ranges(m: int, ef_construction: int) -> None:

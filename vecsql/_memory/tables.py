@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vecsql._base.errors import SchemaError
 from vecsql._connection.driver import Db, driver_of, quote
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_METRIC = {"l2": "l2", "ip": "dot", "cosine": "cosine"}
+Space = Literal["l2", "ip", "cosine"]
+_METRIC: dict[Space, str] = {"l2": "l2", "ip": "dot", "cosine": "cosine"}
 _SPACE = {metric: space for space, metric in _METRIC.items()}
 _MAX_KEY = (1 << 63) - 1
 
@@ -24,7 +25,7 @@ _MAX_KEY = (1 << 63) - 1
 class Copied:
     """The vectors of a table and what its index was made with."""
 
-    space: str
+    space: Space
     dim: int
     m: int
     ef_construction: int
