@@ -9,6 +9,7 @@ has one query in each call from Python, "a batch" all queries in one call.
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import math
@@ -95,7 +96,7 @@ def measure(
         for _ in range(rounds):
             for name, index in built.items():
                 for way, ask in ways.items():
-                    seconds, _ = timed(lambda ask=ask, index=index: ask(index))  # type: ignore[misc]
+                    seconds, _ = timed(functools.partial(ask, index))
                     best[f"{name}, {way}"] = min(best[f"{name}, {way}"], seconds)
         gc.enable()
         for label, seconds in best.items():
@@ -142,10 +143,11 @@ def main() -> int:
         print(e, file=sys.stderr)
         return 2
     report.pin()
-    built, figures = {}, {}
+    built: dict[str, Any] = {}
+    figures: dict[str, dict[str, Any]] = {}
     for name, library in libraries.items():
         built[name], figures[name] = build(library, data)
-        figures[name]["version"] = version_of(name)  # type: ignore[assignment]
+        figures[name]["version"] = version_of(name)
         print(f"built {name} in {figures[name]['build']:.1f} s", file=sys.stderr)
     curves = measure(built, data, args.ef, args.rounds)
     print(f"{data.name}, {len(data.base):,} rows, {data.metric}, k = {K}, M = {M}")

@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import vecsql
 from vecsql._cli import main
@@ -18,7 +19,7 @@ def run(*args, cwd, columns="200"):
     A process takes half a second to begin, which is most of the time of most commands.
     """
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for _ in range(2)]
-    before, width = os.getcwd(), os.environ.get("COLUMNS")  # noqa: PTH109
+    before, width = Path.cwd(), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = columns
     os.chdir(cwd)
     status = 0

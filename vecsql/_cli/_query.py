@@ -32,7 +32,7 @@ from vecsql._cli._remedies import as_commands
 if TYPE_CHECKING:
     import apsw
 
-    from vecsql._search.search import Hit
+    from vecsql._search.search import Hit, Mode
 
 
 @click.command()
@@ -69,7 +69,7 @@ def search(
     k: int,
     where: str | None,
     max_distance: float | None,
-    mode: str | None,
+    mode: Mode | None,
     weights: tuple[float, float],
     fusion: Any,
     diversity: float,
@@ -102,7 +102,7 @@ def search(
                 k,
                 where=where,
                 max_distance=max_distance,
-                mode=mode or "vector",  # type: ignore[arg-type]
+                mode=mode or "vector",
                 column=info.column,
                 columns=[] if beside else wanted,
                 embedder=chosen_embedder(conn, embedder, info),

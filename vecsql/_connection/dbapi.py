@@ -68,7 +68,7 @@ def TimestampFromTicks(ticks: float) -> datetime.datetime:
 def _cursor_class(dbapi: Any) -> Any:
     binder = Binder(dbapi.adapters, dbapi.PrepareProtocol)
 
-    class Cursor(dbapi.Cursor):  # type: ignore[misc]
+    class Cursor(dbapi.Cursor):  # type: ignore[misc]  # chosen at run time
         """A cursor that binds vectors: arrays and lists of numbers become float32 blobs."""
 
         def execute(self, sql: str, parameters: Any = (), /) -> Any:
@@ -93,7 +93,7 @@ def connection_class(dbapi: Any) -> Any:
     """The Connection of sqlite3 or pysqlite3 whose cursors bind vectors and explain errors."""
     cursor_class = _cursor_class(dbapi)
 
-    class Connection(dbapi.Connection):  # type: ignore[misc]
+    class Connection(dbapi.Connection):  # type: ignore[misc]  # chosen at run time
         """The driver's connection; its cursors bind vectors."""
 
         vecsql_registry: Any = None  # what registry_of made
@@ -119,7 +119,7 @@ def shared_connection_class(dbapi: Any) -> Any:
     in_turn_cursor = _in_turn_too(cursor_class)
     in_transaction = dbapi.Connection.in_transaction.__get__
 
-    class Connection(plain):  # type: ignore[valid-type,misc]
+    class Connection(plain):  # type: ignore[valid-type,misc]  # chosen at run time
         """A connection that threads may share; its cursors bind vectors."""
 
         def __init__(self, *args: Any, **kwargs: Any):
@@ -200,7 +200,7 @@ def _in_turn_too(cursor_class: Any) -> Any:
     base_execute, base_next = cursor_class.execute, cursor_class.__next__
     base_one, base_all = cursor_class.fetchone, cursor_class.fetchall
 
-    class Cursor(cursor_class):  # type: ignore[misc]
+    class Cursor(cursor_class):  # type: ignore[misc]  # chosen at run time
         _ahead: Iterator[Any] | None = None  # the rows of a statement that wrote
 
         @property
@@ -307,7 +307,7 @@ def apsw_connection_class() -> Any:
     cursor_class = _apsw_cursor_class()
     in_transaction = apsw.Connection.in_transaction.__get__
 
-    class Connection(apsw.Connection):  # type: ignore[misc]
+    class Connection(apsw.Connection):  # type: ignore[misc]  # chosen at run time
         """apsw's connection; its cursors bind vectors, and threads may share it."""
 
         def __init__(self, *args: Any, **kwargs: Any):
@@ -366,7 +366,7 @@ def _apsw_cursor_class() -> Any:
     def every(cursor: Any) -> list[Any]:  # apsw's fetchall calls our __next__ for each row
         return list(map(base_next, itertools.repeat(cursor)))
 
-    class Cursor(apsw.Cursor):  # type: ignore[misc]
+    class Cursor(apsw.Cursor):  # type: ignore[misc]  # chosen at run time
         """A cursor that binds vectors: arrays and lists of numbers become float32 blobs."""
 
         _ahead: Iterator[Any] | None = None  # the rows of a statement that wrote

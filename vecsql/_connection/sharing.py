@@ -194,6 +194,7 @@ def together(*locks: ConnectionLock | None) -> Iterator[None]:
 def apart(*locks: ConnectionLock | None) -> Iterator[None]:
     """Inside a call on several connections: lets other threads in meanwhile."""
     held = sorted({x for x in locks if x is not None}, key=lambda x: x.number)
+    # What threading.Condition calls to give up a lock at any depth; typeshed leaves it out.
     states = [lock.calls._release_save() for lock in held]  # type: ignore[attr-defined]
     try:
         yield

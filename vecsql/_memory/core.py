@@ -25,6 +25,7 @@ class Graph:
     """The nearest rows of a matrix. Not for several threads at once: the owner has a lock."""
 
     def __init__(self, space: str, dim: int, m: int, ef_construction: int) -> None:
+        # Only an installed package has it: mypy also looks at the sources.
         from vecsql._core import ffi, lib  # type: ignore[import-not-found,unused-ignore]
 
         self._ffi, self._lib = ffi, lib

@@ -299,7 +299,7 @@ def _exchange(request: urllib.request.Request, seconds: float, most: int) -> _An
     import urllib.error
 
     with _Watch(seconds) as watch:
-        request.vecsql_watch = watch  # type: ignore[attr-defined]
+        request.vecsql_watch = watch  # type: ignore[attr-defined]  # for _opener
         try:
             with _opener().open(request, timeout=seconds) as response:
                 if int(response.headers.get("Content-Length") or 0) > most:
@@ -361,7 +361,7 @@ def _opener() -> urllib.request.OpenerDirector:
     import urllib.request  # 20 ms that `import vecsql` does not have to spend
 
     def watched(kind: Any) -> Any:
-        class Connection(kind):  # type: ignore[misc]
+        class Connection(kind):  # type: ignore[misc]  # of http or https
             def __init__(self, *args: Any, watch: _Watch, **options: Any):
                 super().__init__(*args, **options)
                 self._watch = watch

@@ -7,7 +7,7 @@ In a table that is empty a job begins anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import groupby, islice
 from typing import Any
 
@@ -67,14 +67,13 @@ def bulk_insert(
             taken = list(islice(source, batch))
             ended = len(taken) < batch
             named = [shape.row(row) for row in taken]
-            numbers = {id(row): n for n, row in enumerate(named, done + 1)}
             fresh = _fresh(db, table, key, named)
             add_vectors(
                 db,
                 table,
                 fresh,
                 store=not db.in_transaction,
-                label=lambda row, numbers=numbers: f"{table}, row {numbers[id(row)]}",  # type: ignore[misc]
+                label=_numbered(table, named, done + 1),
             )
             done += len(taken)
             with db.transaction():
@@ -84,6 +83,12 @@ def bulk_insert(
             written += len(fresh)
             advance(len(taken))
     return written
+
+
+def _numbered(table: str, rows: Sequence[Record], first: int) -> Callable[[Record], str]:
+    """Names a row by its number in what the caller passed."""
+    numbers = {id(row): n for n, row in enumerate(rows, first)}
+    return lambda row: f"{table}, row {numbers[id(row)]}"
 
 
 def _records(db: Db, table: str, rows: Any) -> Iterator[Record]:

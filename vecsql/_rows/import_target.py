@@ -223,7 +223,7 @@ def _fitting(
     A table that an import of the same source made (``ours``) grows with its file.
     """
     rows = db.rows("SELECT name, type FROM pragma_table_xinfo(?, 'main')", (info.table,))
-    have: dict[str, str] = {name: kind for name, kind in rows}  # noqa: C416
+    have = {str(name): str(kind) for name, kind in rows}
     lower = set(map(str.lower, have))
     missing = [n for n in names if n.lower() not in lower]
     if missing and (not ours or info.table == info.index):

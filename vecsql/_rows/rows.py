@@ -17,7 +17,7 @@ from vecsql._base.json import to_json
 from vecsql._base.types import Connection, Key, Record, Records
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import Embedder
-from vecsql._tables.cache import encode_texts
+from vecsql._tables.cache import encode_texts, row_of
 from vecsql._tables.catalog import (
     IndexInfo,
     has_table,
@@ -342,7 +342,7 @@ def changing(
                 model.embedder,
                 texts,
                 store=not db.in_transaction,
-                label=lambda i, due=due, texts=texts: f"{table}, row {due[texts[i]]}",  # type: ignore[misc]
+                label=row_of(table, list(due.values())),
             )
             blobs = (vector.astype("<f4", copy=False).tobytes() for vector in vectors)
             held.enter_context(model.holding(dict(zip(texts, blobs, strict=True))))

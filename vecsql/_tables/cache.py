@@ -38,6 +38,11 @@ def _by_number(i: int) -> str:
     return f"text {i + 1}"
 
 
+def row_of(table: str, rows: Sequence[object]) -> Callable[[int], str]:
+    """The ``label`` of texts that come from these rows of a table."""
+    return lambda i: f"{table}, row {rows[i]}"
+
+
 def encode_texts(
     conn: Connection,
     embedder: Embedder,

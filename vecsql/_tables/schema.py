@@ -14,7 +14,7 @@ from vecsql._base.types import Connection
 from vecsql._connection.driver import Db, driver_of, quote
 from vecsql._model.embed import AnyEmbedder, Embedder, StaticEmbedder, as_embedder
 from vecsql._tables import fts_table, triggers
-from vecsql._tables.cache import encode_texts
+from vecsql._tables.cache import encode_texts, row_of
 from vecsql._tables.catalog import (
     STANDBY,
     IndexInfo,
@@ -304,7 +304,7 @@ def _embed_ahead(db: Db, info: IndexInfo, model: Embedder | None) -> None:
             model,
             [body for _, body in batch],
             store=True,
-            label=lambda i, batch=batch: f"{info.table}, row {batch[i][0]}",  # type: ignore[misc]
+            label=row_of(info.table, [row for row, _ in batch]),
         )
         last = batch[-1][0]
 
@@ -326,7 +326,7 @@ def fill(db: Db, info: IndexInfo, embedder: Embedder) -> int:
             db,
             embedder,
             [body for _, body in batch],
-            label=lambda i, batch=batch: f"{info.table}, row {batch[i][0]}",  # type: ignore[misc]
+            label=row_of(info.table, [row for row, _ in batch]),
         )
         blobs = (v.astype("<f4", copy=False).tobytes() for v in vectors)
         db.run_many(
