@@ -18,4 +18,13 @@ typedef enum VsStatus {
     VS_SYNTAX     /* text that is not a vector */
 } VsStatus;
 
+/* Returns from the function with what `call` fails with: where nothing is to be released. */
+#define VS_TRY(call)              \
+    do {                          \
+        VsStatus tried_ = (call); \
+        if (tried_ != VS_OK) {    \
+            return tried_;        \
+        }                         \
+    } while (0)
+
 #endif

@@ -157,23 +157,18 @@ VsStatus vs_choose(VsGraph *g, uint32_t node, VsHit *hits, size_t *n, uint32_t c
     for (size_t i = 0; i < n_rest; i++) {
         rest[i] = (VsHit){hits[i].order, hits[i].node & ~VS_NEEDED};
     }
-    VsStatus st = vs_prune(g, &g->params.code, node, hits, n, cap);
-    if (st != VS_OK || g->params.code.metric != VS_DOT || *n == cap) {
-        return st;
+    VS_TRY(vs_prune(g, &g->params.code, node, hits, n, cap));
+    if (g->params.code.metric != VS_DOT || *n == cap) {
+        return VS_OK;
     }
     vs_hits_without(rest, &n_rest, hits, *n);
-    st = vs_query_of_node(g, &g->apart, node, 0, &q);
-    for (size_t i = 0; st == VS_OK && i < n_rest; i++) {
-        st = vs_order(g, &q, rest[i].node, &rest[i].order);
-    }
-    if (st != VS_OK) {
-        return st;
+    VS_TRY(vs_query_of_node(g, &g->apart, node, 0, &q));
+    for (size_t i = 0; i < n_rest; i++) {
+        VS_TRY(vs_order(g, &q, rest[i].node, &rest[i].order));
     }
     vs_hits_sort(rest, n_rest);
-    st = vs_prune(g, &g->apart, node, rest, &n_rest, cap - (uint32_t)*n);
-    if (st == VS_OK) {
-        memcpy(hits + *n, rest, n_rest * sizeof *rest);
-        *n += n_rest;
-    }
-    return st;
+    VS_TRY(vs_prune(g, &g->apart, node, rest, &n_rest, cap - (uint32_t)*n));
+    memcpy(hits + *n, rest, n_rest * sizeof *rest);
+    *n += n_rest;
+    return VS_OK;
 }

@@ -21,12 +21,10 @@
 static VsStatus copy_list(VsGraph *g, uint32_t node, uint32_t layer, uint32_t *links,
                           uint32_t *n) {
     VsList list;
-    VsStatus st = vs_list(g, node, layer, &list);
-    if (st == VS_OK) {
-        *n = vs_list_length(&list);
-        memcpy(links, list.links, *n * sizeof *links);
-    }
-    return st;
+    VS_TRY(vs_list(g, node, layer, &list));
+    *n = vs_list_length(&list);
+    memcpy(links, list.links, *n * sizeof *links);
+    return VS_OK;
 }
 
 /* Tombstone: no root any more, and its count of older in-links, which only live nodes

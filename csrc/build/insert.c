@@ -78,14 +78,12 @@ static VsStatus take_node(VsGraph *g, uint32_t *node) {
         return *node < VS_MAX_NODES ? VS_OK : VS_RANGE;
     }
     *node = g->state.free_head;
-    VsStatus st = vs_node(g, *node, &n);
-    if (st == VS_OK && (n->flags & VS_STATUS_MASK) != VS_FREE) {
-        st = VS_CORRUPT;
+    VS_TRY(vs_node(g, *node, &n));
+    if ((n->flags & VS_STATUS_MASK) != VS_FREE) {
+        return VS_CORRUPT;
     }
-    if (st == VS_OK) {
-        g->state.free_head = n->upper;
-    }
-    return st;
+    g->state.free_head = n->upper;
+    return VS_OK;
 }
 
 /* *error: what the node keeps of what the code loses; *far: it lies far outside the range. */

@@ -12,12 +12,9 @@
 
 VsStatus vs_root_add(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_node(g, node, &n));
     uint8_t flags = n->flags | VS_IS_ROOT;
-    st = vs_edit(g, VS_ROOT, g->state.n_roots, 0, &node, 4);
+    VsStatus st = vs_edit(g, VS_ROOT, g->state.n_roots, 0, &node, 4);
     g->root_changes++;
     if (st == VS_OK) {
         g->state.n_roots++;
@@ -53,10 +50,7 @@ VsStatus vs_root_remove(VsGraph *g, uint32_t node) {
 
 VsStatus vs_count_links(VsGraph *g, uint32_t node, int d_indeg, int d_old) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_node(g, node, &n));
     int indeg = n->indeg + d_indeg, old = n->indeg_old + d_old;
     if (indeg < 0 || indeg > UINT16_MAX || old < 0 || old > indeg) {
         return VS_CORRUPT;
@@ -66,7 +60,7 @@ VsStatus vs_count_links(VsGraph *g, uint32_t node, int d_indeg, int d_old) {
     vs_put_u16(bytes + 2, (uint16_t)old);
     int live = (n->flags & VS_STATUS_MASK) == VS_LIVE,
         seed = (n->flags & VS_IS_ROOT) != 0;
-    st = vs_edit(g, VS_NODE, node, offsetof(VsNode, indeg), bytes, 4);
+    VsStatus st = vs_edit(g, VS_NODE, node, offsetof(VsNode, indeg), bytes, 4);
     if (st == VS_OK && live && d_old < 0 && old == 0 && !seed) {
         st = vs_root_add(g, node);
     } else if (st == VS_OK && d_old > 0 && seed) {
@@ -77,27 +71,20 @@ VsStatus vs_count_links(VsGraph *g, uint32_t node, int d_indeg, int d_old) {
 
 VsStatus vs_node_set_status(VsGraph *g, uint32_t node, uint8_t status) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st == VS_OK) {
-        uint8_t flags = (uint8_t)((n->flags & ~VS_STATUS_MASK) | status);
-        st = vs_edit(g, VS_NODE, node, offsetof(VsNode, flags), &flags, 1);
-    }
-    return st;
+    VS_TRY(vs_node(g, node, &n));
+    uint8_t flags = (uint8_t)((n->flags & ~VS_STATUS_MASK) | status);
+    return vs_edit(g, VS_NODE, node, offsetof(VsNode, flags), &flags, 1);
 }
 
 /* 1 if a link from `from` on `layer` counts as an older in-link of `to`. */
 static VsStatus counts_as_old(VsGraph *g, uint32_t from, uint32_t layer, uint32_t to,
                               int *out) {
     const VsNode *a = NULL, *b = NULL;
-    VsStatus st = vs_node(g, from, &a);
-    if (st == VS_OK) {
-        st = vs_node(g, to, &b);
-    }
-    if (st == VS_OK) {
-        *out = layer == 0 && (a->flags & VS_STATUS_MASK) == VS_LIVE &&
-               (b->flags & VS_STATUS_MASK) == VS_LIVE && a->seq < b->seq;
-    }
-    return st;
+    VS_TRY(vs_node(g, from, &a));
+    VS_TRY(vs_node(g, to, &b));
+    *out = layer == 0 && (a->flags & VS_STATUS_MASK) == VS_LIVE &&
+           (b->flags & VS_STATUS_MASK) == VS_LIVE && a->seq < b->seq;
+    return VS_OK;
 }
 
 static VsStatus count_link(VsGraph *g, uint32_t from, uint32_t layer, uint32_t to,
@@ -111,16 +98,13 @@ static VsStatus count_link(VsGraph *g, uint32_t from, uint32_t layer, uint32_t t
 
 VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target) {
     VsList list;
-    VsStatus st = vs_list(g, node, layer, &list);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_list(g, node, layer, &list));
     uint32_t n = vs_list_length(&list);
     if (n == list.cap) {
         return VS_RANGE;
     }
-    st = vs_edit(g, list.kind, list.slot, list.offset + 4 * n, &target, 4);
-    return st == VS_OK ? count_link(g, node, layer, target, 1) : st;
+    VS_TRY(vs_edit(g, list.kind, list.slot, list.offset + 4 * n, &target, 4));
+    return count_link(g, node, layer, target, 1);
 }
 
 static int holds(const uint32_t *links, uint32_t n, uint32_t node) {
@@ -180,10 +164,7 @@ VsStatus vs_list_set(VsGraph *g, uint32_t node, uint32_t layer, const uint32_t *
                      uint32_t n) {
     uint32_t next[2 * VS_MAX_M], dropped[2 * VS_MAX_M];
     VsList list;
-    VsStatus st = vs_list(g, node, layer, &list);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_list(g, node, layer, &list));
     memcpy(next, links, n * sizeof *next);
     VsListChange change =
         vs_list_compare(list.links, vs_list_length(&list), next, n, dropped);
@@ -207,24 +188,18 @@ VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t targ
                         int *out) {
     const VsNode *t = NULL;
     int old = 0;
-    VsStatus st = counts_as_old(g, node, layer, target, &old);
-    if (st == VS_OK) {
-        st = vs_node(g, target, &t);
-    }
-    if (st == VS_OK) {
-        *out = old && t->indeg_old == 1;
-    }
-    return st;
+    VS_TRY(counts_as_old(g, node, layer, target, &old));
+    VS_TRY(vs_node(g, target, &t));
+    *out = old && t->indeg_old == 1;
+    return VS_OK;
 }
 
 /* ---- freeing -------------------------------------------------------------------- */
 
 VsStatus vs_node_release(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_node(g, node, &n));
+    VsStatus st = VS_OK;
     for (uint32_t slot = n->upper, i = 0; st == VS_OK && i < n->level; i++) {
         const unsigned char *p = NULL;
         st = slot < g->state.n_upper ? vs_slot(g, VS_UPPER, slot, &p) : VS_CORRUPT;
@@ -269,11 +244,9 @@ static VsStatus drop_last_link(VsGraph *g, uint32_t node, uint32_t *target) {
 
 static VsStatus is_unlinked_dead(VsGraph *g, uint32_t node, int *out) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st == VS_OK) {
-        *out = (n->flags & VS_STATUS_MASK) == VS_DEAD && n->indeg == 0;
-    }
-    return st;
+    VS_TRY(vs_node(g, node, &n));
+    *out = (n->flags & VS_STATUS_MASK) == VS_DEAD && n->indeg == 0;
+    return VS_OK;
 }
 
 /* Freeing one can free others, and those more: a stack instead of recursion on data. */
@@ -322,17 +295,14 @@ VsStatus vs_take_in(VsGraph *g, uint32_t from, uint32_t node, int *done) {
     uint32_t links[2 * VS_MAX_M];
     VsHit ranked[2 * VS_MAX_M];
     size_t n_ranked = 0;
-    VsStatus st = vs_list(g, from, 0, &list);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_list(g, from, 0, &list));
     uint32_t n = vs_list_length(&list);
     memcpy(links, list.links, n * sizeof *links);
     *done = 1;
     if (n < list.cap) {
         return vs_list_append(g, from, 0, node);
     }
-    st = vs_rank(g, from, links, n, ranked, &n_ranked);
+    VsStatus st = vs_rank(g, from, links, n, ranked, &n_ranked);
     for (size_t i = n_ranked; st == VS_OK && i-- > 0;) {
         int need = 1;
         st = vs_link_needed(g, from, 0, ranked[i].node, &need);
@@ -402,10 +372,10 @@ VsStatus vs_rescue(VsGraph *g, uint32_t node, const VsHit *candidates, size_t n)
     VsHit far[FAR];
     size_t n_far = 0;
     int done = 0;
-    VsStatus st = take_in_by_any(g, node, candidates, n, &done);
-    if (st == VS_OK && !done) {
-        st = far_candidates(g, node, far, &n_far);
-        st = st == VS_OK ? take_in_by_any(g, node, far, n_far, &done) : st;
+    VS_TRY(take_in_by_any(g, node, candidates, n, &done));
+    if (!done) {
+        VS_TRY(far_candidates(g, node, far, &n_far));
+        VS_TRY(take_in_by_any(g, node, far, n_far, &done));
     }
-    return st;
+    return VS_OK;
 }

@@ -4,12 +4,9 @@
 
 static VsStatus reserve(VsBatch *b, size_t n) {
     const VsAlloc *a = &b->readers.graph->alloc;
-    VsStatus st = vs_grow(a, (void **)&b->keys, &b->cap_keys, 2 * n, sizeof *b->keys);
-    st = st == VS_OK ? vs_grow(a, (void **)&b->back, &b->cap_back, n, sizeof *b->back)
-                     : st;
-    return st == VS_OK
-               ? vs_grow(a, (void **)&b->group, &b->cap_groups, n, sizeof *b->group)
-               : st;
+    VS_TRY(vs_grow(a, (void **)&b->keys, &b->cap_keys, 2 * n, sizeof *b->keys));
+    VS_TRY(vs_grow(a, (void **)&b->back, &b->cap_back, n, sizeof *b->back));
+    return vs_grow(a, (void **)&b->group, &b->cap_groups, n, sizeof *b->group);
 }
 
 /* Sorts the links back by layer and target. */

@@ -35,20 +35,16 @@ int vs_pending_due(const VsGraph *g) {
 
 static VsStatus is_pending(VsGraph *g, uint32_t node, int *out) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st == VS_OK) {
-        *out = (n->flags & VS_PENDING) != 0;
-    }
-    return st;
+    VS_TRY(vs_node(g, node, &n));
+    *out = (n->flags & VS_PENDING) != 0;
+    return VS_OK;
 }
 
 static VsStatus root_at(VsGraph *g, uint32_t i, uint32_t *node) {
     const unsigned char *p = NULL;
-    VsStatus st = vs_slot(g, VS_ROOT, i, &p);
-    if (st == VS_OK) {
-        *node = vs_get_u32(p);
-    }
-    return st;
+    VS_TRY(vs_slot(g, VS_ROOT, i, &p));
+    *node = vs_get_u32(p);
+    return VS_OK;
 }
 
 VsStatus vs_any_pending(VsGraph *g, int *out) {
@@ -142,13 +138,10 @@ static void batch_free(VsBatch *b) {
 static VsStatus batch_open(VsGraph *g, unsigned threads, VsBatch *b) {
     memset(b, 0, sizeof *b);
     b->root_changes = g->root_changes;
-    VsStatus st = vs_readers_open(g, threads, &b->readers);
-    if (st == VS_OK) {
-        b->candidates = vs_alloc(
-            &g->alloc, (size_t)b->readers.n * g->params.ef_construction, sizeof(VsHit));
-        st = b->candidates == NULL ? VS_NOMEM : VS_OK;
-    }
-    return st;
+    VS_TRY(vs_readers_open(g, threads, &b->readers));
+    b->candidates = vs_alloc(&g->alloc, (size_t)b->readers.n * g->params.ef_construction,
+                             sizeof(VsHit));
+    return b->candidates == NULL ? VS_NOMEM : VS_OK;
 }
 
 /* Takes up to n pending rows from the end of the roots. A row that rises above the top
@@ -210,12 +203,10 @@ static VsStatus admit(VsBatch *b, int in_order) {
 }
 
 static VsStatus offer_back(VsBatch *b, uint32_t target, uint32_t layer, VsHit hit) {
-    VsStatus st = vs_grow(&b->readers.graph->alloc, (void **)&b->reverse, &b->cap_reverse,
-                          b->n_reverse + 1, sizeof *b->reverse);
-    if (st == VS_OK) {
-        b->reverse[b->n_reverse++] = (VsReverse){target, layer, hit};
-    }
-    return st;
+    VS_TRY(vs_grow(&b->readers.graph->alloc, (void **)&b->reverse, &b->cap_reverse,
+                   b->n_reverse + 1, sizeof *b->reverse));
+    b->reverse[b->n_reverse++] = (VsReverse){target, layer, hit};
+    return VS_OK;
 }
 
 /* Writes one list of a newcomer, and notes the links back. One that stands behind copies
@@ -304,17 +295,16 @@ static void prefetch_group(const VsBatch *b, size_t i) {
 
 static VsStatus write_targets(VsBatch *b) {
     VsGraph *g = b->readers.graph;
-    VsStatus st = VS_OK;
-    for (size_t i = 0; st == VS_OK && i < b->n_groups; i++) {
+    for (size_t i = 0; i < b->n_groups; i++) {
         const VsGroup *to = &b->group[i];
         const uint32_t *links = merged_of(b, i);
         if (i + GROUPS_AHEAD < b->n_groups) {
             prefetch_group(b, i + GROUPS_AHEAD);
         }
-        st = vs_list_change(g, to->target, to->layer, &to->change, links,
-                            links + 2 * g->params.m);
+        VS_TRY(vs_list_change(g, to->target, to->layer, &to->change, links,
+                              links + 2 * g->params.m));
     }
-    return st;
+    return VS_OK;
 }
 
 /* Two targets may have dropped the same node, each because the other kept it: those who
@@ -346,39 +336,39 @@ static VsStatus rescue_dropped(VsGraph *g, uint32_t n_before) {
 /* Every newcomer must have an older in-link or be a root. */
 static VsStatus make_reachable(VsGraph *g, const VsNewcomer *x) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, x->node, &n);
-    if (st == VS_OK && n->indeg_old == 0) {
-        st = vs_rescue(g, x->node, x->near, x->n_near);
-        st = st == VS_OK ? vs_node(g, x->node, &n) : st;
-        if (st == VS_OK && n->indeg_old == 0) {
-            st = vs_root_add(g, x->node);
+    VS_TRY(vs_node(g, x->node, &n));
+    if (n->indeg_old == 0) {
+        VS_TRY(vs_rescue(g, x->node, x->near, x->n_near));
+        VS_TRY(vs_node(g, x->node, &n));
+        if (n->indeg_old == 0) {
+            VS_TRY(vs_root_add(g, x->node));
         }
     }
-    if (st == VS_OK && x->level > g->state.max_level) {
+    if (x->level > g->state.max_level) {
         g->state.entry = x->node;
         g->state.max_level = x->level;
     }
-    return st;
+    return VS_OK;
 }
 
 static VsStatus link_batch(VsBatch *b, uint32_t n, int in_order) {
     VsGraph *g = b->readers.graph;
-    VsStatus st = take_batch(b, n);
-    st = st == VS_OK ? admit(b, in_order) : st;
+    VS_TRY(take_batch(b, n));
+    VS_TRY(admit(b, in_order));
     uint32_t n_roots = g->state.n_roots;
-    st = st == VS_OK ? vs_batch_plan(b) : st;
-    st = st == VS_OK ? vs_batch_sharpen(b) : st;
-    st = st == VS_OK ? vs_copies_confirm(b) : st;
-    st = st == VS_OK ? write_newcomers(b) : st;
-    st = st == VS_OK ? vs_batch_merge(b) : st;
-    st = st == VS_OK ? write_targets(b) : st;
-    if (st == VS_OK && g->state.n_roots > n_roots) {
-        st = rescue_dropped(g, n_roots);
+    VS_TRY(vs_batch_plan(b));
+    VS_TRY(vs_batch_sharpen(b));
+    VS_TRY(vs_copies_confirm(b));
+    VS_TRY(write_newcomers(b));
+    VS_TRY(vs_batch_merge(b));
+    VS_TRY(write_targets(b));
+    if (g->state.n_roots > n_roots) {
+        VS_TRY(rescue_dropped(g, n_roots));
     }
-    for (size_t i = 0; st == VS_OK && i < b->n; i++) {
-        st = make_reachable(g, &b->newcomer[i]);
+    for (size_t i = 0; i < b->n; i++) {
+        VS_TRY(make_reachable(g, &b->newcomer[i]));
     }
-    return st;
+    return VS_OK;
 }
 
 /* ---- all of them ------------------------------------------------------------------ */

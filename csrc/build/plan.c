@@ -118,10 +118,8 @@ static VsStatus judge(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n,
     if (!vs_raw_judges(g) || end < LEAST_END) {
         return VS_OK;
     }
-    VsStatus st = vs_node(g, x->node, &v);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_node(g, x->node, &v));
+    VsStatus st = VS_OK;
     if (q->params->metric == VS_DOT) { /* errors count by the length of the query */
         st = vs_order(g, q, x->node, &self);
         length = sqrtf(fmaxf(-self * q->scale, 0));
@@ -172,40 +170,36 @@ static VsStatus choose_links(VsGraph *g, const Plan *p, uint32_t layer, size_t n
     VsHit *links = p->batch->links + (size_t)list * m;
     length = &p->batch->length[list];
     vs_hits_without(p->candidates, &n, links, *length);
-    VsStatus st = vs_prune(g, p->by, p->x->node, p->candidates, &n, m - *length);
-    st = st == VS_OK ? order_links(g, p, p->candidates, n) : st;
-    if (st == VS_OK) {
-        memcpy(links + *length, p->candidates, n * sizeof(VsHit));
-        *length += (uint32_t)n;
-    }
-    return st;
+    VS_TRY(vs_prune(g, p->by, p->x->node, p->candidates, &n, m - *length));
+    VS_TRY(order_links(g, p, p->candidates, n));
+    memcpy(links + *length, p->candidates, n * sizeof(VsHit));
+    *length += (uint32_t)n;
+    return VS_OK;
 }
 
 static VsStatus plan_layer(VsGraph *g, const VsQuery *q, uint32_t layer, Plan *p) {
     size_t ef = g->params.ef_construction, n = 0, n_roots = 0;
     const uint32_t *roots = NULL;
-    VsStatus st = vs_search_layer(g, q, layer, &p->entry, 1, ef, p->candidates, &n);
-    if (st == VS_OK && n > 0) {
+    VS_TRY(vs_search_layer(g, q, layer, &p->entry, 1, ef, p->candidates, &n));
+    if (n > 0) {
         p->entry = p->candidates[0].node;
-        st = drop_unfit(g, p->candidates, &n);
+        VS_TRY(drop_unfit(g, p->candidates, &n));
     }
-    if (st == VS_OK && n == 0 &&
-        layer == 0) { /* all round the entry is dead: ask the roots */
-        st = vs_roots(g, &roots, &n_roots);
-        st = st == VS_OK
-                 ? vs_search_layer(g, q, layer, roots, n_roots, ef, p->candidates, &n)
-                 : st;
-        st = st == VS_OK ? drop_unfit(g, p->candidates, &n) : st;
+    if (n == 0 && layer == 0) {
+        /* all round the entry is dead: ask the roots */
+        VS_TRY(vs_roots(g, &roots, &n_roots));
+        VS_TRY(vs_search_layer(g, q, layer, roots, n_roots, ef, p->candidates, &n));
+        VS_TRY(drop_unfit(g, p->candidates, &n));
     }
-    if (st == VS_OK && layer == 0) {
+    if (layer == 0) {
         p->x->n_near = n < VS_NEAR ? (uint32_t)n : VS_NEAR;
         memcpy(p->x->near, p->candidates, p->x->n_near * sizeof(VsHit));
-        st = judge(g, q, g->scratch->pool, g->scratch->n_met, p->x);
+        VS_TRY(judge(g, q, g->scratch->pool, g->scratch->n_met, p->x));
     }
-    if (st == VS_OK && layer == 0 && p->by->metric == g->apart.metric) {
-        st = find_twin(g, q, p, n);
+    if (layer == 0 && p->by->metric == g->apart.metric) {
+        VS_TRY(find_twin(g, q, p, n));
     }
-    return st == VS_OK ? choose_links(g, p, layer, n) : st;
+    return choose_links(g, p, layer, n);
 }
 
 static VsStatus plan_by(VsGraph *g, const VsCodecParams *by, Plan *p) {

@@ -25,18 +25,17 @@ static VsStatus read_vector(VsGraph *g, uint32_t node, const Reading *r, void *o
     const VsNode *n = NULL;
     const unsigned char *code = NULL;
     *found = 0;
-    VsStatus st = vs_node(g, node, &n);
-    if (st != VS_OK || (n->flags & VS_STATUS_MASK) != VS_LIVE ||
-        g->hooks.vector == NULL) {
-        return st;
+    VS_TRY(vs_node(g, node, &n));
+    if ((n->flags & VS_STATUS_MASK) != VS_LIVE || g->hooks.vector == NULL) {
+        return VS_OK;
     }
-    st = g->hooks.vector(g->hooks.ctx, n->rowid, out, found);
-    st = st == VS_OK ? vs_slot(g, VS_CODE, node, &code) : st;
-    if (st == VS_OK && *found) {
+    VS_TRY(g->hooks.vector(g->hooks.ctx, n->rowid, out, found));
+    VS_TRY(vs_slot(g, VS_CODE, node, &code));
+    if (*found) {
         g->codec->encode(&g->params.code, g->model, out, r->code, NULL);
         *found = memcmp(r->code, code, g->geo[VS_CODE].fixed_size) == 0;
     }
-    return st;
+    return VS_OK;
 }
 
 static VsStatus make_raw(VsGraph *g, uint32_t node, const void *vector,

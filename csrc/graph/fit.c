@@ -49,13 +49,10 @@ static VsStatus load(VsGraph *g) {
     if (g->hooks.load_model == NULL) {
         return VS_CORRUPT;
     }
-    VsStatus st = g->hooks.load_model(g->hooks.ctx, g->state.epoch, &blob, &len);
-    if (st != VS_OK) {
-        return st;
-    }
-    st = blob == NULL || vs_hash64(0, blob, len) != g->state.model
-             ? VS_CORRUPT
-             : model_new(g, blob, len, &m);
+    VS_TRY(g->hooks.load_model(g->hooks.ctx, g->state.epoch, &blob, &len));
+    VsStatus st = blob == NULL || vs_hash64(0, blob, len) != g->state.model
+                      ? VS_CORRUPT
+                      : model_new(g, blob, len, &m);
     g->hooks.load_done(g->hooks.ctx);
     if (st == VS_OK) {
         remember(g, m);
@@ -274,10 +271,7 @@ static VsStatus fit(VsGraph *g, size_t n, uint32_t rows, Recoding *r, const Fit 
     VsNavBits bits = scans && p->nav_bits == VS_NAV_AUTO ? VS_NAV_8 : p->nav_bits;
     size_t kept = vs_blur_keep(p, f->sample, n, f->kept);
     size_t len = g->codec->fit(p, bits, f->sample, n, &f->with, f->blob);
-    VsStatus st = model_new(g, f->blob, len, &m);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(model_new(g, f->blob, len, &m));
     g->state.fitted = rows > 0 ? rows : 1;
     g->state.blur = vs_blur(p, m, f->kept, kept, f->trial);
     g->changed = 1; /* the state, if not a code */
@@ -318,10 +312,7 @@ static VsStatus refit(VsGraph *g, const VsSample *given, const void *v) {
     want = g->state.n_live < want ? g->state.n_live : want;
     want = given != NULL ? given->n : want;
     want = want == 0 ? 1 : want;
-    VsStatus st = vs_model_ready(g);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_model_ready(g));
     Recoding r = {.vector = vs_alloc(&g->alloc, p->dims, sizeof(float)),
                   .floats = vs_alloc(&g->alloc, p->dims, sizeof(float)),
                   .code = vs_alloc(&g->alloc, 1, g->geo[VS_CODE].slot_size)};
@@ -332,11 +323,11 @@ static VsStatus refit(VsGraph *g, const VsSample *given, const void *v) {
     f.with.threads = g->hooks.threads == NULL ? 1 : g->hooks.threads(g->hooks.ctx);
     f.with.scratch =
         vs_alloc(&g->alloc, 1, g->codec->fit_scratch(p, want, f.with.threads) + 1);
-    st = r.vector == NULL || r.floats == NULL || r.code == NULL || f.sample == NULL ||
-                 f.kept == NULL || f.trial == NULL || f.blob == NULL ||
-                 f.with.scratch == NULL
-             ? VS_NOMEM
-             : sample_and_fit(g, given, v, want, &r, &f);
+    VsStatus st = r.vector == NULL || r.floats == NULL || r.code == NULL ||
+                          f.sample == NULL || f.kept == NULL || f.trial == NULL ||
+                          f.blob == NULL || f.with.scratch == NULL
+                      ? VS_NOMEM
+                      : sample_and_fit(g, given, v, want, &r, &f);
     vs_free(&g->alloc, r.vector);
     vs_free(&g->alloc, r.floats);
     vs_free(&g->alloc, r.code);

@@ -234,11 +234,10 @@ VsStatus vs_page_judge(const VsGraph *g, VsPageKind kind, uint32_t page,
                        const unsigned char *data) {
     const VsGeometry *geo = &g->geo[kind];
     uint32_t first = page * geo->per_page, used = vs_slots_used(&g->state, kind);
-    VsStatus st = VS_OK;
-    for (uint32_t i = 0; st == VS_OK && i < geo->per_page && first + i < used; i++) {
-        st = vs_slot_judge(g, kind, data + (size_t)i * geo->slot_size);
+    for (uint32_t i = 0; i < geo->per_page && first + i < used; i++) {
+        VS_TRY(vs_slot_judge(g, kind, data + (size_t)i * geo->slot_size));
     }
-    return st;
+    return VS_OK;
 }
 
 VsStatus vs_graph_judge(const VsGraph *g) {
@@ -286,13 +285,10 @@ static VsStatus read_page(VsGraph *g, VsPageKind kind, uint32_t page, unsigned c
                           uint64_t *key) {
     uint64_t ver;
     uint32_t crc;
-    VsStatus st = read_stored(g, kind, page, data, &ver, &crc);
-    if (st == VS_OK) {
-        uint64_t last = vs_overlay_apply(g->overlay, kind, page, ver, data);
-        *key = vs_page_cache_key(kind, page, crc, last);
-        st = vs_page_judge(g, kind, page, data);
-    }
-    return st;
+    VS_TRY(read_stored(g, kind, page, data, &ver, &crc));
+    uint64_t last = vs_overlay_apply(g->overlay, kind, page, ver, data);
+    *key = vs_page_cache_key(kind, page, crc, last);
+    return vs_page_judge(g, kind, page, data);
 }
 
 /* Loads a page; `share`: it is for reading, and may be the one that others read. */
@@ -325,20 +321,15 @@ VsStatus vs_page_touch(VsGraph *g, VsPageKind kind, uint32_t page) {
 
 VsStatus vs_slot_load(VsGraph *g, VsPageKind kind, uint32_t slot,
                       const unsigned char **out) {
-    VsStatus st = vs_page_touch(g, kind, vs_page_of(&g->geo[kind], slot));
-    if (st == VS_OK) {
-        *out = vs_slot_loaded(g, kind, slot);
-    }
-    return st;
+    VS_TRY(vs_page_touch(g, kind, vs_page_of(&g->geo[kind], slot)));
+    *out = vs_slot_loaded(g, kind, slot);
+    return VS_OK;
 }
 
 VsStatus vs_list(VsGraph *g, uint32_t node, uint32_t layer, VsList *out) {
     const VsNode *n = NULL;
     const unsigned char *p = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_node(g, node, &n));
     if (layer == 0) {
         *out = (VsList){VS_NODE, node, (uint32_t)sizeof(VsNode), g->geo[VS_NODE].n_links,
                         (const uint32_t *)(const void *)(n + 1)};
@@ -348,6 +339,7 @@ VsStatus vs_list(VsGraph *g, uint32_t node, uint32_t layer, VsList *out) {
         return VS_CORRUPT;
     }
     uint32_t slot = n->upper;
+    VsStatus st = VS_OK;
     for (uint32_t i = 1;; i++) {
         st = slot < g->state.n_upper ? vs_slot(g, VS_UPPER, slot, &p) : VS_CORRUPT;
         if (st != VS_OK || i == layer) {
@@ -385,13 +377,11 @@ static VsStatus mark_dirty(VsGraph *g, VsPageKind kind, uint32_t page,
     if (*mark == g->period) {
         return VS_OK;
     }
-    VsStatus st = vs_grow(&g->alloc, (void **)&g->dirty, &g->cap_dirty, g->n_dirty + 1,
-                          sizeof *g->dirty);
-    if (st == VS_OK) {
-        g->dirty[g->n_dirty++] = (VsPageRef){kind, page};
-        *mark = g->period;
-    }
-    return st;
+    VS_TRY(vs_grow(&g->alloc, (void **)&g->dirty, &g->cap_dirty, g->n_dirty + 1,
+                   sizeof *g->dirty));
+    g->dirty[g->n_dirty++] = (VsPageRef){kind, page};
+    *mark = g->period;
+    return VS_OK;
 }
 
 /* A slot for writing: its page is in memory, belongs to this graph alone and is marked.
@@ -401,20 +391,14 @@ static VsStatus slot_for_write(VsGraph *g, VsPageKind kind, uint32_t slot,
     const VsGeometry *geo = &g->geo[kind];
     uint32_t page = vs_page_of(geo, slot);
     unsigned char *data = NULL;
-    VsStatus st = vs_table_reserve(&g->alloc, &g->table[kind], page + 1);
-    if (st == VS_OK && vs_table_get(&g->table[kind], page) == NULL) {
-        st = load_page(g, kind, page, 0);
+    VS_TRY(vs_table_reserve(&g->alloc, &g->table[kind], page + 1));
+    if (vs_table_get(&g->table[kind], page) == NULL) {
+        VS_TRY(load_page(g, kind, page, 0));
     }
-    if (st == VS_OK) {
-        st = vs_table_own(&g->alloc, geo, &g->table[kind], page, &data);
-    }
-    if (st == VS_OK) {
-        st = mark_dirty(g, kind, page, data);
-    }
-    if (st == VS_OK) {
-        *out = data + (size_t)(slot - page * geo->per_page) * geo->slot_size;
-    }
-    return st;
+    VS_TRY(vs_table_own(&g->alloc, geo, &g->table[kind], page, &data));
+    VS_TRY(mark_dirty(g, kind, page, data));
+    *out = data + (size_t)(slot - page * geo->per_page) * geo->slot_size;
+    return VS_OK;
 }
 
 static VsStatus reserve_edit(VsGraph *g, uint32_t len) {
@@ -435,13 +419,8 @@ VsStatus vs_edit(VsGraph *g, VsPageKind kind, uint32_t slot, uint32_t offset,
                  const void *bytes, uint32_t len) {
     unsigned char *p = NULL;
     VS_ASSERT(g->in_statement);
-    VsStatus st = slot_for_write(g, kind, slot, &p);
-    if (st == VS_OK) {
-        st = reserve_edit(g, len);
-    }
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(slot_for_write(g, kind, slot, &p));
+    VS_TRY(reserve_edit(g, len));
     UndoHead head = {(uint32_t)kind, slot, offset, len};
     memcpy(g->undo.data + g->undo.len, p + offset, len);
     memcpy(g->undo.data + g->undo.len + len, &head, sizeof head);

@@ -230,14 +230,12 @@ VsStatus vs_flush_log(VsGraph *g, const unsigned char **edits, size_t *n_edits) 
     VsState next = g->state;
     next.ver++;
     next.stamp = vs_hash64(next_stamp(&next), g->redo.data, g->redo.len);
-    VsStatus st = vs_overlay_add(g->overlay, next.ver, g->redo.data, g->redo.len);
-    if (st == VS_OK) {
-        *edits = g->redo.data;
-        *n_edits = g->redo.len;
-        flushed(g, &next);
-        g->redo.len = 0; /* the bytes stay until the next vs_edit */
-    }
-    return st;
+    VS_TRY(vs_overlay_add(g->overlay, next.ver, g->redo.data, g->redo.len));
+    *edits = g->redo.data;
+    *n_edits = g->redo.len;
+    flushed(g, &next);
+    g->redo.len = 0; /* the bytes stay until the next vs_edit */
+    return VS_OK;
 }
 
 static uint32_t slots_in_page(const VsGraph *g, const VsPageRef *ref) {

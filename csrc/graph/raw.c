@@ -32,11 +32,9 @@ static VsStatus slot_of(VsGraph *g, uint32_t node, uint32_t *slot,
 VsStatus vs_raw(VsGraph *g, uint32_t node, const float **out) {
     const unsigned char *p = NULL;
     uint32_t slot;
-    VsStatus st = slot_of(g, node, &slot, &p);
-    if (st == VS_OK) {
-        *out = slot == VS_NIL ? NULL : (const float *)(const void *)(p + VS_RAW_HEAD);
-    }
-    return st;
+    VS_TRY(slot_of(g, node, &slot, &p));
+    *out = slot == VS_NIL ? NULL : (const float *)(const void *)(p + VS_RAW_HEAD);
+    return VS_OK;
 }
 
 /* Takes a slot: the first free one, or the next. */
@@ -47,16 +45,14 @@ static VsStatus take_slot(VsGraph *g, uint32_t *out) {
         *out = g->state.n_raw;
         return *out < VS_RAW_NONE ? VS_OK : VS_RANGE;
     }
-    VsStatus st = vs_slot(g, VS_RAW, slot, &p);
-    if (st == VS_OK && (vs_get_u32(p) & VS_RAW_FREE) == 0) {
-        st = VS_CORRUPT;
+    VS_TRY(vs_slot(g, VS_RAW, slot, &p));
+    if ((vs_get_u32(p) & VS_RAW_FREE) == 0) {
+        return VS_CORRUPT;
     }
-    if (st == VS_OK) {
-        uint32_t next = vs_get_u32(p) & ~VS_RAW_FREE;
-        g->state.raw_free = next == VS_RAW_NONE ? VS_NIL : next;
-        *out = slot;
-    }
-    return st;
+    uint32_t next = vs_get_u32(p) & ~VS_RAW_FREE;
+    g->state.raw_free = next == VS_RAW_NONE ? VS_NIL : next;
+    *out = slot;
+    return VS_OK;
 }
 
 VsStatus vs_raw_add(VsGraph *g, uint32_t node, const float *v) {
@@ -84,21 +80,19 @@ VsStatus vs_raw_drop(VsGraph *g, uint32_t node) {
     const unsigned char *p = NULL;
     unsigned char word[4];
     uint32_t slot, next = g->state.raw_free;
-    VsStatus st = slot_of(g, node, &slot, &p);
-    if (st != VS_OK || slot == VS_NIL) {
-        return st;
+    VS_TRY(slot_of(g, node, &slot, &p));
+    if (slot == VS_NIL) {
+        return VS_OK;
     }
     vs_put_u32(word, VS_RAW_FREE | (next == VS_NIL ? VS_RAW_NONE : next));
-    st = vs_edit(g, VS_RAW, slot, 0, word, sizeof word);
-    if (st == VS_OK) {
-        g->state.raw_free = slot;
-        g->state.raw_rows--;
-    }
-    if (st == VS_OK && g->state.raw_rows == 0) { /* as if there had never been one */
+    VS_TRY(vs_edit(g, VS_RAW, slot, 0, word, sizeof word));
+    g->state.raw_free = slot;
+    g->state.raw_rows--;
+    if (g->state.raw_rows == 0) { /* as if there had never been one */
         g->state.n_raw = 0;
         g->state.raw_free = VS_NIL;
     }
-    return st;
+    return VS_OK;
 }
 
 void vs_raw_count(VsGraph *g, uint32_t judged, uint32_t blurred) {
@@ -143,12 +137,10 @@ void vs_query_as_floats(VsQuery *q) {
 /* What the order of a code is too small by, given the node. */
 static VsStatus short_by(VsGraph *g, const VsQuery *q, uint32_t node, float *out) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st == VS_OK) {
-        float lost = vs_error(n->error), by = lost * lost / q->scale;
-        *out = by < FLT_MAX ? by : 0;
-    }
-    return st;
+    VS_TRY(vs_node(g, node, &n));
+    float lost = vs_error(n->error), by = lost * lost / q->scale;
+    *out = by < FLT_MAX ? by : 0;
+    return VS_OK;
 }
 
 /* Nodes of a chunk that are raw, or those that are not: where they stand and what they are
@@ -200,9 +192,7 @@ VsStatus vs_raw_score(VsGraph *g, const VsQuery *q, VsScore score, const uint32_
 
 VsStatus vs_share_of(VsGraph *g, uint32_t node, float share, float *out) {
     const float *v = NULL;
-    VsStatus st = vs_raw(g, node, &v);
-    if (st == VS_OK) {
-        *out = v != NULL ? 0 : share;
-    }
-    return st;
+    VS_TRY(vs_raw(g, node, &v));
+    *out = v != NULL ? 0 : share;
+    return VS_OK;
 }

@@ -117,13 +117,11 @@ static VsStatus give_page(void *ctx, VsPageKind kind, uint32_t page,
     Part part;
     (void)kind; /* the page says of what kind and number it is */
     (void)page;
-    VsStatus st = take_part(&r->rest, &part);
-    if (st == VS_OK) {
-        *blob = part.at;
-        *len = part.len;
-        *ver = IMAGE_VER;
-    }
-    return st;
+    VS_TRY(take_part(&r->rest, &part));
+    *blob = part.at;
+    *len = part.len;
+    *ver = IMAGE_VER;
+    return VS_OK;
 }
 
 static void page_given(void *ctx) {
@@ -142,12 +140,11 @@ static VsStatus give_model(void *ctx, uint32_t epoch, const unsigned char **blob
 static VsStatus read_state(VsGraph *g, Reader *r) {
     Part part;
     VsStateRow row;
-    VsStatus st = take_part(&r->rest, &part);
-    st = st == VS_OK ? take_part(&r->rest, &r->model) : st;
-    st = st == VS_OK ? vs_state_decode(part.at, part.len, IMAGE_VER, stamp_of(g), &row)
-                     : st;
-    st = st == VS_OK ? vs_graph_reset(g, &row.state) : st;
-    return st == VS_OK ? vs_graph_judge(g) : st;
+    VS_TRY(take_part(&r->rest, &part));
+    VS_TRY(take_part(&r->rest, &r->model));
+    VS_TRY(vs_state_decode(part.at, part.len, IMAGE_VER, stamp_of(g), &row));
+    VS_TRY(vs_graph_reset(g, &row.state));
+    return vs_graph_judge(g);
 }
 
 VsStatus vs_image_read(VsGraph *g, const unsigned char *image, size_t len) {

@@ -80,10 +80,7 @@ static VsStatus meet_raw(VsGraph *g, uint32_t node, const unsigned char *code,
                          VsQuery *q) {
     const VsCodecParams *p = &g->params.code;
     const float *v = NULL;
-    VsStatus st = vs_raw(g, node, &v);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_raw(g, node, &v));
     q->floats = vs_query_floats(p, q->data);
     q->meets_raw = 1;
     if (v != NULL) {
@@ -98,28 +95,23 @@ static VsStatus meet_raw(VsGraph *g, uint32_t node, const unsigned char *code,
 VsStatus vs_query_of_node(VsGraph *g, const VsCodecParams *by, uint32_t node, int which,
                           VsQuery *out) {
     const unsigned char *code = NULL;
-    VsStatus st = vs_slot(g, VS_CODE, node, &code);
-    st = st == VS_OK ? vs_model_ready(g) : st;
-    if (st == VS_OK) {
-        *out = (VsQuery){.params = by,
-                         .model = g->model,
-                         .kernels = vs_kernels(),
-                         .data = g->scratch->query[1 + which]};
-        g->codec->prepare_code(out, code);
-        st = g->state.raw_rows > 0 ? meet_raw(g, node, code, out) : st;
-    }
-    return st;
+    VS_TRY(vs_slot(g, VS_CODE, node, &code));
+    VS_TRY(vs_model_ready(g));
+    *out = (VsQuery){.params = by,
+                     .model = g->model,
+                     .kernels = vs_kernels(),
+                     .data = g->scratch->query[1 + which]};
+    g->codec->prepare_code(out, code);
+    return g->state.raw_rows > 0 ? meet_raw(g, node, code, out) : VS_OK;
 }
 
 VsStatus vs_order(VsGraph *g, const VsQuery *q, uint32_t node, float *out) {
     const unsigned char *code = NULL;
-    VsStatus st = vs_slot(g, VS_CODE, node, &code);
-    if (st == VS_OK) {
-        g->scratch->evaluations++;
-        if (q->meets_raw) {
-            return vs_raw_score(g, q, q->score, &node, &code, 1, out);
-        }
-        q->score(q, &code, 1, out);
+    VS_TRY(vs_slot(g, VS_CODE, node, &code));
+    g->scratch->evaluations++;
+    if (q->meets_raw) {
+        return vs_raw_score(g, q, q->score, &node, &code, 1, out);
     }
-    return st;
+    q->score(q, &code, 1, out);
+    return VS_OK;
 }

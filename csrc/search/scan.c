@@ -191,10 +191,7 @@ static inline VsStatus page_in(VsGraph *g, VsPageKind kind, uint32_t page,
 static VsStatus worst_of_page(VsGraph *g, uint32_t page, float *out) {
     const VsGeometry *geo = &g->geo[VS_NODE];
     unsigned char *first;
-    VsStatus st = page_in(g, VS_NODE, page, &first);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(page_in(g, VS_NODE, page, &first));
     uint32_t note = vs_table_note(&g->table[VS_NODE], page), worst = 0;
     for (uint32_t i = 0; note == 0 && i < geo->per_page; i++) {
         const VsNode *v =
@@ -254,10 +251,7 @@ static VsStatus add_run(Scan *s) {
     uint32_t page = vs_page_of(geo, node), at = node - page * geo->per_page;
     uint32_t n = geo->per_page - at < VS_RUN ? geo->per_page - at : VS_RUN;
     unsigned char *first;
-    VsStatus st = page_in(g, VS_CODE, page, &first);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(page_in(g, VS_CODE, page, &first));
     n = n < n_nodes - node ? n : n_nodes - node;
     int prefiltered = g->params.code.codec == VS_CODEC_SQ8;
     *r = (Run){.codes = {first + (size_t)at * geo->slot_size,
@@ -569,12 +563,10 @@ VsStatus vs_scan_within(VsGraph *g, const VsQuery *q, size_t k, const VsScanRoom
                 .found = room->found,
                 .cap = room->cap,
                 .fixed = 1};
-    VsStatus st = prove(g, q, NULL, &p);
-    if (st == VS_OK) {
-        vs_candidates_sort(p.found, p.n);
-        *n = p.n;
-    }
-    return st;
+    VS_TRY(prove(g, q, NULL, &p));
+    vs_candidates_sort(p.found, p.n);
+    *n = p.n;
+    return VS_OK;
 }
 
 /* ---- the nearest codes ------------------------------------------------------------ */

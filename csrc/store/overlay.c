@@ -110,14 +110,9 @@ size_t vs_overlay_bytes(const VsOverlay *o) {
 }
 
 static VsStatus index_edit(VsOverlay *o, const VsEdit *e, uint32_t row, size_t at) {
-    VsStatus st = reserve_page(o);
-    if (st == VS_OK) {
-        st = vs_grow(o->alloc, (void **)&o->refs, &o->cap_refs, o->n_refs + 1,
-                     sizeof *o->refs);
-    }
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(reserve_page(o));
+    VS_TRY(vs_grow(o->alloc, (void **)&o->refs, &o->cap_refs, o->n_refs + 1,
+                   sizeof *o->refs));
     uint64_t key = page_key(e->kind, vs_page_of(&o->geo[e->kind], e->slot));
     OverlayPage *place = find_place(o, key);
     uint32_t ref = (uint32_t)o->n_refs++;

@@ -158,10 +158,7 @@ VsStatus vs_table_own_leaf(const VsAlloc *a, VsTable *t, uint32_t page) {
 
 VsStatus vs_table_own(const VsAlloc *a, const VsGeometry *geo, VsTable *t, uint32_t page,
                       unsigned char **out) {
-    VsStatus st = vs_table_own_leaf(a, t, page);
-    if (st != VS_OK) {
-        return st;
-    }
+    VS_TRY(vs_table_own_leaf(a, t, page));
     unsigned char **at = &t->leaf[page >> VS_LEAF_BITS]->page[page & (VS_LEAF_PAGES - 1)];
     if (!is_mine(*at)) {
         unsigned char *copy = vs_page_new(a, geo);

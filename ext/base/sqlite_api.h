@@ -39,6 +39,15 @@ static inline int vsx_is_interrupted(sqlite3 *db) {
 #endif
 }
 
+/* Returns from the function with what `call` fails with: where nothing is to be released. */
+#define VSX_TRY(call)              \
+    do {                           \
+        int tried_ = (call);       \
+        if (tried_ != SQLITE_OK) { \
+            return tried_;         \
+        }                          \
+    } while (0)
+
 /* CMake gives it; for builds without. */
 #ifndef VECSQL_VERSION
 #define VECSQL_VERSION "0.1.0"

@@ -321,12 +321,10 @@ static int own(VsxVec *vec) {
 
 int vsx_vector_read(sqlite3_value *value, VsxVec *out, char **err) {
     VsxVec vec = {0};
-    int rc = vsx_vector_borrow(value, &vec, err);
-    rc = rc == SQLITE_OK ? own(&vec) : rc;
-    if (rc == SQLITE_OK) {
-        *out = vec;
-    }
-    return rc;
+    VSX_TRY(vsx_vector_borrow(value, &vec, err));
+    VSX_TRY(own(&vec));
+    *out = vec;
+    return SQLITE_OK;
 }
 
 int vsx_vector_settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, char **err) {
@@ -337,12 +335,10 @@ int vsx_vector_settle(VsxVec *vec, const VsCodecParams *column, VsxVec *out, cha
             err, sqlite3_mprintf("expected %u dimensions, got %lld", column->dims, got));
     }
     VsxVec settled = {0};
-    int rc = become(vec, column->element, &settled, err);
-    rc = rc == SQLITE_OK ? own(&settled) : rc;
-    if (rc == SQLITE_OK) {
-        *out = settled;
-    }
-    return rc;
+    VSX_TRY(become(vec, column->element, &settled, err));
+    VSX_TRY(own(&settled));
+    *out = settled;
+    return SQLITE_OK;
 }
 
 static int is_float(VsElement element) {

@@ -42,22 +42,20 @@ int vsx_content_settle(VsxIndex *i) {
 }
 
 int vsx_content_sync(VsxTable *t, sqlite3_value *rowid) {
-    int rc = vsx_usable(t);
-    rc = rc == SQLITE_OK ? vsx_content_settle(t->index) : rc;
-    if (rc == SQLITE_OK && sqlite3_value_type(rowid) != SQLITE_INTEGER) {
-        rc = vsx_fail(t, SQLITE_MISMATCH, "%s: vecsql_sync needs an integer rowid",
-                      t->index->table);
+    VSX_TRY(vsx_usable(t));
+    VSX_TRY(vsx_content_settle(t->index));
+    if (sqlite3_value_type(rowid) != SQLITE_INTEGER) {
+        return vsx_fail(t, SQLITE_MISMATCH, "%s: vecsql_sync needs an integer rowid",
+                        t->index->table);
     }
-    if (rc == SQLITE_OK) {
-        const VsxVector *at = NULL;
-        char *bad = NULL;
-        rc = sync_row(t->index, sqlite3_value_int64(rowid), &at, &bad);
-        if (bad != NULL) {
-            rc = vsx_fail(t, SQLITE_ERROR, "row %lld of %s.%s: %s",
-                          sqlite3_value_int64(rowid), t->index->def->content,
-                          vsx_column_of(at)->name, bad);
-        }
-        sqlite3_free(bad);
+    const VsxVector *at = NULL;
+    char *bad = NULL;
+    int rc = sync_row(t->index, sqlite3_value_int64(rowid), &at, &bad);
+    if (bad != NULL) {
+        rc =
+            vsx_fail(t, SQLITE_ERROR, "row %lld of %s.%s: %s", sqlite3_value_int64(rowid),
+                     t->index->def->content, vsx_column_of(at)->name, bad);
     }
+    sqlite3_free(bad);
     return rc;
 }

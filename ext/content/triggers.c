@@ -224,12 +224,11 @@ static int put_setting(const VsxIndex *i, const char *key, const char *value) {
 }
 
 static int drop_triggers(const VsxIndex *i, const char *name) {
-    int rc = SQLITE_OK;
-    for (int e = 0; rc == SQLITE_OK && e < VSX_EVENTS; e++) {
-        rc = vsx_exec(i->global->db, "DROP TRIGGER IF EXISTS \"%w\".\"%w_vecsql_%s\"",
-                      i->schema, name, vsx_events[e]);
+    for (int e = 0; e < VSX_EVENTS; e++) {
+        VSX_TRY(vsx_exec(i->global->db, "DROP TRIGGER IF EXISTS \"%w\".\"%w_vecsql_%s\"",
+                         i->schema, name, vsx_events[e]));
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 /* The old ones go last: a statement that fails in a transaction leaves them as they were,

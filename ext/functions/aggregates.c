@@ -112,13 +112,12 @@ static const VsxFunction aggregates[] = {
 };
 
 int vsx_register_aggregates(sqlite3 *db) {
-    int rc = SQLITE_OK, flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS |
-                                SQLITE_SUBTYPE | SQLITE_RESULT_SUBTYPE;
-    for (size_t i = 0; rc == SQLITE_OK && i < sizeof aggregates / sizeof *aggregates;
-         i++) {
+    int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS | SQLITE_SUBTYPE |
+                SQLITE_RESULT_SUBTYPE;
+    for (size_t i = 0; i < sizeof aggregates / sizeof *aggregates; i++) {
         const VsxFunction *f = &aggregates[i];
-        rc = sqlite3_create_window_function(db, f->name, f->n_args, flags, (void *)f,
-                                            step, final, value, inverse, NULL);
+        VSX_TRY(sqlite3_create_window_function(db, f->name, f->n_args, flags, (void *)f,
+                                               step, final, value, inverse, NULL));
     }
-    return rc;
+    return SQLITE_OK;
 }

@@ -180,16 +180,14 @@ static const VsxFunction functions[] = {
 };
 
 int vsx_register_functions(sqlite3 *db, int entry) {
-    int rc = SQLITE_OK;
-    for (size_t i = 0; rc == SQLITE_OK && i < sizeof functions / sizeof functions[0];
-         i++) {
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
         const VsxFunction *f = &functions[i];
         int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS | f->flags;
         if (f->entry & entry) {
-            rc = sqlite3_create_function_v2(db, f->name, f->n_args, flags, (void *)f,
-                                            f->call, NULL, NULL, NULL);
+            VSX_TRY(sqlite3_create_function_v2(db, f->name, f->n_args, flags, (void *)f,
+                                               f->call, NULL, NULL, NULL));
         }
     }
-    rc = rc == SQLITE_OK ? vsx_register_aggregates(db) : rc;
-    return rc == SQLITE_OK ? vsx_register_vec_each(db, entry) : rc;
+    VSX_TRY(vsx_register_aggregates(db));
+    return vsx_register_vec_each(db, entry);
 }

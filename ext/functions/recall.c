@@ -167,19 +167,18 @@ static int measure(const Sample *s, size_t ef, Line *out) {
 }
 
 static int measure_all(RecallCursor *c, Sample *s) {
-    int rc = SQLITE_OK;
     size_t own = s->v->graph->state.ef_search, *n = &c->base.n;
     c->queries = s->n;
-    for (int i = 0; rc == SQLITE_OK && s->n > 0 && i < EFS; i++) {
+    for (int i = 0; s->n > 0 && i < EFS; i++) {
         size_t next = efs[i], last = *n == 0 ? 0 : c->line[*n - 1].ef;
         if (own >= s->k && own > last && own < next) {
-            rc = measure(s, own, &c->line[(*n)++]);
+            VSX_TRY(measure(s, own, &c->line[(*n)++]));
         }
-        if (rc == SQLITE_OK && next >= s->k) {
-            rc = measure(s, next, &c->line[(*n)++]);
+        if (next >= s->k) {
+            VSX_TRY(measure(s, next, &c->line[(*n)++]));
         }
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 static void sample_close(Sample *s) {
@@ -193,10 +192,7 @@ static void sample_close(Sample *s) {
 static int sample_open(VsxVector *v, size_t n, size_t k, Sample *s) {
     const VsCodecParams *code = &v->graph->params.code;
     *s = (Sample){.v = v, .k = k, .stride = vs_element_bytes(code->element, code->dims)};
-    int rc = vsx_refresh(v);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
+    VSX_TRY(vsx_refresh(v));
     uint32_t live = v->graph->state.n_live;
     n = n < live ? n : live;
     s->query = sqlite3_malloc64(n * s->stride + 1);
@@ -208,8 +204,8 @@ static int sample_open(VsxVector *v, size_t n, size_t k, Sample *s) {
         return SQLITE_NOMEM;
     }
     memset(s->n_nearest, 0, n * sizeof *s->n_nearest);
-    rc = draw(s, n);
-    return rc == SQLITE_OK ? scan(s) : rc;
+    VSX_TRY(draw(s, n));
+    return scan(s);
 }
 
 static int run(RecallCursor *c, VsxVector *v, size_t sample, size_t k) {

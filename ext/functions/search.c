@@ -112,10 +112,10 @@ static int read_request(VsxGlobal *global, int argc, sqlite3_value **argv, Reque
     }
     r->k = (size_t)k;
     r->ef = (size_t)ef;
-    int rc = vsx_visit(global, table, &r->visit, err);
-    rc = rc == SQLITE_OK ? vsx_find_vector(r->visit.index, column, &r->v, err) : rc;
-    rc = rc == SQLITE_OK ? vsx_refresh(r->v) : rc;
-    return rc == SQLITE_OK ? read_queries(r, argv[2], err) : rc;
+    VSX_TRY(vsx_visit(global, table, &r->visit, err));
+    VSX_TRY(vsx_find_vector(r->visit.index, column, &r->v, err));
+    VSX_TRY(vsx_refresh(r->v));
+    return read_queries(r, argv[2], err);
 }
 
 /* Entries of all queries, in one BLOB that SQLite frees. */
@@ -170,10 +170,9 @@ static void search(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
 }
 
 int vsx_register_search(VsxGlobal *global) {
-    int rc = SQLITE_OK;
-    for (int n = 4; rc == SQLITE_OK && n <= 5; n++) {
-        rc = sqlite3_create_function_v2(global->db, "vecsql_search", n, SQLITE_UTF8,
-                                        global, search, NULL, NULL, NULL);
+    for (int n = 4; n <= 5; n++) {
+        VSX_TRY(sqlite3_create_function_v2(global->db, "vecsql_search", n, SQLITE_UTF8,
+                                           global, search, NULL, NULL, NULL));
     }
-    return rc;
+    return SQLITE_OK;
 }

@@ -93,15 +93,12 @@ static int collect(StatsCursor *c, int vector) {
     VsxVector *v = &c->index->vector[vector];
     sqlite3_int64 pages = 0, page_bytes = 0, log_rows = 0, log_bytes = 0;
     sqlite3_int64 bytes = 0, shared = 0;
-    int rc = vsx_refresh(v);
-    rc = rc == SQLITE_OK ? vsx_code(c->index, vs_model_ready(v->graph)) : rc;
-    rc = rc == SQLITE_OK ? count(v, "count(*)", "pages", &pages) : rc;
-    rc = rc == SQLITE_OK ? count(v, "sum(length(data))", "pages", &page_bytes) : rc;
-    rc = rc == SQLITE_OK ? count(v, "count(*)", "log", &log_rows) : rc;
-    rc = rc == SQLITE_OK ? count(v, "sum(length(edits))", "log", &log_bytes) : rc;
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
+    VSX_TRY(vsx_refresh(v));
+    VSX_TRY(vsx_code(c->index, vs_model_ready(v->graph)));
+    VSX_TRY(count(v, "count(*)", "pages", &pages));
+    VSX_TRY(count(v, "sum(length(data))", "pages", &page_bytes));
+    VSX_TRY(count(v, "count(*)", "log", &log_rows));
+    VSX_TRY(count(v, "sum(length(edits))", "log", &log_bytes));
     const VsGraph *g = v->graph;
     const VsState *s = &g->state;
     VsPageCache *page_cache = g->geo[VS_NODE].page_cache;

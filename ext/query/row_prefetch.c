@@ -228,25 +228,19 @@ static int levels_of(const Tree *t) {
 
 static int learn(VsxIndex *i, Tree *t) {
     VsxRowTree *known = &t->known;
-    int rc = number(i, sqlite3_mprintf("PRAGMA \"%w\".page_size", i->schema),
-                    &known->page_bytes);
-    if (rc == SQLITE_OK) {
-        rc = number(i, sqlite3_mprintf("PRAGMA \"%w\".page_count", i->schema),
-                    &known->pages);
-    }
-    if (rc == SQLITE_OK) {
-        rc = number(i,
-                    sqlite3_mprintf("SELECT rootpage FROM \"%w\".sqlite_master "
-                                    "WHERE type = 'table' AND name = %Q",
-                                    i->schema, i->row_table),
-                    &known->root);
-    }
-    if (rc == SQLITE_OK) {
-        known->levels = known->page_bytes >= 512 ? levels_of(t) : 0;
-        known->there = 1;
-        i->row_tree = *known;
-    }
-    return rc;
+    VSX_TRY(number(i, sqlite3_mprintf("PRAGMA \"%w\".page_size", i->schema),
+                   &known->page_bytes));
+    VSX_TRY(
+        number(i, sqlite3_mprintf("PRAGMA \"%w\".page_count", i->schema), &known->pages));
+    VSX_TRY(number(i,
+                   sqlite3_mprintf("SELECT rootpage FROM \"%w\".sqlite_master "
+                                   "WHERE type = 'table' AND name = %Q",
+                                   i->schema, i->row_table),
+                   &known->root));
+    known->levels = known->page_bytes >= 512 ? levels_of(t) : 0;
+    known->there = 1;
+    i->row_tree = *known;
+    return SQLITE_OK;
 }
 
 static int mapped(sqlite3_file *file) {

@@ -66,12 +66,12 @@ static VsStatus scan(const Many *m, VsGraph *g, unsigned worker, const VsQuery *
     VsScanRoom room = m->scan;
     room.found += worker * room.cap;
     room.high += worker * m->k_live;
-    VsStatus st = vs_scan_within(g, q, m->k_live, &room, n);
-    st = st == VS_OK && *n > m->ask ? VS_RANGE : st;
-    if (st == VS_OK) {
-        memcpy(found, room.found, *n * sizeof *found);
+    VS_TRY(vs_scan_within(g, q, m->k_live, &room, n));
+    if (*n > m->ask) {
+        return VS_RANGE;
     }
-    return st;
+    memcpy(found, room.found, *n * sizeof *found);
+    return VS_OK;
 }
 
 static VsStatus answer_one(void *ctx, VsGraph *g, unsigned worker, size_t i) {
@@ -169,18 +169,17 @@ static int search_block(Many *m, VsReaders *readers) {
 }
 
 static int search_blocks(Many *m, VsReaders *readers, size_t n, size_t block) {
-    int rc = SQLITE_OK;
     const unsigned char *queries = m->queries;
     VsxResult *results = m->results;
     size_t *n_results = m->n_results;
-    for (size_t at = 0; rc == SQLITE_OK && at < n; at += block) {
+    for (size_t at = 0; at < n; at += block) {
         m->n = n - at < block ? n - at : block;
         m->queries = queries + at * m->stride;
         m->results = results + at * m->k;
         m->n_results = n_results + at;
-        rc = search_block(m, readers);
+        VSX_TRY(search_block(m, readers));
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 static int reserve(Many *m, size_t block, unsigned threads) {

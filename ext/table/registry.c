@@ -165,15 +165,13 @@ int vsx_index_acquire(VsxGlobal *global, const char *schema, const char *table,
     if (known != NULL) {
         vsx_index_drop(known); /* another table has taken the name */
     }
-    int rc = index_new(global, schema, table, def, out);
-    if (rc == SQLITE_OK) {
-        const VsxIndex *former = create ? NULL : find(global->former, schema, table);
-        list_add(*out);
-        if (former != NULL) {
-            vsx_doubts_take_over(&(*out)->doubts, former->doubts);
-        }
+    VSX_TRY(index_new(global, schema, table, def, out));
+    const VsxIndex *former = create ? NULL : find(global->former, schema, table);
+    list_add(*out);
+    if (former != NULL) {
+        vsx_doubts_take_over(&(*out)->doubts, former->doubts);
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 void vsx_index_drop(VsxIndex *index) {

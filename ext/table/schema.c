@@ -311,9 +311,9 @@ static int parse_vector(VsxColumn *c, Token type, const char *at, char **err) {
     }
     c->params.code.element = (VsElement)element;
     c->params.code.metric = element == VS_BIT ? VS_HAMMING : VS_L2;
-    int rc = parse_options(c, at, err);
-    rc = rc == SQLITE_OK ? check_vector(c, err) : rc;
-    return rc == SQLITE_OK ? resolve_codec(c, err) : rc;
+    VSX_TRY(parse_options(c, at, err));
+    VSX_TRY(check_vector(c, err));
+    return resolve_codec(c, err);
 }
 
 char *vsx_params_text(const VsxColumn *c) {

@@ -146,13 +146,12 @@ static int create_index(sqlite3 *db, const char *schema, const char *table,
 
 static int create_indexes(sqlite3 *db, const char *schema, const char *table,
                           const VsxSchema *def) {
-    int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
+    for (int i = 0; i < def->n_columns; i++) {
         if (def->column[i].indexed) {
-            rc = create_index(db, schema, table, &def->column[i]);
+            VSX_TRY(create_index(db, schema, table, &def->column[i]));
         }
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 static int create_rows(sqlite3 *db, const char *schema, const char *table,
@@ -231,12 +230,10 @@ int vsx_shadow_create(sqlite3 *db, const char *schema, const char *table,
 }
 
 int vsx_shadow_configure(VsxIndex *index) {
-    int rc = write_config(index->global->db, index->schema, index->table, index->def);
-    if (rc == SQLITE_OK) {
-        index->def->config_lost = 0;
-        index->def->format = FORMAT;
-    }
-    return rc;
+    VSX_TRY(write_config(index->global->db, index->schema, index->table, index->def));
+    index->def->config_lost = 0;
+    index->def->format = FORMAT;
+    return SQLITE_OK;
 }
 
 int vsx_shadow_upgrade(VsxIndex *index, int format) {
@@ -268,11 +265,10 @@ static int nth_suffix(const VsxSchema *def, int n, char *suffix) {
 static int for_each_table(sqlite3 *db, const char *schema, const char *table,
                           const VsxSchema *def, const char *sql, const char *name) {
     char suffix[SUFFIX_MAX];
-    int rc = SQLITE_OK;
-    for (int n = 0; rc == SQLITE_OK && nth_suffix(def, n, suffix); n++) {
-        rc = vsx_exec(db, sql, schema, table, suffix, name, suffix);
+    for (int n = 0; nth_suffix(def, n, suffix); n++) {
+        VSX_TRY(vsx_exec(db, sql, schema, table, suffix, name, suffix));
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 int vsx_shadow_missing(const VsxIndex *index, char **out) {

@@ -129,10 +129,9 @@ int vsx_set_progress(VsxTable *t, const char *name) {
 
 int vsx_warm(VsxTable *t) {
     VsxIndex *index = t->index;
-    int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        rc = vsx_refresh(&index->vector[i]);
-        rc = rc == SQLITE_OK ? vsx_code(index, vs_load_all(index->vector[i].graph)) : rc;
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        VSX_TRY(vsx_refresh(&index->vector[i]));
+        VSX_TRY(vsx_code(index, vs_load_all(index->vector[i].graph)));
     }
-    return rc;
+    return SQLITE_OK;
 }

@@ -85,11 +85,8 @@ static int never_written(VsxVector *v, VsStateRow *out) {
 static int read_newest(VsxVector *v, VsStateRow *out, sqlite3_int64 *mark) {
     sqlite3_stmt *stmt = NULL;
     *mark = 0;
-    int rc = vsx_stmt(v, VSX_SQL_STATE, &stmt);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
+    VSX_TRY(vsx_stmt(v, VSX_SQL_STATE, &stmt));
+    int rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
     if (rc == SQLITE_DONE) {
         rc = vsx_reset(stmt, rc);
         return rc == SQLITE_OK ? never_written(v, out) : rc;
@@ -128,11 +125,8 @@ typedef VsStatus (*LogReader)(VsxVector *v, const VsStateRow *row,
 
 static int read_log(VsxVector *v, uint64_t after, LogReader use, int *stop) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_LOG, &stmt);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    rc = sqlite3_bind_int64(stmt, 1, (sqlite3_int64)after);
+    VSX_TRY(vsx_stmt(v, VSX_SQL_LOG, &stmt));
+    int rc = sqlite3_bind_int64(stmt, 1, (sqlite3_int64)after);
     if (rc != SQLITE_OK) {
         return vsx_reset(stmt, rc);
     }
@@ -176,14 +170,11 @@ static VsStatus overlay_row(VsxVector *v, const VsStateRow *row,
  * present. */
 static int find_ourselves(VsxVector *v, int *found) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_STAMP, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, (sqlite3_int64)v->graph->state.ver);
-        *found = rc == SQLITE_ROW &&
-                 (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc;
+    VSX_TRY(vsx_stmt(v, VSX_SQL_STAMP, &stmt));
+    int rc = vsx_step_with(stmt, (sqlite3_int64)v->graph->state.ver);
+    *found = rc == SQLITE_ROW &&
+             (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;
+    return vsx_reset(stmt, rc);
 }
 
 /* Another connection went on from where we are: *done if its log could be replayed. */
@@ -225,14 +216,11 @@ static int start_over(VsxVector *v, const VsState *now) {
 /* (ver, stamp) of the newest log row; ver -1 if there is none. */
 static int newest_key(VsxVector *v, sqlite3_int64 *ver, sqlite3_int64 *stamp) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_STATE, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
-        *ver = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
-        *stamp = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 1) : 0;
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc;
+    VSX_TRY(vsx_stmt(v, VSX_SQL_STATE, &stmt));
+    int rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
+    *ver = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
+    *stamp = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 1) : 0;
+    return vsx_reset(stmt, rc);
 }
 
 /* Edits that do not stand any more. The pages in memory hold them: they are stale. */
@@ -252,10 +240,7 @@ static int check_poison(VsxVector *v) {
     if (v->poison == SQLITE_OK) {
         return SQLITE_OK;
     }
-    int rc = newest_key(v, &ver, &stamp);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
+    VSX_TRY(newest_key(v, &ver, &stamp));
     if (ver == v->poison_ver && stamp == v->poison_stamp) {
         v->index->refused = v->poison;
         return v->poison;
@@ -267,10 +252,11 @@ static int check_poison(VsxVector *v) {
 
 int vsx_refresh(VsxVector *v) {
     VsStateRow row;
-    int done = 0, ours = 0, rc = check_poison(v);
-    rc = rc == SQLITE_OK ? read_state(v, &row, &ours) : rc;
-    if (rc != SQLITE_OK || ours) {
-        return rc;
+    int done = 0, ours = 0;
+    VSX_TRY(check_poison(v));
+    VSX_TRY(read_state(v, &row, &ours));
+    if (ours) {
+        return SQLITE_OK;
     }
     drop_edits(v);
     VsGraph *g = v->graph;
@@ -291,17 +277,15 @@ int vsx_refresh(VsxVector *v) {
         v->stale = 0;
         return SQLITE_OK;
     }
-    rc = catch_up(v, &row.state, &done);
-    if (rc == SQLITE_OK && !done) {
+    VSX_TRY(catch_up(v, &row.state, &done));
+    if (!done) {
         v->known = 0;
-        rc = start_over(v, &row.state);
+        VSX_TRY(start_over(v, &row.state));
     }
-    if (rc == SQLITE_OK) {
-        v->stale = 0;
-        v->known = 1;
-        vs_history_push(g, &v->history);
-    }
-    return rc;
+    v->stale = 0;
+    v->known = 1;
+    vs_history_push(g, &v->history);
+    return SQLITE_OK;
 }
 
 /* A node that a map names must be live and name the row in turn. */
@@ -333,16 +317,13 @@ int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node) {
     if (vsx_rowmap_get(v->map, rowid) != NULL) {
         return vsx_map_entry(v, rowid, NULL, 0, node);
     }
-    int rc = vsx_stmt(v, VSX_SQL_MAP, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_seen(stmt, 2, vsx_step_with(stmt, rowid));
-        if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
-            int step = rc;
-            rc = vsx_map_entry(v, rowid, step == SQLITE_ROW ? stmt : NULL, 0, node);
-        }
-        rc = vsx_reset(stmt, rc);
+    VSX_TRY(vsx_stmt(v, VSX_SQL_MAP, &stmt));
+    int rc = vsx_seen(stmt, 2, vsx_step_with(stmt, rowid));
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
+        int step = rc;
+        rc = vsx_map_entry(v, rowid, step == SQLITE_ROW ? stmt : NULL, 0, node);
     }
-    return rc;
+    return vsx_reset(stmt, rc);
 }
 
 /* ---- flush ---------------------------------------------------------------------- */
@@ -350,10 +331,10 @@ int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node) {
 /* The mark of a log row that the edits to come will take the place of. */
 static int write_mark(VsxVector *v, sqlite3_int64 ver, sqlite3_int64 mark) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_LOG_PUT, &stmt);
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, ver) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 2, mark) : rc;
-    return rc == SQLITE_OK ? vsx_write(stmt) : rc;
+    VSX_TRY(vsx_stmt(v, VSX_SQL_LOG_PUT, &stmt));
+    VSX_TRY(sqlite3_bind_int64(stmt, 1, ver));
+    VSX_TRY(sqlite3_bind_int64(stmt, 2, mark));
+    return vsx_write(stmt);
 }
 
 int vsx_mark(VsxVector *v) {
@@ -378,13 +359,11 @@ int vsx_mark(VsxVector *v) {
 
 static int remove_mark(VsxVector *v) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_LOG_REMOVE, &stmt);
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, v->mark_ver) : rc;
-    rc = rc == SQLITE_OK ? vsx_write(stmt) : rc;
-    if (rc == SQLITE_OK) {
-        v->mark = 0;
-    }
-    return rc;
+    VSX_TRY(vsx_stmt(v, VSX_SQL_LOG_REMOVE, &stmt));
+    VSX_TRY(sqlite3_bind_int64(stmt, 1, v->mark_ver));
+    VSX_TRY(vsx_write(stmt));
+    v->mark = 0;
+    return SQLITE_OK;
 }
 
 /* That of the edits takes the place of their mark. */
@@ -480,12 +459,9 @@ static int trim_log(VsxVector *v) {
  */
 static int write_pages(VsxVector *v, const unsigned char *edits, size_t len) {
     VsStatus st = vs_flush_pages(v->graph, write_page, v);
-    int rc = vsx_code(v->index, st);
-    if (rc == SQLITE_OK) {
-        vs_history_clear(v->graph, &v->history);
-        rc = write_log_row(v, edits, len, edits != NULL);
-    }
-    return rc;
+    VSX_TRY(vsx_code(v->index, st));
+    vs_history_clear(v->graph, &v->history);
+    return write_log_row(v, edits, len, edits != NULL);
 }
 
 static int checkpoint(VsxVector *v) {
@@ -514,15 +490,14 @@ int vsx_checkpoint(VsxVector *v) {
     if (v->graph->state.ver == v->graph->state.checkpoint_ver) {
         return SQLITE_OK;
     }
-    int rc = vsx_mark(v); /* half of the pages, and their rollback, must be seen */
+    /* half of the pages, and their rollback, must be seen */
+    VSX_TRY(vsx_mark(v));
     sqlite3_int64 ver = v->mark_ver, mark = v->mark;
-    if (rc == SQLITE_OK) {
-        rc = checkpoint(v);
-        rc = rc == SQLITE_OK ? trim_log(v) : rc;
-        rc = rc == SQLITE_OK ? remove_mark(v) : rc;
-        if (rc != SQLITE_OK) {
-            vsx_poison(v, rc, ver, mark);
-        }
+    int rc = checkpoint(v);
+    rc = rc == SQLITE_OK ? trim_log(v) : rc;
+    rc = rc == SQLITE_OK ? remove_mark(v) : rc;
+    if (rc != SQLITE_OK) {
+        vsx_poison(v, rc, ver, mark);
     }
     return rc;
 }
@@ -573,11 +548,9 @@ static int row_fits(const VsxVector *v, size_t edits) {
 static int write_edits(VsxVector *v, int commit, sqlite3_int64 *stamp) {
     const unsigned char *edits = NULL;
     size_t len = 0;
-    int rc = write_model(v);
-    rc = rc == SQLITE_OK ? write_map(v) : rc;
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
+    VSX_TRY(write_model(v));
+    VSX_TRY(write_map(v));
+    int rc = SQLITE_OK;
     if (v->graph->redo_overflow || !row_fits(v, v->graph->redo.len)) {
         rc = write_pages(v, NULL, 0);
         *stamp = rc == SQLITE_OK ? (sqlite3_int64)v->graph->state.stamp : *stamp;

@@ -13,13 +13,13 @@
 int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
                    const VsxVec *vector) {
     uint32_t node = VS_NIL;
-    int rc = vsx_link_due(v);
-    rc = rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 1) : rc;
-    if (rc == SQLITE_OK && (old != VS_NIL || vector->n > 0)) {
-        rc = vsx_mark(v);
+    VSX_TRY(vsx_link_due(v));
+    VSX_TRY(vsx_rowmap_reserve(v->map, 1));
+    if (old != VS_NIL || vector->n > 0) {
+        VSX_TRY(vsx_mark(v));
     }
-    if (rc != SQLITE_OK || (old == VS_NIL && vector->n == 0)) {
-        return rc;
+    if (old == VS_NIL && vector->n == 0) {
+        return SQLITE_OK;
     }
     vs_begin(v->graph);
     VsStatus st = old != VS_NIL ? vs_delete(v->graph, old) : VS_OK;
@@ -37,7 +37,7 @@ int vsx_put_vector(VsxVector *v, sqlite3_int64 rowid, uint32_t old,
 
 int vsx_set_vector(VsxVector *v, sqlite3_int64 rowid, const VsxVec *vector) {
     uint32_t old = VS_NIL;
-    int rc = vsx_refresh(v);
-    rc = rc == SQLITE_OK ? vsx_node_of(v, rowid, &old) : rc;
-    return rc == SQLITE_OK ? vsx_put_vector(v, rowid, old, vector) : rc;
+    VSX_TRY(vsx_refresh(v));
+    VSX_TRY(vsx_node_of(v, rowid, &old));
+    return vsx_put_vector(v, rowid, old, vector);
 }

@@ -45,11 +45,10 @@ static void vec_debug(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
 
 int vsx_vec0_functions(sqlite3 *db) {
     int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
-    int rc = sqlite3_create_function_v2(db, "vec_version", 0, flags, NULL, vec_version,
-                                        NULL, NULL, NULL);
-    return rc == SQLITE_OK ? sqlite3_create_function_v2(db, "vec_debug", 0, flags, NULL,
-                                                        vec_debug, NULL, NULL, NULL)
-                           : rc;
+    VSX_TRY(sqlite3_create_function_v2(db, "vec_version", 0, flags, NULL, vec_version,
+                                       NULL, NULL, NULL));
+    return sqlite3_create_function_v2(db, "vec_debug", 0, flags, NULL, vec_debug, NULL,
+                                      NULL, NULL);
 }
 
 int vsx_vec0_refuse(sqlite3 *db, const char *schema, const char *table, char **err) {

@@ -507,11 +507,8 @@ char *vsx_vec0_declaration(const VsxSchema *s, const char *table) {
 
 int vsx_vec0_parse(int argc, const char *const *argv, VsxSchema **out, char **err) {
     VsxVec0Args args;
-    int rc = read_arguments(argc, argv, &args, err);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    rc = vsx_schema_parse(NULL, args.argc, (const char *const *)args.argv, out, err);
+    VSX_TRY(read_arguments(argc, argv, &args, err));
+    int rc = vsx_schema_parse(NULL, args.argc, (const char *const *)args.argv, out, err);
     for (int i = 0; rc == SQLITE_OK && i < args.argc; i++) {
         (*out)->column[i].strict = (int)args.strict[i];
         (*out)->column[i].partition = args.partition[i];

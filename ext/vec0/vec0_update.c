@@ -92,13 +92,12 @@ static int check_key(VsxTable *t, const VsxColumn *c, sqlite3_value *value) {
 
 static int check_partitions(VsxTable *t, sqlite3_value **value) {
     const VsxSchema *def = t->index->def;
-    int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < def->n_columns; i++) {
+    for (int i = 0; i < def->n_columns; i++) {
         if (def->column[i].partition && !sqlite3_value_nochange(value[i])) {
-            rc = check_partition(t, &def->column[i], value[i]);
+            VSX_TRY(check_partition(t, &def->column[i], value[i]));
         }
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 /* sqlite-vec does not look at the type of an auxiliary column in an UPDATE. */

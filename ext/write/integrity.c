@@ -194,10 +194,7 @@ static int check_followed(VsxIndex *index, char **report) {
 /* What keeps the index from being read at all. */
 static int check_tables(const VsxIndex *i, char **report) {
     char *missing = NULL;
-    int rc = vsx_shadow_missing(i, &missing);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
+    VSX_TRY(vsx_shadow_missing(i, &missing));
     if (missing != NULL) {
         *report = sqlite3_mprintf("%s.%s: the shadow table %s is missing", i->schema,
                                   i->table, missing);

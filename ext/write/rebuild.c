@@ -151,13 +151,10 @@ int vsx_rebuild_vector(VsxVector *v) {
         empty.ef_search = v->graph->state.ef_search;
     }
     vsx_unknown(v);
-    int rc = clear_log(v, &empty);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
+    VSX_TRY(clear_log(v, &empty));
     sqlite3_int64 ver = v->mark_ver, mark = v->mark;
     v->poison = SQLITE_OK; /* what was half done is made anew */
-    rc = clear_others(v);
+    int rc = clear_others(v);
     rc = rc == SQLITE_OK ? vsx_code(v->index, vs_graph_reset(v->graph, &empty)) : rc;
     v->stale = 0;
     v->graph->changed = 1; /* write a state row even if there are no rows */

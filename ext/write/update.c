@@ -84,13 +84,10 @@ static int check_values(Change *c) {
 
 static int row_exists(VsxIndex *index, sqlite3_int64 rowid, int *out) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_row_stmt(index, VSX_ROW_EXISTS, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_seen(stmt, 1, vsx_step_with(stmt, rowid));
-        *out = rc == SQLITE_ROW;
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc;
+    VSX_TRY(vsx_row_stmt(index, VSX_ROW_EXISTS, &stmt));
+    int rc = vsx_seen(stmt, 1, vsx_step_with(stmt, rowid));
+    *out = rc == SQLITE_ROW;
+    return vsx_reset(stmt, rc);
 }
 
 /* The key column wins over rowid, unless it is not what changed. */
@@ -161,15 +158,13 @@ static int check_conflict(Change *c) {
 static int find_key(VsxIndex *index, sqlite3_value *key, int *found,
                     sqlite3_int64 *rowid) {
     sqlite3_stmt *stmt = NULL;
-    int rc = vsx_row_stmt(index, VSX_ROW_FIND, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_bind_value(stmt, 1, key);
-        rc = rc == SQLITE_OK ? vsx_seen(stmt, 2, sqlite3_step(stmt)) : rc;
-        *found = rc == SQLITE_ROW;
-        *rowid = *found ? sqlite3_column_int64(stmt, 0) : 0;
-        rc = vsx_reset(stmt, rc);
-        sqlite3_clear_bindings(stmt);
-    }
+    VSX_TRY(vsx_row_stmt(index, VSX_ROW_FIND, &stmt));
+    int rc = sqlite3_bind_value(stmt, 1, key);
+    rc = rc == SQLITE_OK ? vsx_seen(stmt, 2, sqlite3_step(stmt)) : rc;
+    *found = rc == SQLITE_ROW;
+    *rowid = *found ? sqlite3_column_int64(stmt, 0) : 0;
+    rc = vsx_reset(stmt, rc);
+    sqlite3_clear_bindings(stmt);
     return rc;
 }
 
@@ -332,12 +327,9 @@ static int write_row(const Change *c) {
     VsxRowSql which = !c->has_new  ? VSX_ROW_DELETE
                       : c->has_old ? VSX_ROW_UPDATE
                                    : VSX_ROW_REPLACE;
-    int rc = vsx_row_stmt(c->t->index, which, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = c->has_new ? bind_row(c, stmt) : sqlite3_bind_int64(stmt, 1, c->old_rowid);
-        rc = vsx_write_after(stmt, rc);
-    }
-    return rc;
+    VSX_TRY(vsx_row_stmt(c->t->index, which, &stmt));
+    int rc = c->has_new ? bind_row(c, stmt) : sqlite3_bind_int64(stmt, 1, c->old_rowid);
+    return vsx_write_after(stmt, rc);
 }
 
 static int make_change(Change *c) {

@@ -101,7 +101,7 @@ DISK = [
     Mutant(
         "an edited page is not marked",
         "csrc/graph/graph.c",
-        "        g->dirty[g->n_dirty++] = (VsPageRef){kind, page};\n",
+        "    g->dirty[g->n_dirty++] = (VsPageRef){kind, page};\n",
         "",
         "test_disk",
     ),
@@ -297,7 +297,7 @@ COHERENCE = [
         "our stamp is not looked for in the log",
         "ext/txn/txn.c",
         "*found = rc == SQLITE_ROW &&\n"
-        "                 (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;",
+        "             (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;",
         "*found = rc == SQLITE_ROW;",
         "pytest:tests/table/test_files.py",
     ),
@@ -328,8 +328,8 @@ PAGE_CACHE = [
     Mutant(
         "a page is shared before its links are looked at",
         "csrc/graph/graph.c",
-        "        st = vs_page_judge(g, kind, page, data);\n",
-        "        (void)vs_page_judge(g, kind, page, data);\n",
+        "    return vs_page_judge(g, kind, page, data);\n",
+        "    (void)vs_page_judge(g, kind, page, data);\n    return VS_OK;\n",
         "test_shelf",
     ),
     Mutant(
@@ -387,8 +387,8 @@ GRAPH = [
     Mutant(
         "a link that is needed is replaced",
         "csrc/build/links.c",
-        "        *out = old && t->indeg_old == 1;\n",
-        "        *out = old && t->indeg_old == 0;\n",
+        "    *out = old && t->indeg_old == 1;\n",
+        "    *out = old && t->indeg_old == 0;\n",
         "test_graph",
     ),
     Mutant(
@@ -566,8 +566,8 @@ CODES = [
     Mutant(
         "what a pq code loses is not added where raw rows are compared",
         "csrc/graph/raw.c",
-        "        *out = by < FLT_MAX ? by : 0;",
-        "        *out = by < FLT_MAX ? 0 : 0;",
+        "    *out = by < FLT_MAX ? by : 0;",
+        "    *out = by < FLT_MAX ? 0 : 0;",
         "test_raw",
     ),
     Mutant(
