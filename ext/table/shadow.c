@@ -600,6 +600,13 @@ int vsx_write(sqlite3_stmt *stmt) {
     return vsx_write_after(stmt, SQLITE_OK);
 }
 
+int vsx_write_with(VsxVector *v, VsxSql which, sqlite3_int64 value) {
+    sqlite3_stmt *stmt = NULL;
+    VSX_TRY(vsx_stmt(v, which, &stmt));
+    VSX_TRY(sqlite3_bind_int64(stmt, 1, value));
+    return vsx_write(stmt);
+}
+
 int vsx_reset(sqlite3_stmt *stmt, int rc) {
     int step = sqlite3_reset(stmt);
     return rc != SQLITE_OK && rc != SQLITE_ROW && rc != SQLITE_DONE ? rc : step;

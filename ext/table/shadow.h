@@ -44,6 +44,8 @@ int vsx_seen(sqlite3_stmt *stmt, int n, int rc);
 /* Executes a statement that writes, with its parameters bound, and clears them. After an
  * error `rc` it only resets and clears, and returns that. */
 int vsx_write(sqlite3_stmt *stmt);
+/* The same of a statement of a vector column, with ?1 bound to a value. */
+int vsx_write_with(VsxVector *v, VsxSql which, sqlite3_int64 value);
 int vsx_write_after(sqlite3_stmt *stmt, int rc);
 /* Resets; returns rc if that is an error, else what the statement's last step failed
  * with. */

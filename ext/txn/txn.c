@@ -41,113 +41,31 @@
  */
 #include <string.h>
 
-#include "csrc/graph/fit.h"
 #include "ext/table/index.h"
 #include "ext/base/rowmap.h"
 #include "ext/table/vector_cache.h"
 #include "ext/table/shadow.h"
 #include "ext/table/errors.h"
 #include "ext/table/loader.h"
+#include "ext/txn/stored.h"
 #include "ext/txn/txn.h"
 #include "csrc/graph/log.h"
 
 /* ---- refresh -------------------------------------------------------------------- */
 
-/* Whether a log row (ver, stamp, state) is the mark of this column's edits. */
-static int is_our_mark(const VsxVector *v, sqlite3_stmt *row) {
-    return v->mark != 0 && sqlite3_column_type(row, 2) == SQLITE_NULL &&
-           sqlite3_column_int64(row, 1) == v->mark;
-}
-
-/* Whether the newest log row is the mark of this column's edits: then they stand. */
-static int edits_stand(VsxVector *v, int *out) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = v->mark == 0 ? SQLITE_DONE : vsx_stmt(v, VSX_SQL_STATE, &stmt);
-    *out = 0;
-    if (rc == SQLITE_OK) {
-        rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
-        *out = rc == SQLITE_ROW && is_our_mark(v, stmt);
-        rc = vsx_reset(stmt, rc);
-    }
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-/* A table without a log row was never written. Where rows have nodes its log is lost. */
-static int never_written(VsxVector *v, VsStateRow *out) {
-    sqlite3_int64 rows = 0;
-    int rc = vsx_map_count(v, &rows);
-    *out = (VsStateRow){.state = vs_state_initial(&v->graph->params)};
-    return rc == SQLITE_OK && rows > 0 ? SQLITE_CORRUPT_VTAB : rc;
-}
-
-/* The newest log row. *mark: it is a mark; that of this column's edits gives the state
- * that they were made on. */
-static int read_newest(VsxVector *v, VsStateRow *out, sqlite3_int64 *mark) {
-    sqlite3_stmt *stmt = NULL;
-    *mark = 0;
-    VSX_TRY(vsx_stmt(v, VSX_SQL_STATE, &stmt));
-    int rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
-    if (rc == SQLITE_DONE) {
-        rc = vsx_reset(stmt, rc);
-        return rc == SQLITE_OK ? never_written(v, out) : rc;
-    }
-    if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 2) == SQLITE_NULL) {
-        *out = (VsStateRow){.state = v->graph->state};
-        *mark = sqlite3_column_int64(stmt, 1);
-    } else if (rc == SQLITE_ROW) {
-        const unsigned char *blob = sqlite3_column_blob(stmt, 2);
-        size_t len = (size_t)sqlite3_column_bytes(stmt, 2);
-        VsStatus st = vs_state_decode(blob, len, (uint64_t)sqlite3_column_int64(stmt, 0),
-                                      (uint64_t)sqlite3_column_int64(stmt, 1), out);
-        rc = vsx_code(v->index, st);
-    }
-    return vsx_reset(stmt, rc);
-}
-
 /* The state that the database names. The mark of another definition of the table, which
  * is still alive, is flushed first; that of nobody is damage. */
 static int read_state(VsxVector *v, VsStateRow *out, int *ours) {
     sqlite3_int64 mark = 0;
-    int rc = read_newest(v, out, &mark);
+    int rc = vsx_newest_row(v, out, &mark);
     *ours = mark != 0 && mark == v->mark;
     if (rc == SQLITE_OK && mark != 0 && !*ours) {
         VsxIndex *other = vsx_index_marked(v->index->global, mark);
         rc = other == NULL ? SQLITE_CORRUPT_VTAB : vsx_flush(other, 0);
-        rc = rc == SQLITE_OK ? read_newest(v, out, &mark) : rc;
+        rc = rc == SQLITE_OK ? vsx_newest_row(v, out, &mark) : rc;
         rc = rc == SQLITE_OK && mark != 0 ? SQLITE_CORRUPT_VTAB : rc;
     }
     return rc;
-}
-
-/* Steps through the log rows above ver; `use` gets the decoded row and its edits. */
-typedef VsStatus (*LogReader)(VsxVector *v, const VsStateRow *row,
-                              const unsigned char *edits, size_t len, int *stop);
-
-static int read_log(VsxVector *v, uint64_t after, LogReader use, int *stop) {
-    sqlite3_stmt *stmt = NULL;
-    VSX_TRY(vsx_stmt(v, VSX_SQL_LOG, &stmt));
-    int rc = sqlite3_bind_int64(stmt, 1, (sqlite3_int64)after);
-    if (rc != SQLITE_OK) {
-        return vsx_reset(stmt, rc);
-    }
-    while (!*stop && (rc = sqlite3_step(stmt)) == SQLITE_ROW && !is_our_mark(v, stmt)) {
-        VsStateRow row = {0};
-        const unsigned char *blob = sqlite3_column_blob(stmt, 2);
-        VsStatus st = vs_state_decode(blob, (size_t)sqlite3_column_bytes(stmt, 2),
-                                      (uint64_t)sqlite3_column_int64(stmt, 0),
-                                      (uint64_t)sqlite3_column_int64(stmt, 1), &row);
-        const unsigned char *edits = sqlite3_column_blob(stmt, 3);
-        size_t len = (size_t)sqlite3_column_bytes(stmt, 3);
-        /* None is missing between. A rebuild begins anew with any ver. */
-        st = st == VS_OK && after > 0 && row.state.ver != after + 1 ? VS_CORRUPT : st;
-        after = row.state.ver;
-        st = st == VS_OK ? vs_state_check_edits(&row, edits, len) : st;
-        st = st == VS_OK ? use(v, &row, edits, len, stop) : st;
-        if (st != VS_OK) {
-            return vsx_reset(stmt, vsx_code(v->index, st));
-        }
-    }
-    return vsx_reset(stmt, rc);
 }
 
 static VsStatus replay_row(VsxVector *v, const VsStateRow *row,
@@ -166,17 +84,6 @@ static VsStatus overlay_row(VsxVector *v, const VsStateRow *row,
                           : VS_OK;
 }
 
-/* 1 in *found if the log holds our (ver, stamp): then the rows after it lead to the
- * present. */
-static int find_ourselves(VsxVector *v, int *found) {
-    sqlite3_stmt *stmt = NULL;
-    VSX_TRY(vsx_stmt(v, VSX_SQL_STAMP, &stmt));
-    int rc = vsx_step_with(stmt, (sqlite3_int64)v->graph->state.ver);
-    *found = rc == SQLITE_ROW &&
-             (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;
-    return vsx_reset(stmt, rc);
-}
-
 /* Another connection went on from where we are: *done if its log could be replayed. */
 static int catch_up(VsxVector *v, const VsState *now, int *done) {
     int stop = 0, found = 0;
@@ -185,11 +92,11 @@ static int catch_up(VsxVector *v, const VsState *now, int *done) {
         now->checkpoint_ver < v->graph->state.checkpoint_ver) {
         return SQLITE_OK;
     }
-    int rc = find_ourselves(v, &found);
+    int rc = vsx_find_stamp(v, &found);
     if (rc == SQLITE_OK && found) {
         uint64_t checkpointed = v->graph->state.checkpoint_ver;
         v->known = 0; /* until the last row is in */
-        rc = read_log(v, v->graph->state.ver, replay_row, &stop);
+        rc = vsx_read_log(v, v->graph->state.ver, replay_row, &stop);
         *done = rc == SQLITE_OK && !stop && v->graph->state.stamp == now->stamp;
         if (*done && v->graph->state.checkpoint_ver > checkpointed) {
             vs_checkpointed_elsewhere(v->graph, v->graph->state.checkpoint_ver);
@@ -201,7 +108,7 @@ static int catch_up(VsxVector *v, const VsState *now, int *done) {
 
 /* The log that the pages on disk lack. */
 static int read_overlay(VsxVector *v, uint64_t checkpoint_ver) {
-    int stop = 0, rc = read_log(v, checkpoint_ver, overlay_row, &stop);
+    int stop = 0, rc = vsx_read_log(v, checkpoint_ver, overlay_row, &stop);
     return rc == SQLITE_OK ? vsx_code(v->index, vs_graph_judge(v->graph)) : rc;
 }
 
@@ -211,16 +118,6 @@ static int start_over(VsxVector *v, const VsState *now) {
     vsx_cache_clear(v);
     VsStatus st = vs_graph_reset(v->graph, now);
     return st == VS_OK ? read_overlay(v, now->checkpoint_ver) : vsx_code(v->index, st);
-}
-
-/* (ver, stamp) of the newest log row; ver -1 if there is none. */
-static int newest_key(VsxVector *v, sqlite3_int64 *ver, sqlite3_int64 *stamp) {
-    sqlite3_stmt *stmt = NULL;
-    VSX_TRY(vsx_stmt(v, VSX_SQL_STATE, &stmt));
-    int rc = vsx_seen(stmt, 3, sqlite3_step(stmt));
-    *ver = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : -1;
-    *stamp = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 1) : 0;
-    return vsx_reset(stmt, rc);
 }
 
 /* Edits that do not stand any more. The pages in memory hold them: they are stale. */
@@ -240,7 +137,7 @@ static int check_poison(VsxVector *v) {
     if (v->poison == SQLITE_OK) {
         return SQLITE_OK;
     }
-    VSX_TRY(newest_key(v, &ver, &stamp));
+    VSX_TRY(vsx_newest_key(v, &ver, &stamp));
     if (ver == v->poison_ver && stamp == v->poison_stamp) {
         v->index->refused = v->poison;
         return v->poison;
@@ -328,15 +225,6 @@ int vsx_node_of(VsxVector *v, sqlite3_int64 rowid, uint32_t *node) {
 
 /* ---- flush ---------------------------------------------------------------------- */
 
-/* The mark of a log row that the edits to come will take the place of. */
-static int write_mark(VsxVector *v, sqlite3_int64 ver, sqlite3_int64 mark) {
-    sqlite3_stmt *stmt = NULL;
-    VSX_TRY(vsx_stmt(v, VSX_SQL_LOG_PUT, &stmt));
-    VSX_TRY(sqlite3_bind_int64(stmt, 1, ver));
-    VSX_TRY(sqlite3_bind_int64(stmt, 2, mark));
-    return vsx_write(stmt);
-}
-
 int vsx_mark(VsxVector *v) {
     VsxIndex *index = v->index;
     sqlite3 *db = index->global->db;
@@ -347,7 +235,7 @@ int vsx_mark(VsxVector *v) {
     sqlite3_int64 last = sqlite3_last_insert_rowid(db),
                   mark = vsx_new_mark(index->global);
     index->writing++;
-    int rc = write_mark(v, ver, mark);
+    int rc = vsx_write_mark(v, ver, mark);
     index->writing--;
     sqlite3_set_last_insert_rowid(db, last);
     if (rc == SQLITE_OK) {
@@ -357,130 +245,19 @@ int vsx_mark(VsxVector *v) {
     return rc;
 }
 
-static int remove_mark(VsxVector *v) {
-    sqlite3_stmt *stmt = NULL;
-    VSX_TRY(vsx_stmt(v, VSX_SQL_LOG_REMOVE, &stmt));
-    VSX_TRY(sqlite3_bind_int64(stmt, 1, v->mark_ver));
-    VSX_TRY(vsx_write(stmt));
-    v->mark = 0;
-    return SQLITE_OK;
-}
-
-/* That of the edits takes the place of their mark. */
-static int write_log_row(VsxVector *v, const unsigned char *edits, size_t len,
-                         int has_edits) {
-    unsigned char state[VS_STATE_SIZE];
-    sqlite3_stmt *stmt = NULL;
-    const VsState *s = &v->graph->state;
-    int size = (int)vs_state_encode(s, edits, len, has_edits, state);
-    int rc = vsx_shadow_upgrade(v->index, vs_state_format(s));
-    rc = rc == SQLITE_OK ? vsx_stmt(v, VSX_SQL_LOG_PUT, &stmt) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, (sqlite3_int64)s->ver) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 2, (sqlite3_int64)s->stamp) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_blob(stmt, 3, state, size, SQLITE_STATIC) : rc;
-    if (rc == SQLITE_OK && has_edits) {
-        rc = sqlite3_bind_blob64(stmt, 4, len > 0 ? (const void *)edits : "", len,
-                                 SQLITE_STATIC);
-    }
-    rc = stmt == NULL ? rc : vsx_write_after(stmt, rc);
-    if (rc == SQLITE_OK && v->mark_ver == (sqlite3_int64)s->ver) {
-        v->mark = 0;
-    }
-    return rc;
-}
-
-static VsStatus write_page(void *ctx, VsPageKind kind, uint32_t page, uint64_t ver,
-                           const unsigned char *blob, size_t len) {
-    VsxVector *v = ctx;
-    sqlite3_stmt *stmt = NULL;
-    sqlite3_int64 key = (sqlite3_int64)((uint64_t)kind << 32 | page);
-    int rc = vsx_stmt(v, VSX_SQL_PAGE_PUT, &stmt);
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, key) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 2, (sqlite3_int64)ver) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_blob64(stmt, 3, blob, len, SQLITE_STATIC) : rc;
-    rc = stmt == NULL ? rc : vsx_write_after(stmt, rc);
-    v->index->load_rc = rc;
-    return rc == SQLITE_OK ? VS_OK : VS_IO;
-}
-
-static int write_map(VsxVector *v) {
-    size_t n = vsx_rowmap_count(v->map);
-    VsxRowmapEntry *entries = n == 0 ? NULL : vsx_rowmap_sorted(v->map);
-    int rc = n > 0 && entries == NULL ? SQLITE_NOMEM : SQLITE_OK;
-    for (size_t i = 0; rc == SQLITE_OK && i < n; i++) {
-        sqlite3_stmt *stmt = NULL;
-        int put = entries[i].node != VS_NIL;
-        rc = vsx_stmt(v, put ? VSX_SQL_MAP_PUT : VSX_SQL_MAP_DELETE, &stmt);
-        rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, entries[i].rowid) : rc;
-        if (rc == SQLITE_OK && put) {
-            rc = sqlite3_bind_int64(stmt, 2, entries[i].node);
-        }
-        rc = rc == SQLITE_OK ? vsx_write(stmt) : rc;
-    }
-    sqlite3_free(entries);
-    if (rc == SQLITE_OK) {
-        vsx_rowmap_clear(v->map);
-    }
-    return rc;
-}
-
-/* Rows of history that other connections may catch up from. */
-#define KEPT_ROWS 256
-#define KEPT_BYTES ((sqlite3_int64)512 << 10)
-
-/* Deletes log rows that the pages include, but the last few, and never the state row. A
- * mark may stand above it. */
-static int trim_log(VsxVector *v) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_LOG_SIZES, &stmt), rows = 0;
-    sqlite3_int64 bytes = 0, cut = -1,
-                  checkpoint = (sqlite3_int64)v->graph->state.checkpoint_ver;
-    sqlite3_int64 newest = (sqlite3_int64)v->graph->state.ver;
-    while (rc == SQLITE_OK && cut < 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        sqlite3_int64 ver = sqlite3_column_int64(stmt, 0);
-        bytes += sqlite3_column_int64(stmt, 1);
-        rc = SQLITE_OK;
-        rows++;
-        if (ver < newest && ver <= checkpoint &&
-            (rows > KEPT_ROWS || bytes > KEPT_BYTES)) {
-            cut = ver;
-        }
-    }
-    rc = stmt == NULL ? rc : vsx_reset(stmt, rc);
-    if (rc == SQLITE_OK && cut >= 0) {
-        rc = vsx_stmt(v, VSX_SQL_LOG_TRIM, &stmt);
-        rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, cut) : rc;
-        rc = rc == SQLITE_OK ? vsx_write(stmt) : rc;
-    }
-    return rc;
-}
-
 /* Writes the pages, then the state row that says so. With `edits` NULL the row has none.
  */
 static int write_pages(VsxVector *v, const unsigned char *edits, size_t len) {
-    VsStatus st = vs_flush_pages(v->graph, write_page, v);
+    VsStatus st = vs_flush_pages(v->graph, vsx_write_page, v);
     VSX_TRY(vsx_code(v->index, st));
     vs_history_clear(v->graph, &v->history);
-    return write_log_row(v, edits, len, edits != NULL);
+    return vsx_write_log_row(v, edits, len, edits != NULL);
 }
 
 static int checkpoint(VsxVector *v) {
-    sqlite3_stmt *stmt = NULL;
     VsBuffer copy = {0};
     /* The newest row keeps its edits: others may have to replay it. */
-    int rc = vsx_stmt(v, VSX_SQL_LOG, &stmt);
-    if (rc == SQLITE_OK) {
-        rc = vsx_step_with(stmt, (sqlite3_int64)v->graph->state.ver - 1);
-        if (rc == SQLITE_ROW && sqlite3_column_type(stmt, 3) == SQLITE_BLOB) {
-            VsStatus st = vs_buffer_reserve(&vsx_alloc, &copy, 1);
-            st = st == VS_OK
-                     ? vs_buffer_append(&vsx_alloc, &copy, sqlite3_column_blob(stmt, 3),
-                                        (size_t)sqlite3_column_bytes(stmt, 3))
-                     : st;
-            rc = vsx_code(v->index, st);
-        }
-        rc = vsx_reset(stmt, rc);
-    }
+    int rc = vsx_newest_edits(v, &copy);
     rc = rc == SQLITE_OK ? write_pages(v, copy.data, copy.len) : rc;
     vs_free(&vsx_alloc, copy.data);
     return rc;
@@ -494,8 +271,8 @@ int vsx_checkpoint(VsxVector *v) {
     VSX_TRY(vsx_mark(v));
     sqlite3_int64 ver = v->mark_ver, mark = v->mark;
     int rc = checkpoint(v);
-    rc = rc == SQLITE_OK ? trim_log(v) : rc;
-    rc = rc == SQLITE_OK ? remove_mark(v) : rc;
+    rc = rc == SQLITE_OK ? vsx_trim_log(v) : rc;
+    rc = rc == SQLITE_OK ? vsx_remove_mark(v) : rc;
     if (rc != SQLITE_OK) {
         vsx_poison(v, rc, ver, mark);
     }
@@ -515,29 +292,6 @@ static size_t checkpoint_limit(const VsxVector *v, int commit) {
                   : limit * 8; /* savepoints may come once per row: checkpoint seldom */
 }
 
-/* A model that was fitted since the last flush; the one before is not needed again. */
-static int write_model(VsxVector *v) {
-    const VsModel *model = vs_model_unsaved(v->graph);
-    sqlite3_stmt *stmt = NULL;
-    if (model == NULL) {
-        return SQLITE_OK;
-    }
-    sqlite3_int64 epoch = (sqlite3_int64)v->graph->state.epoch;
-    int rc = vsx_stmt(v, VSX_SQL_MODEL_PUT, &stmt);
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, epoch) : rc;
-    rc = rc == SQLITE_OK
-             ? sqlite3_bind_blob64(stmt, 2, model->blob, model->len, SQLITE_STATIC)
-             : rc;
-    rc = stmt == NULL ? rc : vsx_write_after(stmt, rc);
-    rc = rc == SQLITE_OK ? vsx_stmt(v, VSX_SQL_MODEL_TRIM, &stmt) : rc;
-    rc = rc == SQLITE_OK ? sqlite3_bind_int64(stmt, 1, epoch) : rc;
-    rc = rc == SQLITE_OK ? vsx_write(stmt) : rc;
-    if (rc == SQLITE_OK) {
-        vs_model_saved(v->graph);
-    }
-    return rc;
-}
-
 /* Whether SQLite takes a log row with those edits: what else it holds is below 200 bytes. */
 static int row_fits(const VsxVector *v, size_t edits) {
     int limit = sqlite3_limit(v->index->global->db, SQLITE_LIMIT_LENGTH, -1);
@@ -548,21 +302,21 @@ static int row_fits(const VsxVector *v, size_t edits) {
 static int write_edits(VsxVector *v, int commit, sqlite3_int64 *stamp) {
     const unsigned char *edits = NULL;
     size_t len = 0;
-    VSX_TRY(write_model(v));
-    VSX_TRY(write_map(v));
+    VSX_TRY(vsx_write_model(v));
+    VSX_TRY(vsx_write_map(v));
     int rc = SQLITE_OK;
     if (v->graph->redo_overflow || !row_fits(v, v->graph->redo.len)) {
         rc = write_pages(v, NULL, 0);
         *stamp = rc == SQLITE_OK ? (sqlite3_int64)v->graph->state.stamp : *stamp;
-        return rc == SQLITE_OK ? trim_log(v) : rc;
+        return rc == SQLITE_OK ? vsx_trim_log(v) : rc;
     }
     VsStatus st = vs_flush_log(v->graph, &edits, &len);
-    rc = st == VS_OK ? write_log_row(v, edits, len, 1) : vsx_code(v->index, st);
+    rc = st == VS_OK ? vsx_write_log_row(v, edits, len, 1) : vsx_code(v->index, st);
     *stamp = rc == SQLITE_OK ? (sqlite3_int64)v->graph->state.stamp : *stamp;
     if (rc == SQLITE_OK &&
         vs_overlay_bytes(v->graph->overlay) > checkpoint_limit(v, commit)) {
         rc = checkpoint(v);
-        rc = rc == SQLITE_OK ? trim_log(v) : rc;
+        rc = rc == SQLITE_OK ? vsx_trim_log(v) : rc;
     }
     return rc;
 }
@@ -575,7 +329,7 @@ void vsx_poison(VsxVector *v, int rc, sqlite3_int64 ver, sqlite3_int64 stamp) {
 
 static int flush_vector(VsxVector *v, int commit) {
     int stand = 0, rc = check_poison(v);
-    rc = rc == SQLITE_OK ? edits_stand(v, &stand) : rc;
+    rc = rc == SQLITE_OK ? vsx_edits_stand(v, &stand) : rc;
     if (rc == SQLITE_OK && !stand) {
         drop_edits(v);
         return SQLITE_OK;
@@ -584,14 +338,14 @@ static int flush_vector(VsxVector *v, int commit) {
      * were made on. */
     VsState first = vs_state_initial(&v->graph->params);
     if (rc == SQLITE_OK && v->graph->state.stamp != first.stamp) {
-        rc = find_ourselves(v, &stand);
+        rc = vsx_find_stamp(v, &stand);
         rc = rc == SQLITE_OK && !stand ? SQLITE_CORRUPT_VTAB : rc;
     }
     if (rc != SQLITE_OK) {
         return rc;
     }
     if (!v->graph->changed) {
-        return remove_mark(v);
+        return vsx_remove_mark(v);
     }
     sqlite3_int64 ver = v->mark_ver, stamp = v->mark;
     rc = write_edits(v, commit, &stamp);

@@ -53,12 +53,7 @@ static int tidy(VsxVector *v, int erase) {
 
 /* Leaves the newest row of the log alone. */
 static int trim_all(VsxVector *v) {
-    sqlite3_stmt *stmt = NULL;
-    int rc = vsx_stmt(v, VSX_SQL_LOG_TRIM, &stmt);
-    rc = rc == SQLITE_OK
-             ? sqlite3_bind_int64(stmt, 1, (sqlite3_int64)v->graph->state.ver - 1)
-             : rc;
-    return stmt == NULL ? rc : vsx_write_after(stmt, rc);
+    return vsx_write_with(v, VSX_SQL_LOG_TRIM, (sqlite3_int64)v->graph->state.ver - 1);
 }
 
 /* Nodes that have room in the file: those that were given out, or, of a graph that was

@@ -243,7 +243,7 @@ UNDO = [
     ),
     Mutant(
         "a gap in the log is not noticed",
-        "ext/txn/txn.c",
+        "ext/txn/stored.c",
         "after > 0 && row.state.ver != after + 1 ? VS_CORRUPT",
         "row.state.ver == 0 ? VS_CORRUPT",
         "pytest:tests/table/test_transactions.py::test_a_changeset_gives_the_right_answers_or_an_error",
@@ -288,14 +288,14 @@ COHERENCE = [
     ),
     Mutant(
         "the map is not written",
-        "ext/txn/txn.c",
+        "ext/txn/stored.c",
         "        rc = vsx_stmt(v, put ? VSX_SQL_MAP_PUT : VSX_SQL_MAP_DELETE, &stmt);\n",
         "        continue;\n",
         "fault_kill",
     ),
     Mutant(
         "our stamp is not looked for in the log",
-        "ext/txn/txn.c",
+        "ext/txn/stored.c",
         "*found = rc == SQLITE_ROW &&\n"
         "             (uint64_t)sqlite3_column_int64(stmt, 0) == v->graph->state.stamp;",
         "*found = rc == SQLITE_ROW;",
