@@ -13,7 +13,6 @@ row, without the row itself.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ from typing import Any
 import apsw
 import datasets
 import numpy as np
-import report
+import results
 from datasets import Floats
-from engine import EF_CONSTRUCTION, M, require
+from engine import EF_CONSTRUCTION, M, require, version_of
+from tables import Table
 
 import vecsql
 
@@ -235,17 +235,22 @@ def main() -> None:
     parser.add_argument("--only", default="", help="kinds whose name contains this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     args = parser.parse_args()
-    print(report.machine())
-    results = []
+    found = []
     with tempfile.TemporaryDirectory() as directory:
         for kind in KINDS:
             if args.only in kind.name:
-                results.append(measured(kind, args.rows, args.queries, Path(directory)))
-                print(" | ".join(cells(results[-1])), flush=True)
-    if args.json is not None:
-        args.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    head = ["data (dimensions)", "hnswlib", *CODECS, "index bytes a row"]
-    print(report.table(head, (list(cells(r)) for r in results)))
+                found.append(measured(kind, args.rows, args.queries, Path(directory)))
+                print(" | ".join(cells(found[-1])), flush=True)
+    head = results.about(f"{args.rows:,} rows of each kind", {"hnswlib": version_of("hnswlib")})
+    tables = [
+        Table(
+            f"Recall@{K} at ef {EF}: as inserted / after `optimize` / after `rebuild`.",
+            ["data (dimensions)", "hnswlib", *CODECS, "index bytes a row"],
+            [list(cells(r)) for r in found],
+        )
+    ]
+    results.show(head["title"], tables)
+    results.save(args.json, head, tables, {"kinds": found})
 
 
 if __name__ == "__main__":

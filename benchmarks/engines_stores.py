@@ -9,6 +9,7 @@ from datasets import Dataset, Floats, Ids
 from engine import EF_CONSTRUCTION, Effort, Engine, M, Search, padded, require, unit, version_of
 
 ROWS_A_CALL = 1000
+FULL_SCAN_KB = 10_000  # what qdrant has: fewer bytes are scanned, and no graph is walked
 
 
 def folder_bytes(path: Path) -> int:
@@ -88,9 +89,13 @@ class Zvec(Engine):
 
 
 class QdrantEdge(Engine):
-    """qdrant-edge's HNSW on codes of eight bits, candidates rescored by their vectors."""
+    """qdrant-edge's HNSW on codes of eight bits, candidates rescored by their vectors.
+
+    Without codes (``coded``) filters find what they should at ef 64, and take the same time.
+    """
 
     name = "qdrant-edge"
+    coded = True
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -102,13 +107,14 @@ class QdrantEdge(Engine):
     def create(self, data: Dataset) -> None:
         """An empty shard. All rows are indexed, by one thread, as soon as it is optimized."""
         lib = self.lib
-        graph = lib.HnswIndexConfig(M, EF_CONSTRUCTION, 10, self.threads)
+        graph = lib.HnswIndexConfig(M, EF_CONSTRUCTION, FULL_SCAN_KB, self.threads)
+        codes = lib.ScalarQuantizationConfig(lib.ScalarType.Int8)
         cosine = data.metric == "cosine"
         column = lib.EdgeVectorParams(
             data.dims,
             lib.Distance.Cosine if cosine else lib.Distance.Euclid,
             hnsw_config=graph,
-            quantization_config=lib.ScalarQuantizationConfig(lib.ScalarType.Int8),
+            quantization_config=codes if self.coded else None,
         )
         tuning = lib.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100)
         config = lib.EdgeConfig(column, hnsw_config=graph, optimizers=tuning, max_search_threads=1)

@@ -5,13 +5,17 @@
 Two tables, one pinned thread, k = 10, ids and distances fetched in Python, best of --rounds in
 which all take turns.
 
-1. At each size: microseconds of a statement on a table with index=flat, on one with a graph and
-   `exact = 1`, on one of our module vec0, and on sqlite-vec's; of a query when index=flat is
-   asked all of them by one call of vecsql_search, which leaves out what SQL costs for each; and
-   of a loop in C that only reads as many bytes as the codes of all rows have, one after the
-   other: from memory (its rate over 256 MiB, which no cache holds), and again and again the
-   same bytes, which come from a cache where they fit one. All return the rows of a brute-force
-   scan, which is checked.
+1. At each size, microseconds
+   - of a statement on a table with index=flat, on one with a graph and `exact = 1`, on one of our
+     module vec0, and on sqlite-vec's;
+   - of a query when index=flat is asked all of them by one call of vecsql_search, which leaves
+     out what SQL costs for each;
+   - of turbovec, whose 20 candidates by four-bit codes are reranked here by their vectors, one
+     call a query and one call for all;
+   - of a loop in C that only reads as many bytes as the codes of all rows have: from memory (its
+     rate over 256 MiB, which no cache holds), and the same bytes again and again, which come from
+     a cache where they fit one.
+   Recall@10 of each is in the table: vecsql's and sqlite-vec's must be 1.
 2. Small tables: a graph's table asked as usual at some ef_search, and `exact = 1`; the plan that
    was chosen tells from which size on the graph is walked.
 """
@@ -21,7 +25,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import importlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -30,13 +33,14 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import machine
 import numpy as np
-import report
+import results
 import run
 from datasets import Dataset
-from engine import Unavailable
+from engine import Unavailable, require, unit, version_of
 from engines_sql import SqliteVec, Vecsql
-from report import number, table
+from tables import Table, number
 
 K = 10
 CODE_BLOCK = 64  # dimensions that a code of sq8 is padded to
@@ -60,10 +64,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", default="10000,100000", metavar="N,...")
     parser.add_argument("--small", default="500,1000,2000,3000,5000,10000", metavar="N,...")
     parser.add_argument("--ef", default="16,64,128", metavar="16,...", help="of the second table")
-    parser.add_argument("--engines", default="flat,exact,vec0,sqlite-vec", metavar="A,B,...")
+    parser.add_argument(
+        "--engines", default="flat,exact,vec0,sqlite-vec,turbovec", metavar="A,B,..."
+    )
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--clock", choices=run.CLOCKS, default="wall")
+    parser.add_argument("--clock", choices=run.CLOCKS, default="cpu")
     parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()
@@ -84,6 +90,36 @@ class Vec0(SqliteVec):
 
 
 Ask = Callable[[], Any]
+
+
+class Turbovec:
+    """A scan of four-bit codes in memory, and the best candidates compared by their vectors.
+
+    It ranks by the inner product, so it has no l2. The matrix product of the reranking is numpy's.
+    """
+
+    CANDIDATES = 2 * K
+
+    def __init__(self, data: Dataset) -> None:
+        if data.metric != "cosine":
+            raise Unavailable("turbovec ranks by the inner product")
+        lib = require("turbovec", "turbovec")
+        self.base = unit(data.base)
+        self.index = lib.TurboQuantIndex(data.dims, 4)
+        drawn = np.random.default_rng(1).permutation(len(self.base))[:1024]
+        self.index.calibrate(self.base[np.sort(drawn)])
+        self.index.add(self.base)
+        self.index.prepare()
+
+    def ask(self, query: datasets.Floats) -> datasets.Ids:
+        _, found = self.index.search(query, min(self.CANDIDATES, len(self.base)))
+        scores = np.einsum("ij,ikj->ik", query, self.base[found])
+        best = np.argsort(-scores, axis=1)[:, :K]
+        near: datasets.Ids = np.take_along_axis(found, best, axis=1)
+        return near
+
+    def calls(self, query: datasets.Floats) -> datasets.Ids:
+        return np.vstack([self.ask(q[None]) for q in query])
 
 
 def reader(directory: Path, size: int) -> Ask | None:
@@ -125,6 +161,7 @@ def ids(rows: list[list[tuple[int, float]]]) -> datasets.Ids:
     return np.array([[r[0] for r in one] for one in rows], dtype=np.int64)
 
 
+AT_ONCE = ("batch", "turbovec", "turbovec batch")  # their answers are arrays
 ASK = "SELECT id, distance FROM v WHERE e MATCH ? AND k = ?"
 
 
@@ -156,6 +193,13 @@ def at_size(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[st
             peer.build(data)
             engines.append(peer)
             asks[name] = statements(peer.db, query, peer.query(None)[0]), len(query)
+    if "turbovec" in names:
+        try:
+            scan, asked = Turbovec(data), unit(data.query)
+            asks["turbovec"] = (lambda: scan.calls(asked)), len(asked)
+            asks["turbovec batch"] = (lambda: scan.ask(asked)), len(asked)
+        except Unavailable as e:
+            run.progress(f"turbovec not run: {e}")
     size = len(data.base) * -(-data.dims // CODE_BLOCK) * CODE_BLOCK
     again, memory = reader(directory, size), reader(directory, BEYOND_CACHES)
     if again is not None and memory is not None:
@@ -165,7 +209,7 @@ def at_size(args: argparse.Namespace, data: Dataset, directory: Path) -> dict[st
     for name, (ask, _) in asks.items():
         if name not in ("again", "memory"):
             found = ask()
-            out[f"{name} recall"] = data.recall(found if name == "batch" else ids(found), K)
+            out[f"{name} recall"] = data.recall(found if name in AT_ONCE else ids(found), K)
     out |= fastest(asks, args.rounds, run.CLOCKS[args.clock])
     if "memory" in out:
         out["memory"] *= size / BEYOND_CACHES
@@ -198,35 +242,47 @@ def ratio(a: float | None, b: float | None) -> str:
     return "-" if a is None or b is None else f"{a / b:.2f}"
 
 
-def show(data: Dataset, sizes: list[dict[str, Any]], smalls: list[dict[str, Any]]) -> None:
-    print(f"# {data.name}, {data.metric}, {data.dims} dimensions: exact scans, us a query\n")
-    lines = []
+WAYS = {
+    "flat": "`index=flat`, a statement",
+    "batch": "`index=flat`, `vecsql_search`",
+    "exact": "a graph's table, `exact = 1`",
+    "vec0": "our module `vec0`",
+    "sqlite-vec": "sqlite-vec",
+    "turbovec": "turbovec, a call",
+    "turbovec batch": "turbovec, all in one call",
+    "memory": "reading the codes from memory",
+    "again": "reading them again and again",
+}
+
+
+def scan_table(sizes: list[dict[str, Any]]) -> Table:
+    """A column for each size."""
+    head = ["microseconds a query"]
     for r in sizes:
-        names = ("flat", "batch", "exact", "vec0", "sqlite-vec")
-        flat, batch, exact, vec0, peer = (r.get(c) for c in names)
-        line = [f"{r['rows']:,}", *(number(t) for t in (flat, batch, exact, vec0, peer))]
-        line += [ratio(peer, flat), ratio(peer, exact), ratio(peer, vec0)]
-        for read in (r.get("memory"), r.get("again")):
-            rate = "-" if read is None else f"{r['code_bytes'] / read / 1e3:.1f}"
-            line += [number(read), rate, ratio(flat, read), ratio(batch, read)]
-        least = min((v for k, v in r.items() if k.endswith(" recall")), default=0)
-        line += [f"{least:.4f}"]
-        lines.append(line)
-    head = ["rows", "index=flat", "vecsql_search", "exact = 1", "vec0", "sqlite-vec"]
-    head += ["/ flat", "/ exact = 1", "/ vec0", "read from memory", "GB/s", "flat / that"]
-    head += ["vecsql_search / that", "read again and again", "GB/s", "flat / that"]
-    head += ["vecsql_search / that", "least recall"]
-    print(table(head, lines))
-    if not smalls:
-        return
-    print("\n## Small tables: us a statement, plan, recall@10\n")
+        head += [f"{r['rows']:,} rows", "/ flat", "recall"]
+    out = Table("Exact scans. Recall is given where it was asked.", head)
+    for key, name in WAYS.items():
+        if any(key in r for r in sizes):
+            row = [name]
+            for r in sizes:
+                recall = r.get(f"{key} recall")
+                text = "" if recall is None else f"{recall:.4f}"
+                row += [number(r.get(key)), ratio(r.get(key), r.get("flat")), text]
+            out.rows.append(row)
+    return out
+
+
+def small_table(smalls: list[dict[str, Any]]) -> Table:
     ef = list(smalls[0]["plan"])
-    lines = [
-        [f"{r['rows']:,}", number(r["exact"])]
-        + [f"{number(r[e])} {r['plan'][e]} {r['recall'][e]:.3f}" for e in ef]
-        for r in smalls
-    ]
-    print(table(["rows", "exact = 1", *(f"ef {e}" for e in ef)], lines))
+    return Table(
+        "Small tables: microseconds a statement, the plan that was chosen, recall@10.",
+        ["rows", "exact = 1", *(f"ef {e}" for e in ef)],
+        [
+            [f"{r['rows']:,}", number(r["exact"])]
+            + [f"{number(r[e])} {r['plan'][e]} {r['recall'][e]:.3f}" for e in ef]
+            for r in smalls
+        ],
+    )
 
 
 def measured(args: argparse.Namespace, sizes: str, work: Callable[..., Any]) -> list[Any]:
@@ -256,7 +312,7 @@ def load(args: argparse.Namespace, rows: int) -> Dataset:
 def main() -> int:
     args = arguments()
     Vecsql.extension = args.extension
-    report.pin()
+    machine.pin()
     try:
         data = load(args, 1000)
         sizes = measured(args, args.sizes, at_size)
@@ -264,10 +320,13 @@ def main() -> int:
     except (datasets.NoDataError, Unavailable) as e:
         print(e, file=sys.stderr)
         return 2
-    show(data, sizes, smalls)
-    if args.json:
-        out = {"machine": report.machine(), "set": data.name, "sizes": sizes, "small": smalls}
-        args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    head = results.about(
+        f"{data.name}, {data.dims} dimensions, {data.metric}, k = {K}, {args.clock} time",
+        {name: version_of(name) for name in ("sqlite-vec", "turbovec")},
+    )
+    tables = ([scan_table(sizes)] if sizes else []) + ([small_table(smalls)] if smalls else [])
+    results.show(head["title"], tables)
+    results.save(args.json, head, tables, {"set": data.name, "sizes": sizes, "small": smalls})
     return 0
 
 

@@ -10,7 +10,9 @@ it, and how the predicate is written:
 
 For each engine: rows returned, recall@k among the rows that pass, milliseconds a query, and the
 time relative to vecsql's exact scan (exact = 1) under the same predicate. Then a join of which 1 %
-of the rows pass, ORDER BY distance LIMIT 10.
+of the rows pass, ORDER BY distance LIMIT 10. All engines are built first; in each cell they are
+asked in turn. ``--forms``, ``--nearness`` and ``--shares`` choose cells, and the table has only the
+columns that these need.
 
 Queries are the vectors of the query set that are nearest to one point of the base, so that "near"
 and "far" mean the same rows for all of them.
@@ -19,23 +21,26 @@ and "far" mean the same rows for all of them.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
+import machine
 import numpy as np
+import results
 from datasets import Dataset
-from engine import EF_CONSTRUCTION, M, Unavailable
+from engine import EF_CONSTRUCTION, M, Unavailable, version_of
 from engines_sql import Sql, SqliteVec, Vec1, Vecsql, Vectorlite
-from report import table
+from engines_stores import QdrantEdge
+from tables import Table, number
 
 SHARES = [0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0001]
 NEARNESS = ["near", "any", "far"]
+PEERS = {"qdrant-edge": "qdrant-edge-py", "sqlite-vec": "sqlite-vec"}
 FORMS = ["eq", "range", "in", "or"]
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -72,27 +77,65 @@ class Columns:
     def passing(self, nearness: str, i: int) -> np.ndarray:
         return np.flatnonzero(self.bucket[nearness] == i)
 
-    def rows(self) -> list[tuple[int, ...]]:
-        """For each row: near, any, far buckets, then ranks."""
-        parts = [self.bucket[n] for n in NEARNESS] + [self.rank[n] for n in NEARNESS]
+    def rows(self, names: list[str]) -> list[tuple[int, ...]]:
+        """For each row its values of these columns."""
+        kinds = {"b": self.bucket, "r": self.rank}
+        parts = [kinds[name[-1]][name[:-2]] for name in names]
         return [tuple(int(x) for x in row) for row in np.stack(parts, axis=1)]
 
 
-NAMES = [f"{n}_b" for n in NEARNESS] + [f"{n}_r" for n in NEARNESS]
+def names_of(forms: list[str], nearness: list[str]) -> list[str]:
+    """The columns that the cells need: buckets, and ranks for the forms that compare them."""
+    ranks = nearness if {"range", "or"} & set(forms) else []
+    return [f"{n}_b" for n in nearness] + [f"{n}_r" for n in ranks]
 
 
-class Filtered:
-    """An engine with those columns in its table; a statement for each form, None if it has none."""
+Ask = Callable[[np.ndarray], list[int]]
+Asks = dict[str, Ask]
 
-    def __init__(self, engine: Sql) -> None:
-        self.engine, self.name = engine, engine.name
+
+class Filtered(ABC):
+    """An engine with those columns beside its vectors."""
+
+    name = ""
+
+    def __init__(self, directory: Path, names: list[str]) -> None:
+        self.names = names
+
+    @abstractmethod
+    def build(self, data: Dataset, columns: Columns) -> None: ...
+
+    @abstractmethod
+    def asks(self, form: str, nearness: str, i: int, interval: tuple[int, int], k: int) -> Asks:
+        """Ways to ask with this predicate; none if the engine has no such predicate."""
+
+    def joins(self, k: int) -> Asks:
+        """Ways to ask for the k nearest rows whose m.any_b is that of 1 %."""
+        return {}
+
+    def plan(self) -> dict[str, Any]:
+        """What the last query did."""
+        return {}
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class FilteredSql(Filtered):
+    """An engine in SQLite: a statement for each form, None if it has none."""
+
+    base: type[Sql]
+    insert = "INSERT INTO v(rowid, e{names}) VALUES (?, ?{values})"
+    columns = True  # the engine's table holds them
+
+    def __init__(self, directory: Path, names: list[str]) -> None:
+        super().__init__(directory, names)
+        self.engine = self.base(directory)
+        self.name = self.engine.name
         self.db: Any = None
 
     @abstractmethod
     def create(self, dims: int, metric: str, rows: int) -> str: ...
-
-    insert = f"INSERT INTO v(rowid, e, {', '.join(NAMES)}) VALUES ({', '.join('?' * 8)})"
-    columns = True  # the engine's table holds them
 
     def build(self, data: Dataset, columns: Columns) -> None:
         path = self.engine.path
@@ -100,23 +143,44 @@ class Filtered:
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         db = self.db = self.engine.open()
         db.execute("PRAGMA journal_mode = WAL").fetchall()
-        rows = columns.rows()
-        db.execute(f"CREATE TABLE m(id INTEGER PRIMARY KEY, {', '.join(NAMES)})")
-        db.execute(self.create(data.dims, data.metric, len(rows)))
+        db.execute(f"CREATE TABLE m(id INTEGER PRIMARY KEY, {', '.join(IN_M)})")
+        db.execute(self.create(data.dims, data.metric, len(data.base)))
         db.execute("BEGIN")
         db.executemany(
-            f"INSERT INTO m VALUES ({', '.join('?' * 7)})", ((i, *r) for i, r in enumerate(rows))
+            f"INSERT INTO m VALUES (?{', ?' * len(IN_M)})",
+            ((i, *r) for i, r in enumerate(columns.rows(IN_M))),
         )
-        values = (
-            (i, v.tobytes(), *(r if self.columns else ()))
-            for i, (v, r) in enumerate(zip(data.base, rows, strict=True))
+        own = self.names if self.columns else []
+        rows = columns.rows(own) if own else [()] * len(data.base)
+        insert = self.insert.format(names="".join(f", {n}" for n in own), values=", ?" * len(own))
+        db.executemany(
+            insert,
+            ((i, v.tobytes(), *r) for i, (v, r) in enumerate(zip(data.base, rows, strict=True))),
         )
-        db.executemany(self.insert, values)
-        for n in NEARNESS:
-            db.execute(f"CREATE INDEX m_{n} ON m({n}_b)")
+        for name in IN_M:
+            db.execute(f"CREATE INDEX m_{name} ON m({name})")
         db.execute("COMMIT")
         self.engine.finish(db, len(rows), data.metric)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def asks(self, form: str, nearness: str, i: int, interval: tuple[int, int], k: int) -> Asks:
+        predicate = self.predicate(form, nearness, i, interval)
+        if predicate is None:
+            return {}
+        out = {"as usual": self.bound(self.statement(form, predicate, k))}
+        scan = self.exact(form, predicate, k)
+        return out if scan is None else {**out, "exact": self.bound(scan)}
+
+    def joins(self, k: int) -> Asks:
+        found = {"join": self.join(k), "exact": self.join_exact(k)}
+        return {what: self.bound(sql) for what, sql in found.items() if sql is not None}
+
+    def bound(self, sql: str) -> Ask:
+        execute = self.db.execute
+        return lambda vector: [r[0] for r in execute(sql, (vector.tobytes(),)).fetchall()]
+
+    def close(self) -> None:
+        self.db.close()
 
     def predicate(self, form: str, nearness: str, i: int, interval: tuple[int, int]) -> str | None:
         low, high = interval
@@ -139,27 +203,33 @@ class Filtered:
         return None
 
     def join(self, k: int) -> str | None:
-        """The k nearest rows whose m.any_b is that of 1 %; one parameter."""
+        """The statement of the join; one parameter."""
         return None
 
     def join_exact(self, k: int) -> str | None:
         return None
 
 
+IN_M = [f"{n}_b" for n in NEARNESS]  # columns of the table that subqueries and joins read
 ONE_PERCENT = SHARES.index(0.01)
 JOINED = f"JOIN m ON m.id = v.rowid WHERE e MATCH ? AND m.any_b = {ONE_PERCENT}"
 
 
-class FilteredVecsql(Filtered):
+class FilteredVecsql(FilteredSql):
+    base = Vecsql
     options = ""  # --codec
 
     def create(self, dims: int, metric: str, rows: int) -> str:
-        indexed = ", ".join(f"{n} INTEGER indexed" for n in NAMES[:3])
-        plain = ", ".join(f"{n} INTEGER" for n in NAMES[3:])
+        kinds = {"b": "INTEGER indexed", "r": "INTEGER"}
+        columns = ", ".join(f"{n} {kinds[n[-1]]}" for n in self.names)
         return (
             f"CREATE VIRTUAL TABLE v USING vecsql(e FLOAT[{dims}] distance_metric={metric} m={M}"
-            f" ef_construction={EF_CONSTRUCTION}{self.options}, {indexed}, {plain})"
+            f" ef_construction={EF_CONSTRUCTION}{self.options}, {columns})"
         )
+
+    def plan(self) -> dict[str, Any]:
+        sql = "SELECT name, value FROM vecsql_stats('v') WHERE name GLOB 'last_query_*'"
+        return {name.removeprefix("last_query_"): value for name, value in self.db.execute(sql)}
 
     def statement(self, form: str, predicate: str, k: int) -> str:
         tail = f"ORDER BY distance LIMIT {k}" if form == "or" else f"AND k = {k}"
@@ -175,9 +245,11 @@ class FilteredVecsql(Filtered):
         return f"SELECT v.rowid FROM v {JOINED} AND v.exact = 1 ORDER BY v.distance LIMIT {k}"
 
 
-class FilteredSqliteVec(Filtered):
+class FilteredSqliteVec(FilteredSql):
+    base = SqliteVec
+
     def create(self, dims: int, metric: str, rows: int) -> str:
-        names = ", ".join(f"{n} INTEGER" for n in NAMES)
+        names = ", ".join(f"{n} INTEGER" for n in self.names)
         return (
             f"CREATE VIRTUAL TABLE v USING vec0(e FLOAT[{dims}] distance_metric={metric}, {names})"
         )
@@ -192,18 +264,19 @@ class FilteredSqliteVec(Filtered):
         )
 
 
-class FilteredVec1(Filtered):
-    insert = f"INSERT INTO v(rowid, vector, {', '.join(NAMES)}) VALUES ({', '.join('?' * 8)})"
+class FilteredVec1(FilteredSql):
+    base = Vec1
+    insert = "INSERT INTO v(rowid, vector{names}) VALUES (?, ?{values})"
 
     def create(self, dims: int, metric: str, rows: int) -> str:
-        return f"CREATE VIRTUAL TABLE v USING vec1(vector, {', '.join(NAMES)})"
+        return f"CREATE VIRTUAL TABLE v USING vec1(vector, {', '.join(self.names)})"
 
     def statement(self, form: str, predicate: str, k: int) -> str:
         return f"SELECT rowid FROM v(?, '{{k: {k}, nprobe: 0.1}}') WHERE {predicate}"
 
 
-class FilteredVectorlite(Filtered):
-    insert = "INSERT INTO v(rowid, e) VALUES (?, ?)"
+class FilteredVectorlite(FilteredSql):
+    base = Vectorlite
     columns = False
 
     def create(self, dims: int, metric: str, rows: int) -> str:
@@ -213,11 +286,54 @@ class FilteredVectorlite(Filtered):
         return f"SELECT rowid FROM v WHERE knn_search(e, knn_param(?, {k}, 64)) AND {predicate}"
 
 
-ENGINES: dict[str, tuple[type[Filtered], type[Sql]]] = {
-    "vecsql": (FilteredVecsql, Vecsql),
-    "sqlite-vec": (FilteredSqliteVec, SqliteVec),
-    "vec1": (FilteredVec1, Vec1),
-    "vectorlite": (FilteredVectorlite, Vectorlite),
+class FilteredQdrantEdge(Filtered):
+    """Integers in the payload, each with an index; conditions on them in the query."""
+
+    name = QdrantEdge.name
+
+    def __init__(self, directory: Path, names: list[str]) -> None:
+        super().__init__(directory, names)
+        self.engine = QdrantEdge(directory)
+        self.engine.coded = False
+        self.lib = self.engine.lib
+
+    def build(self, data: Dataset, columns: Columns) -> None:
+        self.engine.create(data)
+        for name in self.names:
+            kind = self.lib.PayloadSchemaType.Integer
+            self.engine.shard.update(self.lib.UpdateOperation.create_field_index(name, kind))
+        rows = columns.rows(self.names)
+        self.engine.insert(data, [dict(zip(self.names, row, strict=True)) for row in rows])
+        self.engine.shard.optimize()
+
+    def equals(self, name: str, value: int) -> Any:
+        return self.lib.FieldCondition(name, match=self.lib.MatchValue(value))
+
+    def asks(self, form: str, nearness: str, i: int, interval: tuple[int, int], k: int) -> Asks:
+        lib, low, high = self.lib, *interval
+        if form == "in":
+            return {}
+        if form == "eq":
+            only = lib.Filter(must=[self.equals(f"{nearness}_b", i)])
+        elif form == "range":
+            bounds = lib.RangeFloat(gte=low, lt=high)
+            only = lib.Filter(must=[lib.FieldCondition(f"{nearness}_r", range=bounds)])
+        else:
+            either = [self.equals(f"{nearness}_b", i), self.equals(f"{nearness}_r", -1)]
+            only = lib.Filter(should=either)
+        return {"as usual": lambda v: self.engine.calls(v[None], k, EF, only)[0].tolist()}
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+EF = 64
+KINDS: dict[str, type[Filtered]] = {
+    "vecsql": FilteredVecsql,
+    "qdrant-edge": FilteredQdrantEdge,
+    "sqlite-vec": FilteredSqliteVec,
+    "vec1": FilteredVec1,
+    "vectorlite": FilteredVectorlite,
 }
 
 
@@ -238,19 +354,19 @@ class Measure:
             far = ((base - query) ** 2).sum(axis=1)
         return far, float(np.sort(far)[min(self.k, len(far)) - 1])
 
-    def __call__(self, db: Any, sql: str, passing: np.ndarray) -> dict[str, float]:
+    def __call__(self, ask: Ask, passing: np.ndarray) -> dict[str, float]:
         chosen = self.columns.queries[: self.most]
         place = {int(row): i for i, row in enumerate(passing)}
-        first = [r[0] for r in db.execute(sql, (self.data.query[chosen[0]].tobytes(),))]
-        del first  # pages are in memory now
+        ask(self.data.query[chosen[0]])  # pages are in memory now
         times, rows, right = [], 0, 0
         began = time.perf_counter()
         for q in chosen:
             vector = self.data.query[q]
             start = self.clock()
-            found = [r[0] for r in db.execute(sql, (vector.tobytes(),)).fetchall()]
+            found = ask(vector)
             times.append(self.clock() - start)
             far, kth = self.truth(passing, vector.astype(np.float64))
+            found = [r for r in found if r >= 0]
             rows += len(found)
             right += sum(r in place and far[place[r]] <= kth * (1 + 1e-6) + 1e-9 for r in found)
             if time.perf_counter() - began > self.seconds and len(times) >= 3:
@@ -264,85 +380,114 @@ class Measure:
         }
 
 
-def grid(engine: Filtered, measure: Measure) -> list[dict[str, Any]]:
+def cell(engine: Filtered, asks: Asks, measure: Measure, passing: np.ndarray) -> dict[str, Any]:
+    try:
+        out: dict[str, Any] = measure(asks["as usual"], passing)
+        out["plan"] = engine.plan()
+        if "exact" in asks:
+            out["exact_ms"] = measure(asks["exact"], passing)["ms"]
+    except Exception as e:
+        out = {"error": str(e)}
+    return out
+
+
+def grid(engines: list[Filtered], measure: Measure, args: argparse.Namespace) -> list[Any]:
     out = []
-    for form in FORMS:
-        for nearness in NEARNESS:
-            for i, share in enumerate(SHARES):
+    for form in args.forms:
+        for nearness in args.nearness:
+            for share in args.shares:
+                i = SHARES.index(share)
                 passing = measure.columns.passing(nearness, i)
-                predicate = engine.predicate(form, nearness, i, measure.columns.interval[i])
-                if predicate is None:
-                    continue
-                cell = {"engine": engine.name, "form": form, "nearness": nearness, "share": share}
-                try:
-                    sql = engine.statement(form, predicate, measure.k)
-                    cell |= measure(engine.db, sql, passing)
-                    if engine.name == "vecsql":
-                        cell["plan"] = last_query(engine.db)
-                    scan = engine.exact(form, predicate, measure.k)
-                    if scan is not None:
-                        cell["exact_ms"] = measure(engine.db, scan, passing)["ms"]
-                except Exception as e:
-                    cell["error"] = str(e)
-                out.append(cell)
+                for engine in engines:
+                    interval = measure.columns.interval[i]
+                    asks = engine.asks(form, nearness, i, interval, measure.k)
+                    if asks:
+                        place = {"form": form, "nearness": nearness, "share": share}
+                        found = cell(engine, asks, measure, passing)
+                        out.append({"engine": engine.name, **place, **found})
     return out
 
 
-def last_query(db: Any) -> dict[str, Any]:
-    found = db.execute("SELECT name, value FROM vecsql_stats('v') WHERE name GLOB 'last_query_*'")
-    return {name.removeprefix("last_query_"): value for name, value in found}
-
-
-def joins(engine: Filtered, measure: Measure) -> list[dict[str, Any]]:
+def joins(engines: list[Filtered], measure: Measure) -> list[dict[str, Any]]:
     passing = measure.columns.passing("any", ONE_PERCENT)
-    out = []
-    for what, sql in (("join", engine.join(measure.k)), ("exact", engine.join_exact(measure.k))):
-        if sql is not None:
-            out.append({"engine": engine.name, "what": what} | measure(engine.db, sql, passing))
+    return [
+        {"engine": engine.name, "what": what} | measure(ask, passing)
+        for engine in engines
+        for what, ask in engine.joins(measure.k).items()
+    ]
+
+
+FORM_TITLES = {
+    "eq": "A column with a b-tree = a value.",
+    "range": "Two bounds on a column without a b-tree.",
+    "in": "`rowid IN (SELECT ...)`.",
+    "or": "One column = a value OR another = a value.",
+}
+
+
+def grid_table(form: str, cells: list[dict[str, Any]], names: list[str]) -> Table:
+    head = ["rows that pass", "share"]
+    for name in names:
+        head += [f"{name}: rows / recall", "ms"]
+        head += ["/ exact"] if name == Vecsql.name else []
+    out = Table(FORM_TITLES[form], head)
+    places = dict.fromkeys((c["nearness"], c["share"]) for c in cells if c["form"] == form)
+    for place in places:
+        here = {
+            c["engine"]: c
+            for c in cells
+            if (c["form"], c["nearness"], c["share"]) == (form, *place)
+        }
+        line = [place[0], f"{place[1]:.2%}"]
+        for name in names:
+            c = here.get(name, {})
+            missing = "error" if "error" in c else "-"
+            line += (
+                [f"{c['rows']:.1f} / {c['recall']:.3f}", number(c["ms"], 3)]
+                if "ms" in c
+                else [missing, ""]
+            )
+            if name == Vecsql.name:
+                line.append(number(c["ms"] / c["exact_ms"], 2) if "exact_ms" in c else "")
+        out.rows.append(line)
     return out
 
 
-def print_grid(cells: list[dict[str, Any]], names: list[str]) -> None:
-    for form in FORMS:
-        lines = []
-        for nearness in NEARNESS:
-            for share in SHARES:
-                here = {
-                    c["engine"]: c
-                    for c in cells
-                    if (c["form"], c["nearness"], c["share"]) == (form, nearness, share)
-                }
-                exact = here.get("vecsql", {}).get("exact_ms")
-                line = [nearness, f"{share:.2%}"]
-                for name in names:
-                    c = here.get(name)
-                    if c is None or "error" in c:
-                        line += ["-" if c is None else "error", "", ""]
-                        continue
-                    ratio = f"{c['ms'] / exact:.2f}" if exact else ""
-                    line += [f"{c['rows']:.1f} / {c['recall']:.3f}", f"{c['ms']:.2f}", ratio]
-                lines.append(line)
-        head = ["rows that pass", "share"]
-        for name in names:
-            head += [f"{name}: rows / recall", "ms", "/ exact"]
-        print(f"\n### {form}\n")
-        print(table(head, lines))
+def join_table(found: list[dict[str, Any]]) -> Table:
+    lines = [
+        [j["engine"], j["what"], f"{j['rows']:.1f}", f"{j['recall']:.3f}", f"{j['ms']:.2f}"]
+        for j in found
+    ]
+    title = "A join of which 1 % passes, `ORDER BY distance LIMIT 10`."
+    return Table(title, ["engine", "how", "rows", "recall", "ms"], lines)
+
+
+def some(known: list[Any], kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A type of an option: some of what is known."""
+
+    def parsed(text: str) -> list[Any]:
+        values = [kind(word) for word in text.split(",")]
+        if not set(values) <= set(known):
+            raise ValueError(text)
+        return values
+
+    return parsed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     datasets.add_arguments(parser)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--engines", default=",".join(ENGINES), help="default: all")
+    parser.add_argument("--engines", default=",".join(KINDS), help="default: all")
+    parser.add_argument("--forms", type=some(FORMS, str), default=FORMS, metavar="eq,...")
+    parser.add_argument("--nearness", type=some(NEARNESS, str), default=NEARNESS, metavar="any,...")
+    parser.add_argument("--shares", type=some(SHARES, float), default=SHARES, metavar="0.1,...")
     parser.add_argument("--queries", type=int, default=50, help="at most, for each cell")
     parser.add_argument("--seconds", type=float, default=0.5, help="at most, for each cell")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--extension", help="measure this vecsql.so")
     parser.add_argument("--codec", help="of vecsql, default: as it comes")
-    parser.add_argument(
-        "--dir", type=Path, help="keep the files there, and use those that are there"
-    )
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     Vecsql.extension = args.extension
@@ -358,36 +503,31 @@ def main() -> None:
     )
     columns = Columns(data)
     measure = Measure(data, columns, args)
-    cells: list[dict[str, Any]] = []
-    joined: list[dict[str, Any]] = []
-    names = []
+    engines: list[Filtered] = []
+    machine.pin()
     with tempfile.TemporaryDirectory() as temporary:
-        directory = args.dir or Path(temporary)
         for name in args.engines.split(","):
-            kind, base = ENGINES[name]
             try:
-                engine = kind(base(directory))
+                engine = KINDS[name](Path(temporary), names_of(args.forms, args.nearness))
             except Unavailable as e:
                 print(f"left out: {name}: {e}")
                 continue
-            names.append(name)
-            if args.dir is not None and engine.engine.in_file and engine.engine.path.exists():
-                engine.db = engine.engine.open()
-            else:
-                engine.build(data, columns)
-            cells += grid(engine, measure)
-            joined += joins(engine, measure)
-            engine.db.close()
-    print(f"{data.name}, {len(data.base)} rows, {data.metric}, k = {measure.k}")
-    print_grid(cells, names)
-    print("\n### A join of which 1 % passes\n")
-    lines = [
-        [j["engine"], j["what"], f"{j['rows']:.1f}", f"{j['recall']:.3f}", f"{j['ms']:.2f}"]
-        for j in joined
-    ]
-    print(table(["engine", "how", "rows", "recall", "ms"], lines))
-    if args.json:
-        args.json.write_text(json.dumps({"grid": cells, "join": joined}, indent=1))
+            engine.build(data, columns)
+            engines.append(engine)
+        cells = grid(engines, measure, args)
+        joined = joins(engines, measure)
+        for engine in engines:
+            engine.close()
+    head = results.about(
+        f"{data.name}, {len(data.base):,} x {data.dims}, {data.metric}, k = {measure.k},"
+        f" {args.clock} time",
+        {name: version_of(package) for name, package in PEERS.items()},
+    )
+    names = [engine.name for engine in engines]
+    tables = [grid_table(form, cells, names) for form in args.forms]
+    tables += [join_table(joined)] if joined else []
+    results.show(head["title"], tables)
+    results.save(args.json, head, tables, {"grid": cells, "join": joined})
 
 
 if __name__ == "__main__":

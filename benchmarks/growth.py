@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import machine
 import numpy as np
-import report
+import results
 import run
 from datasets import Dataset
-from engine import Engine, Unavailable
+from engine import Engine, Unavailable, version_of
 from engines import Core, HnswLib, Vecsql
-from report import number, table
+from tables import Table, number
 
 RECALL = 0.95
 COMMITS = 300
@@ -37,7 +38,7 @@ def arguments() -> argparse.Namespace:
     datasets.add_arguments(parser)
     parser.add_argument("--sizes", default="10000,30000,100000,300000,1000000")
     parser.add_argument("--queries", type=int, default=1000)
-    parser.add_argument("--clock", choices=run.CLOCKS, default="wall")
+    parser.add_argument("--clock", choices=run.CLOCKS, default="cpu")
     parser.add_argument("--extension", metavar="PATH", help="vecsql's loadable extension")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()
@@ -93,7 +94,7 @@ def inverse(x: float | None) -> float | None:
     return None if x is None else 1 / x
 
 
-def show(name: str, results: list[dict[str, Any]]) -> dict[str, float | None]:
+def growth_table(found: list[dict[str, Any]]) -> tuple[Table, dict[str, float | None]]:
     rows = [
         [
             f"{r['rows']:,}",
@@ -105,24 +106,31 @@ def show(name: str, results: list[dict[str, Any]]) -> dict[str, float | None]:
             number(r["hnswlib_rows_per_second"]),
             number(r["hnswlib_qps"]),
         ]
-        for r in results
+        for r in found
     ]
-    sizes = [r["rows"] for r in results]
+    sizes = [r["rows"] for r in found]
     slopes = {
-        "row": exponent(sizes, [inverse(r["rows_per_second"]) for r in results]),
-        "query": exponent(sizes, [inverse(r["qps"]) for r in results]),
-        "core query": exponent(sizes, [inverse(r["core_qps"]) for r in results]),
-        "commit": exponent(sizes, [r["commit_seconds"] for r in results]),
+        "row": exponent(sizes, [inverse(r["rows_per_second"]) for r in found]),
+        "query": exponent(sizes, [inverse(r["qps"]) for r in found]),
+        "core query": exponent(sizes, [inverse(r["core_qps"]) for r in found]),
+        "commit": exponent(sizes, [r["commit_seconds"] for r in found]),
         "file": None,
-        "hnswlib row": exponent(sizes, [inverse(r["hnswlib_rows_per_second"]) for r in results]),
-        "hnswlib query": exponent(sizes, [inverse(r["hnswlib_qps"]) for r in results]),
+        "hnswlib row": exponent(sizes, [inverse(r["hnswlib_rows_per_second"]) for r in found]),
+        "hnswlib query": exponent(sizes, [inverse(r["hnswlib_qps"]) for r in found]),
     }
     rows.append(["exponent of the time", *(number(s, 3) for s in slopes.values())])
     head = ["rows", "rows/s", "QPS at 0.95", "core QPS", "commit ms", "file / raw"]
     head += ["hnswlib rows/s", "QPS"]
-    print(f"# {name}: cost as it grows, one thread\n")
-    print(table(head, rows))
-    return slopes
+    title = "Cost as an index grows, one thread. QPS are queries a second at recall@10 0.95."
+    return Table(title, head, rows), slopes
+
+
+def keep(args: argparse.Namespace, name: str, found: list[dict[str, Any]]) -> list[Table]:
+    """Writes what is known so far; returns the table."""
+    shown, slopes = growth_table(sorted(found, key=lambda r: int(r["rows"])))
+    head = results.about(f"{name}, {args.clock} time", {HnswLib.name: version_of("hnswlib")})
+    results.save(args.json, head, [shown], {"sizes": found, "exponents": slopes})
+    return [shown]
 
 
 def main() -> int:
@@ -130,9 +138,9 @@ def main() -> int:
     Vecsql.extension = args.extension
     sizes, name = [int(s) for s in args.sizes.split(",")], args.set
     kept = args.json is not None and args.json.exists()
-    results = json.loads(args.json.read_text())["sizes"] if kept else []
+    found = json.loads(args.json.read_text())["figures"]["sizes"] if kept else []
     for size in sizes:
-        if any(r["rows"] == size for r in results):
+        if any(r["rows"] == size for r in found):
             continue
         try:
             data = datasets.load(
@@ -149,17 +157,13 @@ def main() -> int:
             return 2
         name = data.name
         datasets.kth_distance(data.base, data.query, 10, data.metric)
-        report.pin()
+        machine.pin()
         with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
-            results.append(at_size(args, data, Path(directory)))
+            found.append(at_size(args, data, Path(directory)))
         run.progress(f"{size:,} rows done")
-        if args.json:
-            out = {"machine": report.machine(), "sizes": results}
-            args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
-    slopes = show(name, sorted(results, key=lambda r: int(r["rows"])))
-    if args.json:
-        out = {"machine": report.machine(), "sizes": results, "exponents": slopes}
-        args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+        keep(args, name, found)
+    for shown in keep(args, name, found):
+        print(shown)
     return 0
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
-import json
 import math
 import sys
 import tempfile
@@ -21,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import report
+import machine
+import results
 from datasets import Dataset
 from engine import EF_CONSTRUCTION, M, require, version_of
-from report import number, table
 from run import at_recall, integers, is_floor
+from tables import Table, number
 
 K = 10
 DEFAULT_EF = [10, 16, 24, 32, 48, 64, 96, 128]
@@ -106,29 +106,31 @@ def measure(
     return curves
 
 
-def print_tables(
+def tables_of(
     curves: dict[str, list[dict[str, float]]], figures: dict[str, dict[str, float]]
-) -> None:
-    rows = []
+) -> list[Table]:
+    files = Table("Build, save and load.", ["index", "build, s", "save, s", "load, s", "file, MiB"])
     for name, f in figures.items():
         mib = f["file_bytes"] / 2**20
         times = [number(f[key], 2) for key in ("build", "save", "load")]
-        rows.append([name, *times, number(mib, 1)])
-    print("\n" + table(["index", "build, s", "save, s", "load, s", "file, MiB"], rows) + "\n")
-    rows = []
+        files.rows.append([name, *times, number(mib, 1)])
+    speed = Table(
+        f"Queries per second at recall@{K}, and their ratio to hnswlib's."
+        " `>`: the lowest setting has more recall already.",
+        ["index, one query in"],
+    )
+    for wanted in RECALLS:
+        speed.head += [f"QPS at {wanted:.2f}", "ratio"]
     for label, curve in curves.items():
         base = curves[f"hnswlib, {label.split(', ')[1]}"]
         row = [label]
         for wanted in RECALLS:
             qps, theirs = at_recall(curve, wanted), at_recall(base, wanted)
-            floor = "> " if qps is not None and is_floor(curve, wanted) else ""
+            floor = ">" if qps is not None and is_floor(curve, wanted) else ""
             ratio = None if qps is None or theirs is None else qps / theirs
             row += [floor + number(qps), number(ratio, 2)]
-        rows.append(row)
-    head = ["index, one query in"]
-    for wanted in RECALLS:
-        head += [f"QPS at recall {wanted:.2f}", "ratio"]
-    print(table(head, rows))
+        speed.rows.append(row)
+    return [speed, files]
 
 
 def main() -> int:
@@ -142,7 +144,7 @@ def main() -> int:
     except datasets.NoDataError as e:
         print(e, file=sys.stderr)
         return 2
-    report.pin()
+    machine.pin()
     built: dict[str, Any] = {}
     figures: dict[str, dict[str, Any]] = {}
     for name, library in libraries.items():
@@ -150,11 +152,13 @@ def main() -> int:
         figures[name]["version"] = version_of(name)
         print(f"built {name} in {figures[name]['build']:.1f} s", file=sys.stderr)
     curves = measure(built, data, args.ef, args.rounds)
-    print(f"{data.name}, {len(data.base):,} rows, {data.metric}, k = {K}, M = {M}")
-    print_tables(curves, figures)
-    if args.json:
-        figures_of_run = {"machine": report.machine(), "built": figures, "curves": curves}
-        args.json.write_text(json.dumps(figures_of_run, indent=1), encoding="utf-8")
+    head = results.about(
+        f"{data.name}, {len(data.base):,} x {data.dims}, {data.metric}, k = {K}, M = {M}",
+        {name: version_of(name) for name in LIBRARIES},
+    )
+    tables = tables_of(curves, figures)
+    results.show(head["title"], tables)
+    results.save(args.json, head, tables, {"built": figures, "curves": curves})
     return 0
 
 

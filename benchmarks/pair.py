@@ -24,7 +24,7 @@ import apsw
 import datasets
 import numpy as np
 from datasets import Dataset
-from report import table
+from tables import table
 
 CHUNKS = 20
 BLOCK = 25  # queries between two turns

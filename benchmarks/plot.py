@@ -2,9 +2,9 @@
 
 OUT may be an SVG, whose bytes depend on the figures only. The plot of the README:
 
-    python benchmarks/plot.py benchmarks/results/minilm-384-30000.json docs/recall-speed.svg \\
-      vecsql vecsql_search 'vecsql core' hnswlib faiss-hnsw faiss-hnsw-sq8 \\
-      usearch-f32 usearch-i8 vectorlite vec1 sqlite-vec
+    python benchmarks/plot.py benchmarks/results/minilm-384-30000.json docs/recall-speed.svg
+
+Without names it draws the defaults of a vecsql connection, the fastest mode, and all peers.
 
 Needs matplotlib (pip install matplotlib); everything else works without.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,21 @@ def recall_speed(curves: dict[str, list[dict[str, Any]]], k: int, title: str, pa
     pyplot.close(figure)
 
 
+def drawn(curves: Iterable[str]) -> list[str]:
+    """Which curves a plot has: of vecsql's modes the first one and pragmas+cache."""
+    modes = ("defaults", "pragmas+cache")
+    return [
+        name
+        for name in curves
+        if not name.startswith(("vecsql, ", "vecsql_search, ")) or name.split(", ")[1] in modes
+    ]
+
+
 def main(result: str, out: str, *engines: str) -> None:
-    data = json.loads(Path(result).read_text(encoding="utf-8"))
+    data = json.loads(Path(result).read_text(encoding="utf-8"))["figures"]
     about = data["set"]
     title = f"{about['name']}, {about['rows']:,} x {about['dims']}, {about['metric']}, one thread"
-    curves = {name: data["curves"][name] for name in engines or data["curves"]}
+    curves = {name: data["curves"][name] for name in engines or drawn(data["curves"])}
     recall_speed(curves, data["k"], title, Path(out))
 
 

@@ -17,7 +17,6 @@ The libraries are loaded and the vectors mapped before the first reading of RSS.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
@@ -32,12 +31,12 @@ from typing import Any
 import datasets
 import engines
 import numpy as np
-import report
+import results
 from datasets import Dataset
 from engine import Engine, Unavailable
 from engines import Vecsql
 from engines_sql import Sql
-from report import number, table
+from tables import Table, number
 
 BASELINE = "hnswlib"
 EF = 128
@@ -88,6 +87,7 @@ def build(args: argparse.Namespace, name: str, directory: Path, threads: int) ->
     start, cpu = time.perf_counter(), time.process_time()
     engine.build(data)
     out = {
+        "version": engine.version,
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before,
@@ -205,6 +205,7 @@ def measure(args: argparse.Namespace, name: str, directory: Path) -> dict[str, A
         if isinstance(built, str):
             return built
         out["build"][threads] = built
+    out["version"] = built["version"]
     opened = apart(opening, args, name, directory)
     out |= {"not_opened": opened} if isinstance(opened, str) else opened
     if name == Vecsql.name:
@@ -212,12 +213,13 @@ def measure(args: argparse.Namespace, name: str, directory: Path) -> dict[str, A
     return out
 
 
-def show(args: argparse.Namespace, data: Dataset, results: dict[str, Any]) -> None:
-    rows, raw = len(data.base), data.base.nbytes
-    base = results.get(BASELINE, {}).get("resident_bytes")
-    single = results.get(BASELINE, {}).get("build", {}).get(1, {}).get("seconds")
-    lines = []
-    for name, r in results.items():
+def cost_table(rows: int, raw: int, found: dict[str, Any]) -> Table:
+    base = found.get(BASELINE, {}).get("resident_bytes")
+    single = found.get(BASELINE, {}).get("build", {}).get(1, {}).get("seconds")
+    head = ["engine", "build s, 1 thread", "speed / hnswlib", "2 threads", "speed / hnswlib 1"]
+    head += ["file / raw", "bytes resident a row", "/ hnswlib", "peak MiB", "open to answer ms"]
+    out = Table("Build, file and memory. Every figure comes from a fresh process.", head)
+    for name, r in found.items():
         line = [name]
         for threads in (1, 2):
             seconds = r["build"].get(threads, {}).get("seconds")
@@ -229,30 +231,24 @@ def show(args: argparse.Namespace, data: Dataset, results: dict[str, Any]) -> No
         line.append("-" if held is None or not base else f"{held / base:.2f}")
         line.append(number(r["build"].get(1, {}).get("peak_bytes", 0) / 2**20))
         line.append(number(r.get("first_answer_ms"), 1))
-        lines.append(line)
-    head = ["engine", "build s, 1 thread", "speed / hnswlib", "2 threads", "speed / hnswlib 1"]
-    head += ["file / raw", "bytes resident a row", "/ hnswlib", "peak MiB", "open to answer ms"]
-    print(f"# {data.name}, {data.metric}: {rows:,} x {data.dims}\n")
-    print(table(head, lines))
-    show_connections(results.get(Vecsql.name, {}).get("connections"))
+        out.rows.append(line)
+    return out
 
 
-def show_connections(found: dict[str, Any] | str | None) -> None:
+def connection_table(found: dict[str, Any]) -> Table:
     """One line for the first connection of a process, one for the others."""
-    if not isinstance(found, dict):
-        print(f"\nconnections: {found}" if found else "")
-        return
-    lines = []
+    shared = found["shared_bytes"] / 2**20
+    out = Table(
+        f"Connections of one process to one file. They share {shared:.1f} MiB of pages.",
+        ["connection of one process", "MiB resident", "open to answer CPU ms"],
+    )
     count = len(found["first_answer_cpu_ms"])
     for name, part in (("first", slice(0, 1)), (f"2nd to {count}th, each", slice(1, None))):
         held, first = found["resident_bytes"][part], found["first_answer_cpu_ms"][part]
         if held:
             mean = sum(held) / len(held) / 2**20
-            lines.append([name, f"{mean:.2f}", number(sum(first) / len(first), 1)])
-    print(
-        "\n" + table(["connection of one process", "MiB resident", "open to answer CPU ms"], lines)
-    )
-    print(f"\nPages in the page cache: {found['shared_bytes'] / 2**20:.1f} MiB")
+            out.rows.append([name, f"{mean:.2f}", number(sum(first) / len(first), 1)])
+    return out
 
 
 def main() -> int:
@@ -263,7 +259,7 @@ def main() -> int:
     except datasets.NoDataError as e:
         print(e, file=sys.stderr)
         return 2
-    results: dict[str, Any] = {}
+    costs: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     for name in args.engines:
         with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
@@ -271,14 +267,20 @@ def main() -> int:
         if isinstance(found, str):
             skipped[name] = found
         else:
-            results[name] = found
+            costs[name] = found
         print(f"[{time.strftime('%H:%M:%S')}] {name} done", file=sys.stderr, flush=True)
-    show(args, data, results)
     for name, reason in skipped.items():
         print(f"Not run: {name}: {reason}")
-    if args.json:
-        out = {"machine": report.machine(), "rows": len(data.base), "engines": results}
-        args.json.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
+    head = results.about(
+        f"{data.name}, {len(data.base):,} x {data.dims}, {data.metric}",
+        {name: c["version"] for name, c in costs.items()},
+    )
+    tables = [cost_table(len(data.base), data.base.nbytes, costs)]
+    connected = costs.get(Vecsql.name, {}).get("connections")
+    if isinstance(connected, dict):
+        tables.append(connection_table(connected))
+    results.show(head["title"], tables)
+    results.save(args.json, head, tables, {"rows": len(data.base), "engines": costs})
     return 0
 
 

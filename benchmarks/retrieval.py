@@ -1,7 +1,7 @@
 """Retrieval quality of the bundled model: by vector, by full text, and hybrid, with tuned weights.
 
-    python benchmarks/retrieval.py                       both collections, as a table
-    python benchmarks/retrieval.py --only wordnet --json
+    python benchmarks/retrieval.py                       both collections
+    python benchmarks/retrieval.py --only wordnet --json FILE
 
 Two test collections are built from Debian packages, so that anybody can repeat the figures:
 
@@ -16,13 +16,15 @@ weights of hybrid, and the other half say what they are worth.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import results
+from tables import Table
 
 import vecsql
 
@@ -145,22 +147,21 @@ def averaged(name: str, collections: list[Collection]) -> dict[str, Any]:
     }
 
 
-def report(result: dict[str, Any]) -> None:
-    """Prints one collection as a table."""
-    print(
-        f"\n{result['collection']}: {result['documents']:,} documents, "
-        f"{result['queries']:,} queries, mean of {result['samples']} samples"
-    )
-    columns = (*MEASURES, "ANN recall")
-    print(f"{'':18}" + "".join(f"{c:>12}" for c in columns))
-    for way, row in result["rows"].items():
-        cells = (f"{row[c]:12.4f}" if c in row else " " * 12 for c in columns)
-        print(f"{way:18}{''.join(cells)}".rstrip())
-    print("tuned weights (vector, text, fusion):", *result["weights"])
-    verdict = "reached" if result["reached"] else "NOT reached"
-    print(f"nDCG@10 of the exact scan to reach, {result['expected']}: {verdict}")
+def quality_table(result: dict[str, Any]) -> Table:
+    """One collection."""
+    reached = "reached" if result["reached"] else "NOT reached"
     verdict = "is not" if result["hybrid_not_below"] else "IS"
-    print(f"tuned hybrid {verdict} below the better arm on queries that it was not tuned on")
+    columns = [*MEASURES, "ANN recall"]
+    out = Table(
+        f"{result['collection']}: {result['documents']:,} documents, {result['queries']:,}"
+        f" queries, mean of {result['samples']} samples. The exact scan has to reach nDCG@10"
+        f" {result['expected']}: {reached}. Tuned hybrid {verdict} below the better arm on queries"
+        " that it was not tuned on.",
+        ["", *columns],
+    )
+    for way, row in result["rows"].items():
+        out.rows.append([way, *(f"{row[c]:.4f}" if c in row else "" for c in columns)])
+    return out
 
 
 def main() -> None:
@@ -170,19 +171,18 @@ def main() -> None:
     parser.add_argument("--wordnet", type=Path, default=WORDNET, metavar="DIR")
     parser.add_argument("--lists", type=Path, default=LISTS, metavar="DIR")
     parser.add_argument("--seeds", type=int, default=3, help="samples to average over")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     args = parser.parse_args()
-    results = []
+    found = []
     seeds = range(1, args.seeds + 1)
     if args.only != "debian":
-        results.append(averaged("wordnet", [wordnet(args.wordnet, s) for s in seeds]))
+        found.append(averaged("wordnet", [wordnet(args.wordnet, s) for s in seeds]))
     if args.only != "wordnet":
-        results.append(averaged("debian", [debian(args.lists, s) for s in seeds]))
-    if args.json:
-        print(json.dumps(results, indent=1))
-    else:
-        for result in results:
-            report(result)
+        found.append(averaged("debian", [debian(args.lists, s) for s in seeds]))
+    head = results.about("the bundled model")
+    tables = [quality_table(f) for f in found]
+    results.show(head["title"], tables)
+    results.save(args.json, head, tables, {"collections": found})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import math
 import sys
 import tempfile
@@ -23,13 +22,14 @@ from typing import Any
 import datasets
 import engines
 import engines_modes
+import machine
 import plot
-import report
+import results
 from datasets import Dataset
 from engine import Effort, Engine, Search
 from engines import Core, Vecsql, VecsqlCached
 from engines_modes import VecsqlModes
-from report import number, table
+from tables import Table, number
 
 Clock = Callable[[], float]
 DEFAULT_EF = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256]
@@ -215,64 +215,57 @@ def latencies(
 # --- printing ------------------------------------------------------------------------------------
 
 
-def print_curves(curves: dict[str, list[dict[str, Any]]], k: int) -> None:
-    rows = []
+def curve_table(curves: dict[str, list[dict[str, Any]]], k: int) -> Table:
+    out = Table(
+        f"Recall@{k} against queries per second.",
+        ["engine", "ef or nprobe", "recall", "QPS", "evaluations"],
+    )
     for name, curve in curves.items():
         for p in curve:
             effort = "exact" if p["effort"] is None else f"{p['effort']:g}"
             evaluations = number(p.get("evaluations"))
-            rows.append([name, effort, f"{p['recall']:.4f}", number(p["qps"]), evaluations])
-    print(f"\n## recall@{k} against queries per second\n")
-    print(table(["engine", "ef or nprobe", "recall", "QPS", "evaluations"], rows))
+            out.rows.append([name, effort, f"{p['recall']:.4f}", number(p["qps"]), evaluations])
+    return out
 
 
-def print_summary(
-    curves: dict[str, list[dict[str, Any]]], built: dict[str, dict[str, Any]], k: int
-) -> None:
-    at = {n: {r: at_recall(c, r) for r in RECALLS} for n, c in curves.items()}
-    rows = []
-    for name, speeds in at.items():
+def speed_table(curves: dict[str, list[dict[str, Any]]], k: int) -> Table:
+    """Queries per second at fixed recalls, beside those of the baseline."""
+    out = Table(
+        f"Queries per second at recall@{k}, and their ratio to {BASELINE}."
+        " `>`: the lowest setting has more recall already.",
+        ["engine"],
+    )
+    for r in RECALLS:
+        out.head += [f"QPS at {r:.2f}", "ratio"]
+    for name, curve in curves.items():
         row = [name]
         for r in RECALLS:
-            qps, base = speeds[r], at.get(BASELINE, {}).get(r)
-            floor = ">" if is_floor(curves[name], r) and curves[name][0]["effort"] else ""
+            qps, base = at_recall(curve, r), at_recall(curves.get(BASELINE, []), r)
+            floor = ">" if is_floor(curve, r) and curve[0]["effort"] else ""
             row.append(floor + number(qps) if qps else "-")
             row.append(f"{qps / base:.2f}" if qps and base else "-")
-        rows.append(row)
-    head = ["engine"]
-    for r in RECALLS:
-        head += [f"QPS at {r:.2f}", "ratio"]
-    print(f"\n## QPS at recall@{k}, and its ratio to {BASELINE} ('>': at the lowest setting)\n")
-    print(table(head, rows))
+        out.rows.append(row)
+    return out
 
+
+def build_table(built: dict[str, dict[str, Any]]) -> Table:
     base = built.get(BASELINE, {}).get("build_seconds")
-    rows = []
+    out = Table(
+        "Build on one thread, in SQLite in one transaction.",
+        ["engine", "version", "seconds", "rows/s", f"speed / {BASELINE}", "file / raw vectors"],
+    )
     for name, b in built.items():
         ratio = f"{base / b['build_seconds']:.2f}" if base else "-"
         size = "memory" if b["file_ratio"] is None else f"{b['file_ratio']:.2f}"
         speed = number(b["rows_per_second"])
-        rows.append([name, b["version"], number(b["build_seconds"], 1), speed, ratio, size])
-    print("\n## Build, one thread, one transaction\n")
-    head = ["engine", "version", "seconds", "rows/s", f"speed / {BASELINE}", "file / raw"]
-    print(table(head, rows))
+        out.rows.append([name, b["version"], number(b["build_seconds"], 1), speed, ratio, size])
+    return out
 
 
-def print_latencies(waits: dict[str, dict[str, float]]) -> None:
+def latency_table(waits: dict[str, dict[str, float]]) -> Table:
     rows = [[n, number(w["p50_ms"], 3), number(w["p99_ms"], 3)] for n, w in waits.items()]
-    print("\n## One query a call from Python, at the first setting with recall 0.95\n")
-    print(table(["engine", "p50 ms", "p99 ms"], rows))
-
-
-def print_ef_64(curves: dict[str, list[dict[str, Any]]], k: int) -> None:
-    def text(name: str) -> str | None:
-        for p in curves.get(name, []):
-            if p["effort"] == 64:
-                return f"{name} recall@{k} {p['recall']:.4f}, {p['qps']:,.0f} QPS"
-        return None
-
-    ours = next((name for name in curves if name.startswith("vecsql")), "")
-    parts = [text(ours), text("hnswlib, one call a query"), text(BASELINE)]
-    print("\nef_search=64: " + "; ".join(p for p in parts if p))
+    title = "One query a call from Python, at the first setting with recall 0.95."
+    return Table(title, ["engine", "p50 ms", "p99 ms"], rows)
 
 
 def progress(text: str) -> None:
@@ -299,7 +292,7 @@ def main() -> int:
         return 2
     progress(f"{data.name}: ground truth of {len(data.query)} queries in {len(data.base)} rows")
     datasets.kth_distance(data.base, data.query, args.k, data.metric)  # before pinning: all CPUs
-    cpu = report.pin()
+    cpu = machine.pin()
     with tempfile.TemporaryDirectory(prefix="vecsql-bench-") as directory:
         found, skipped = engines.make(args.engines, Path(directory), KNOWN)
         if not found:
@@ -311,42 +304,36 @@ def main() -> int:
         waits = latencies(found, data, args.k, curves, clock)
         for engine in found:
             engine.close()
-    about = report.machine()
-    print(f"# {data.name}, {data.metric}: {len(data.base):,} x {data.dims}, k = {args.k}")
-    pinned = "not pinned" if cpu is None else f"pinned to CPU {cpu}"
-    print(f"\n{about['cpu']}, one thread, {pinned}, {args.clock} time; commit {about['commit']}.")
+    title = f"{data.name}, {len(data.base):,} x {data.dims}, {data.metric}"
+    head = results.about(
+        f"{title}, k = {args.k}, {args.clock} time",
+        {name: b["version"] for name, b in built.items()},
+    )
     for name, reason in skipped.items():
         print(f"Not run: {name}: {reason}")
-    print_curves(curves, args.k)
-    print_summary(curves, built, args.k)
-    print_latencies(waits)
-    print_ef_64(curves, args.k)
+    tables = [speed_table(curves, args.k), build_table(built)]
+    results.show(head["title"], [curve_table(curves, args.k), *tables, latency_table(waits)])
     if args.plot:
-        title = f"{data.name}, {len(data.base):,} x {data.dims}, {data.metric}, one thread"
-        plot.recall_speed(curves, args.k, title, args.plot)
-    if args.json:
-        at = {n: {str(r): at_recall(c, r) for r in RECALLS} for n, c in curves.items()}
-        result = {
-            "machine": about,
-            "set": {
-                "name": data.name,
-                "metric": data.metric,
-                "rows": len(data.base),
-                "dims": data.dims,
-                "queries": len(data.query),
-            },
-            "command": report.command(),
-            "k": args.k,
-            "rounds": args.rounds,
-            "turn": args.turn,
-            "clock": args.clock,
-            "engines": built,
-            "skipped": skipped,
-            "curves": curves,
-            "qps_at_recall": at,
-            "latency": waits,
-        }
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        plot.recall_speed(curves, args.k, f"{title}, one thread", args.plot)
+    figures = {
+        "set": {
+            "name": data.name,
+            "metric": data.metric,
+            "rows": len(data.base),
+            "dims": data.dims,
+            "queries": len(data.query),
+        },
+        "k": args.k,
+        "rounds": args.rounds,
+        "turn": args.turn,
+        "clock": args.clock,
+        "pinned": cpu is not None,
+        "engines": built,
+        "skipped": skipped,
+        "curves": curves,
+        "latency": waits,
+    }
+    results.save(args.json, head, tables, figures)
     return 0
 
 

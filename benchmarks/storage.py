@@ -16,7 +16,6 @@ keeps its index in memory, so only `churn` and `rate` say something about it.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import shutil
 import struct
@@ -31,11 +30,12 @@ from typing import Any
 
 import datasets
 import engines
+import machine
 import numpy as np
-import report
+import results
 from datasets import Dataset
 from engines import Sql, Vecsql
-from report import number, table
+from tables import Table, number, table
 
 K, EF = 10, 64
 PEER_SECONDS = 180  # churn of a peer ends then: replacing rows costs vectorlite milliseconds each
@@ -85,13 +85,16 @@ class Sheet:
             return [limit, "-"]
         return [limit, "pass" if value <= self.limits[label] else "FAIL"]
 
-    def show(self) -> None:
+    def table(self) -> Table:
         rows = [
             [label, *(self.text(label, n) for n in self.names), *self.verdict(label)]
             for label in self.figures
         ]
-        print(f"\n## {self.title}\n")
-        print(table(["figure", *self.names, "limit", "verdict"], rows), flush=True)
+        name, _, rest = self.title.partition(": ")
+        return Table(f"`{name}`: {rest}.", ["figure", *self.names, "limit", "verdict"], rows)
+
+    def show(self) -> None:
+        print(self.table(), flush=True)
 
 
 Seconds = tuple[float, float]  # wall, CPU of this thread: the second tells on a busy machine
@@ -703,7 +706,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="vecsql-bench-", dir=args.dir) as directory:
         found, skipped = engines.make(args.engines, Path(directory))
         b = Bench(args, Path(directory), [e.name for e in found])
-        about = report.machine()
+        about = machine.machine()
         print(f"# Storage: {args.set}\n\n{about['cpu']}; commit {about['commit']}.")
         if args.quick:
             print("Small sizes: the limits are for the full ones.")
@@ -720,8 +723,9 @@ def main() -> int:
             return 2
     if args.json:
         sheets = [{"title": s.title, "figures": s.figures, "limits": s.limits} for s in b.sheets]
-        result = {"machine": about, "skipped": skipped, "sheets": sheets}
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        head = results.about(args.set, {e.name: e.version for e in found})
+        figures = {"skipped": skipped, "sheets": sheets}
+        results.save(args.json, head, [s.table() for s in b.sheets], figures)
     return 0
 
 

@@ -13,7 +13,6 @@ work is shared without loss, whatever else the machine did meanwhile.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -21,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import results
 from datasets import Dataset
-from engine import Unavailable
+from engine import Unavailable, version_of
 from engines_memory import HnswLib
 from engines_sql import Vecsql
-from report import number, table
+from tables import Table, number
 
 
 def pin(threads: int) -> None:
@@ -133,34 +133,37 @@ def main() -> None:
             raise SystemExit(str(e)) from e
         result["search"] = {ef: searches(engine, data, args.k, ef, 5) for ef in (16, 32, 64, 128)}
         engine.close()
-    show(result)
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1))
+    title = f"{data.name}, {len(data.base):,} x {data.dims}, {data.metric}, wall time"
+    head = results.about(title, {HnswLib.name: version_of("hnswlib")})
+    tables = tables_of(result)
+    results.show(head["title"], tables)
+    results.save(args.json, head, tables, result)
 
 
-def show(result: dict[str, Any]) -> None:
+def tables_of(result: dict[str, Any]) -> list[Table]:
     b = result["build"]
-    print(f"{result['set']}, {result['rows']} rows\n\n### Build, one transaction\n")
-    lines = [
-        [name, number(b[key]["wall"], 1), number(b[key]["cpu"], 1),
-         *(number(b["hnswlib"][c] / b[key][c], 2) for c in ("wall", "cpu")),
-         "-" if key == "hnswlib" else number(b[1]["wall"] / b[key]["wall"], 2)]
-        for name, key in (("hnswlib, 1 thread", "hnswlib"), ("vecsql, 1", 1), ("vecsql, 2", 2))
-    ]  # fmt: skip
-    head = ["", "s", "cpu s", "hnswlib s / s", "cpu / cpu", "1 thread s / s"]
-    print(table(head, lines))
-    print(f"\nsame bytes in every shadow table: {b['same_bytes']}\n")
-    print(f"### vecsql_search, {QUERIES} queries in one call\n")
-    lines = []
+    same = "the same in every byte" if b["same_bytes"] else "NOT the same"
+    build = Table(
+        f"Build in one transaction. The shadow tables of one and two threads are {same}.",
+        ["", "s", "CPU s", "hnswlib s / s", "CPU / CPU", "1 thread s / s"],
+    )
+    for name, key in (("hnswlib, 1 thread", "hnswlib"), ("vecsql, 1", 1), ("vecsql, 2", 2)):
+        ratios = (b["hnswlib"][c] / b[key][c] for c in ("wall", "cpu"))
+        gain = "-" if key == "hnswlib" else number(b[1]["wall"] / b[key]["wall"], 2)
+        seconds = (number(b[key][c], 1) for c in ("wall", "cpu"))
+        build.rows.append([name, *seconds, *(number(r, 2) for r in ratios), gain])
+    search = Table(
+        f"`vecsql_search` with {QUERIES:,} queries in one call.",
+        ["", "recall", "QPS, 1 thread", "2 threads", "ratio", "CPU 2 / CPU 1", "same answers"],
+    )
     for ef, s in result["search"].items():
         one, two = s[1], s[2]
-        lines.append(
+        search.rows.append(
             [f"ef {ef}", number(s["recall"], 4), number(QUERIES / one["wall"]),
              number(QUERIES / two["wall"]), number(one["wall"] / two["wall"], 2),
-             number(two["cpu"] / one["cpu"], 2), str(s["same"])]
+             number(two["cpu"] / one["cpu"], 2), "yes" if s["same"] else "NO"]
         )  # fmt: skip
-    head = ["", "recall", "QPS, 1 thread", "2 threads", "ratio", "cpu 2 / cpu 1", "same answers"]
-    print(table(head, lines))
+    return [build, search]
 
 
 if __name__ == "__main__":
