@@ -47,11 +47,14 @@ def commit() -> str:
     return name.stdout.strip() + "-dirty" * changed.returncode if name.returncode == 0 else "?"
 
 
+COMMIT = commit()  # when the program begins: a run can take an hour
+
+
 def machine() -> dict[str, object]:
     return {
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "commit": commit(),
+        "commit": COMMIT,
     }
