@@ -9,7 +9,6 @@ from datasets import Dataset, Floats, Ids
 from engine import EF_CONSTRUCTION, Effort, Engine, M, Search, padded, require, unit, version_of
 
 ROWS_A_CALL = 1000
-FULL_SCAN_KB = 10_000  # what qdrant has: fewer bytes are scanned, and no graph is walked
 
 
 def folder_bytes(path: Path) -> int:
@@ -89,13 +88,11 @@ class Zvec(Engine):
 
 
 class QdrantEdge(Engine):
-    """qdrant-edge's HNSW on codes of eight bits, candidates rescored by their vectors.
-
-    Without codes (``coded``) filters find what they should at ef 64, and take the same time.
-    """
+    """qdrant-edge's HNSW on codes of eight bits, candidates rescored by their vectors."""
 
     name = "qdrant-edge"
-    coded = True
+    full_scan_kb = 10_000  # its default: where fewer bytes pass a filter, it walks no graph
+    oversampling: float | None = None  # of candidates to rescore
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -107,14 +104,13 @@ class QdrantEdge(Engine):
     def create(self, data: Dataset) -> None:
         """An empty shard. All rows are indexed, by one thread, as soon as it is optimized."""
         lib = self.lib
-        graph = lib.HnswIndexConfig(M, EF_CONSTRUCTION, FULL_SCAN_KB, self.threads)
-        codes = lib.ScalarQuantizationConfig(lib.ScalarType.Int8)
+        graph = lib.HnswIndexConfig(M, EF_CONSTRUCTION, self.full_scan_kb, self.threads)
         cosine = data.metric == "cosine"
         column = lib.EdgeVectorParams(
             data.dims,
             lib.Distance.Cosine if cosine else lib.Distance.Euclid,
             hnsw_config=graph,
-            quantization_config=codes if self.coded else None,
+            quantization_config=lib.ScalarQuantizationConfig(lib.ScalarType.Int8),
         )
         tuning = lib.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100)
         config = lib.EdgeConfig(column, hnsw_config=graph, optimizers=tuning, max_search_threads=1)
@@ -149,7 +145,8 @@ class QdrantEdge(Engine):
 
     def calls(self, query: Floats, k: int, effort: Effort, only: Any = None) -> Ids:
         lib = self.lib
-        params = lib.SearchParams(hnsw_ef=int(effort or k))
+        rescored = lib.QuantizationSearchParams(oversampling=self.oversampling)
+        params = lib.SearchParams(hnsw_ef=int(effort or k), quantization=rescored)
         found = []
         for q in query:
             near = lib.Query.Nearest(q.tolist())
