@@ -1,5 +1,5 @@
 /*
- * Deletion with local repair, and consolidation of tombstones; contracts in hnsw.h.
+ * Deletion with local repair, and consolidation of tombstones; contracts in nodes.h.
  *
  * A deleted node keeps its out-links while others still link to it: walks that arrive
  * there go on. Its links stop counting as older in-links at once, so whoever depended on

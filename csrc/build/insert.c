@@ -1,5 +1,5 @@
 /*
- * Insertion: a place for the row, its code and empty lists. Then it is pending (build.h);
+ * Insertion: a place for the row, its code and empty lists. Then it is pending (pending.h);
  * vs_insert links it at once.
  */
 #include <string.h>

@@ -5,10 +5,10 @@
  *   plan    (plan.c)   each new node searches the graph as it is and chooses its links;
  *   sharpen (sharpen.c) where codes do not tell neighbours apart, rows become raw, and the new
  *                      nodes among them are planned anew;
- *   write   (build.c)  the new nodes get them;
+ *   write   (pending.c) the new nodes get them;
  *   merge   (merge.c)  the links back are grouped by target; a target whose list would
  *                      overflow chooses anew among its links and the new nodes;
- *   write   (build.c)  the lists of the targets.
+ *   write   (pending.c) the lists of the targets.
  *
  * Planning and merging only read and go item by item, so threads share them; all writing
  * is done by the calling thread in a fixed order. So the bytes of the graph do not depend

@@ -1,4 +1,4 @@
-/* Linking pending rows in batches; contracts in build.h, the steps in linker.h. */
+/* Linking pending rows in batches; contracts in pending.h, the steps in linker.h. */
 #include "csrc/build/pending.h"
 
 #include <stddef.h>

@@ -25,7 +25,7 @@ typedef struct VsBuild {
     void *ctx;
 } VsBuild;
 
-/* Inserts like vs_insert (hnsw.h), but leaves the row pending. The first row of an empty
+/* Inserts like vs_insert (nodes.h), but leaves the row pending. The first row of an empty
  * graph has nothing to be linked to and is not; nor is a row of a flat index. */
 VsStatus vs_insert_pending(VsGraph *g, int64_t rowid, const void *v, uint32_t *node);
 

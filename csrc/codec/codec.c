@@ -5,7 +5,7 @@
 
 #include "csrc/vector/text.h"
 
-extern const VsCodec vs_codec_none; /* codec_none.c */
+extern const VsCodec vs_codec_none; /* none.c */
 
 const VsCodec *vs_codec(VsCodecId id) {
     return id == VS_CODEC_NONE  ? &vs_codec_none

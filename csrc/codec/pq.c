@@ -263,7 +263,7 @@ static size_t pq_fit(const VsCodecParams *params, VsNavBits nav_bits, float *sam
     return len;
 }
 
-/* A codebook of more rows is always worth having: fitting is rare (model.h). */
+/* A codebook of more rows is always worth having: fitting is rare (graph/fit.h). */
 static int pq_alike(const VsCodecParams *params, const VsModel *a, const VsModel *b) {
     (void)params;
     return a->hash == b->hash;

@@ -1,4 +1,4 @@
-/* Fitting, re-coding, and following the state; rules in model.h. */
+/* Fitting, re-coding, and following the state; rules in fit.h. */
 #include "csrc/graph/fit.h"
 
 #include <math.h>

@@ -99,7 +99,7 @@ enum {
     VS_FREE = 3,
     VS_STATUS_MASK = 3,
     VS_IS_ROOT = 4,
-    VS_PENDING = 8 /* live, a root, with empty lists: to be linked (build.h) */
+    VS_PENDING = 8 /* live, a root, with empty lists: to be linked (build/pending.h) */
 };
 
 /* A NODE slot. In memory 24 bytes and the links; see pages.h for the stored form. */
@@ -111,7 +111,7 @@ typedef struct VsNode {
     uint16_t indeg_old; /* in-links in layer 0 from older live nodes */
     uint8_t level;
     uint8_t flags;
-    uint16_t error; /* bound of what the code loses of the vector (model.h) */
+    uint16_t error; /* bound of what the code loses of the vector (fit.h) */
 } VsNode;
 
 #define VS_NODE_STORED 24u
@@ -146,7 +146,7 @@ typedef struct VsGraph {
     VsHooks hooks;
     VsGeometry geo[VS_PAGE_KINDS];
 
-    const VsModel *model; /* of the codec, once vs_model_ready was called (model.h) */
+    const VsModel *model; /* of the codec, once vs_model_ready was called (fit.h) */
     VsModel *models[VS_MODELS];
     int model_unsaved;
 

@@ -18,7 +18,7 @@ static const int32_t lane_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1,
                                       0,  0,  0,  0,  0,  0,  0,  0};
 
 /* The tail: whole registers, then one masked load, which reads nothing beyond the vector
- * and adds +0 to the lanes that have no element (kernels_scalar.c says why that changes
+ * and adds +0 to the lanes that have no element (float_scalar.c says why that changes
  * no bit). */
 #define ADD(P, TERM, OFFSET) \
     P = _mm256_add_ps(       \

@@ -1,7 +1,7 @@
 /*
  * The AVX2 kernels on narrow elements. float16 is widened by F16C and added in the order
  * of float.h, the tail as one more block that is filled with zeros (+0 changes no
- * partial sum: kernels_scalar.c says why). Bits are counted by a table of nibbles in one
+ * partial sum: float_scalar.c says why). Bits are counted by a table of nibbles in one
  * register (Mula, Kurz and Lemire, "Faster population counts using AVX2 instructions",
  * 2018).
  */
@@ -17,7 +17,7 @@
 #define AVX2 VS_TARGET("avx2,f16c")
 
 extern const VsNarrowKernels
-    vs_narrow_avx2; /* narrow.c declares it too: nobody else may */
+    vs_narrow_avx2; /* choice.c declares it too: nobody else may */
 
 /* ---- float16 -------------------------------------------------------------------- */
 

@@ -16,7 +16,7 @@
 #define VSX_SUBTYPE_INT8 225
 #define VSX_SUBTYPE_FLOAT16 226
 #define VSX_SUBTYPE_JSON 74      /* 'J', as SQLite's own JSON functions */
-#define VSX_SUBTYPE_EMBEDDED 128 /* and the number of a model (functions_embed.c) */
+#define VSX_SUBTYPE_EMBEDDED 128 /* and the number of a model (functions/embed.c) */
 #define VSX_MODELS 32            /* that have numbers, on a connection */
 
 /* SQLite's allocator as the core wants one. */

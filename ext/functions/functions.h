@@ -2,11 +2,11 @@
  * The SQL functions on vectors, in files by duty:
  *
  *     functions.c            the table of all of them; arguments and results
- *     functions_vector.c     making, describing and calculating with vectors
- *     functions_distance.c   distances
+ *     vector_functions.c     making, describing and calculating with vectors
+ *     distance_functions.c   distances
  *     aggregates.c           vec_sum, vec_avg
  *     vec_each.c             the table-valued function vec_each
- *     functions_embed.c      embed: text to vectors by the models of the host program
+ *     embed.c                embed: text to vectors by the models of the host program
  *
  * Names, results and messages are sqlite-vec's where it has the function; docs/reference/sql.md
  * lists where they differ. Under its own name (`vec0`) a few do as sqlite-vec does even
@@ -75,7 +75,7 @@ void vsx_result_vector(sqlite3_context *ctx, void *v, VsElement element, size_t 
 /* Returns floats, which SQLite frees, as a float32 vector unless one has left the range. */
 void vsx_result_f32(sqlite3_context *ctx, float *v, size_t n);
 
-/* ---- functions_vector.c, functions_distance.c ------------------------------------ */
+/* ---- vector_functions.c, distance_functions.c ------------------------------------ */
 
 void vsx_vec_make(sqlite3_context *ctx, int argc, sqlite3_value **argv);
 void vsx_vec_to_json(sqlite3_context *ctx, int argc, sqlite3_value **argv);

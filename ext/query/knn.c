@@ -98,7 +98,7 @@ int vsx_value_distance(const VsxKnn *knn, sqlite3_value *value, double *out) {
 
 /* *gone: the row is not there, or has no vector. In a table of our own that is damage,
  * unless the search began before a change; a content table can lose a row or its
- * vector without telling (content.c). */
+ * vector without telling (ext/content). */
 int vsx_stored_distance(VsxKnn *knn, sqlite3_int64 rowid, double *out, int *gone) {
     const void *stored = NULL;
     knn->figures.reads++;

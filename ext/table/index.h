@@ -69,7 +69,7 @@ typedef struct VsxVector {
     VsGraph *graph;
     VsHistory history;
     VsxRowmap *map; /* rowid -> node changes that are not in %_map yet */
-    unsigned polls; /* for interrupts (link.c) */
+    unsigned polls; /* for interrupts (loader.c) */
     int polling;
     int stale;                    /* the graph holds edits that were rolled back */
     int known;                    /* the graph stands for some state of the database */
@@ -96,7 +96,7 @@ typedef struct VsxGlobal {
     sqlite3_int64 vector_cache; /* bytes for vectors of rows, per vector column */
     char *progress;             /* the user's function to call meanwhile; NULL: none */
     int vec0;                   /* the module vec0 is registered besides */
-    char *model[VSX_MODELS];    /* that embed texts here, by number (functions_embed.c) */
+    char *model[VSX_MODELS];    /* that embed texts here, by number (functions/embed.c) */
     VsxEmbedder *embedder;      /* its functions */
     int asking_model;           /* vecsql_embed looks whether the program has its own */
     struct VsxGlobal *next;     /* of another connection */
@@ -122,7 +122,7 @@ struct VsxIndex {
     VsxVector vector[VSX_MAX_VECTORS];
     sqlite3_stmt *row_stmt[VSX_ROW_STATEMENTS];
     VsxRowTree row_tree;
-    sqlite3_stmt *progress; /* calls the user's function (link.c) */
+    sqlite3_stmt *progress; /* calls the user's function (txn/linking.c) */
     int looked, followed;   /* whether triggers tell the changes of the content table */
     sqlite3_int64 cookie;   /* the version of the schema at that look */
     VsxDoubts *doubts;

@@ -1,4 +1,4 @@
-/* The indexes of a connection, found by schema and table; see ext.h. */
+/* The indexes of a connection, found by schema and table; see index.h. */
 #include <string.h>
 
 #include "ext/table/index.h"

@@ -47,8 +47,8 @@ typedef struct VsxSchema {
     int n_stored;        /* columns of the row table that we know, the rowid included */
     char *content;       /* content=: the table whose rows are indexed; NULL: %_rows */
     char *content_rowid; /* its integer key */
-    char *triggers;      /* what the names of its triggers begin with (content.c) */
-    char *detached;      /* it has none on purpose (content.c) */
+    char *triggers;      /* what the names of its triggers begin with (ext/content) */
+    char *detached;      /* it has none on purpose (ext/content) */
     int content_lost;    /* that table, or a vector column of it, does not exist */
     int config_lost;     /* %_config is damaged */
     int format;          /* that the file had when it was opened */

@@ -41,7 +41,7 @@ int vsx_vec0_parse(int argc, const char *const *argv, VsxSchema **out, char **er
 /* The statement for sqlite3_declare_vtab; NULL when out of memory. */
 char *vsx_vec0_declaration(const VsxSchema *schema, const char *table);
 
-/* ---- vec0_plan.c ---------------------------------------------------------------- */
+/* ---- vec0_best_index.c ---------------------------------------------------------- */
 
 int vsx_vec0_best_index(sqlite3_vtab *base, sqlite3_index_info *info);
 /* The k of a query; SQLITE_ERROR with the message if it is out of bounds. */

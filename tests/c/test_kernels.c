@@ -49,7 +49,7 @@ static float at(const float *v, size_t i) {
     return x;
 }
 
-/* The text of kernels.h, word by word; volatile, so that no compiler reorders or fuses.
+/* The text of float.h, word by word; volatile, so that no compiler reorders or fuses.
  */
 static float documented(int kernel, const float *a, const float *b, size_t n) {
     volatile float p[32] = {0};

@@ -222,6 +222,21 @@ def test_every_file_and_folder_that_is_named_exists(page):
     assert [place for place in named if not (root / place).exists()] == []
 
 
+FOREIGN = {"where.c", "sqlite3.c"}  # SQLite's own
+
+
+def test_comments_name_files_that_exist():
+    root = DOCS.parent
+    files = [p for room in ("csrc", "ext", "tests") for p in (root / room).rglob("*.[ch]")]
+    known = {p.name for p in files} | FOREIGN
+    lost = []
+    for path in files:
+        for comment in re.findall(r"/\*.*?\*/", path.read_text("utf-8"), re.DOTALL):
+            named = set(re.findall(r"\b[a-z_0-9]+\.[ch]\b", comment))
+            lost += [f"{path.relative_to(root)}: {name}" for name in sorted(named - known)]
+    assert lost == []
+
+
 def test_the_map_names_every_folder_of_the_code():
     root = DOCS.parent
     named = set(PLACE.findall((root / "HACKING.md").read_text("utf-8")))
