@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +36,6 @@ DRIVERS = [
 ]
 
 
-# Of a test with many parameters the quick tier takes so many cases, the slow tier the others.
-QUICK_CASES = 2
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-case", action="store_true", help="no case is slow because its test has many"
@@ -47,14 +44,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks as slow all cases of a test but the first and the last."""
+    """Marks as slow all cases of a test but one.
+
+    The name of the test chooses the case: of many tests with the same parameters, such as drivers
+    and journal modes, the quick tier has some with each.
+    """
+    if config.getoption("--every-case"):
+        return
     cases = defaultdict(list)
     for item in items:
-        cases[item.nodeid.partition("[")[0]].append(item)
-    for of_one_test in cases.values():
-        if not config.getoption("--every-case"):
-            for item in of_one_test[QUICK_CASES - 1 : -1]:
-                item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow") is None:
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for name, of_one_test in cases.items():
+        kept = zlib.crc32(name.encode()) % len(of_one_test)
+        for item in of_one_test[:kept] + of_one_test[kept + 1 :]:
+            item.add_marker(pytest.mark.slow)
 
 
 def memory_directory() -> str | None:

@@ -401,7 +401,8 @@ def test_a_file_of_another_space_or_dimension_is_refused(tmp_path):
         Index("l2", 21).load_index(tmp_path / "l2")
 
 
-def test_damaged_files_are_refused_and_the_index_stays(tmp_path):
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_damaged_files_are_refused_and_the_index_stays(tmp_path, part):
     base = clusters(60, 5)
     index_of("l2", base, ef=10).save_index(tmp_path / "good")
     good, bad = (tmp_path / "good").read_bytes(), tmp_path / "bad"
@@ -412,7 +413,7 @@ def test_damaged_files_are_refused_and_the_index_stays(tmp_path):
     flips = [bytearray(good) for _ in range(600)]
     for i, data in enumerate(flips):
         data[i * len(good) // len(flips)] ^= 1 << i % 8
-    for data in [*cuts, *flips, b"", b"hello" * 99]:
+    for data in [*cuts[part::2], *flips[part::2], b"", b"hello" * 99]:
         bad.write_bytes(data)
         try:
             index.load_index(bad)
@@ -421,10 +422,11 @@ def test_damaged_files_are_refused_and_the_index_stays(tmp_path):
         found, near = index.knn_query(base, k=5)  # some bytes mean nothing
         assert (found == labels).all()
         assert (near == distances).all()
-    assert refused > 600
+    assert refused > 300
 
 
-def test_an_image_with_right_checksums_and_wrong_links_is_refused():
+@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.slow)])
+def test_an_image_with_right_checksums_and_wrong_links_is_refused(seed):
     """An image may come from anybody: no checksum stands between it and the graph."""
     table = [0] * 256
     for i in range(256):
@@ -448,8 +450,8 @@ def test_an_image_with_right_checksums_and_wrong_links_is_refused():
         if image[at + 4 : at + 6] == b"VP":
             pages.append((at + 4, length))
         at += 4 + length
-    rng, state, accepted = random.Random(3), index.__getstate__(), 0
-    for _ in range(300):
+    rng, state, accepted = random.Random(seed), index.__getstate__(), 0
+    for _ in range(150):
         start, length = rng.choice(pages)
         page = bytearray(image[start : start + length])
         page[rng.randrange(16, length)] ^= 1 << rng.randrange(8)
@@ -463,7 +465,7 @@ def test_an_image_with_right_checksums_and_wrong_links_is_refused():
             continue
         other.knn_query(base, k=5)  # a code or an error bound may be any
         accepted += 1
-    assert 0 < accepted < 200
+    assert 0 < accepted < 100
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

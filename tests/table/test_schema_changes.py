@@ -395,12 +395,13 @@ def run_random(path, seeds):
 
 
 @pytest.mark.parametrize("journal", ["memory", "wal", "delete"])
-def test_random_programs_of_ddl_and_savepoints(tmp_path, journal):
-    print("seeds 0 to 99")
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 100), marks=pytest.mark.slow)])
+def test_random_programs_of_ddl_and_savepoints(tmp_path, journal, seeds):
+    print("seeds", seeds)
     path = ":memory:" if journal == "memory" else tmp_path / "a.db"
     if journal != "memory":
         connect(path).execute(f"PRAGMA journal_mode = {journal}").close()
-    run_random(path, range(100))
+    run_random(path, seeds)
 
 
 @pytest.mark.slow

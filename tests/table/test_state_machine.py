@@ -682,7 +682,7 @@ def examine(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> 
 
 
 def test_random_programs_match_the_model(tmp_path):
-    run(Machine, tmp_path, 50, 40)
+    run(Machine, tmp_path, 20, 40)
 
 
 def run_large(directory: Path, examples: int, steps: int) -> None:
@@ -709,7 +709,7 @@ def test_many_random_programs_on_a_poor_graph_match_the_model(tmp_path):
 
 
 def test_random_schema_changes_match_the_model():
-    examine(SchemaMachine, 60, 40)
+    examine(SchemaMachine, 25, 40)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 import vecsql
-from tests.support.command_line import process, rows
+from tests.support.command_line import cli, process, rows
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def test_demo_says_how_to_go_on(demo):
     assert f".load '{vecsql.loadable_path()}'" in out
 
 
+@pytest.mark.slow
 def test_second_run_adds_nothing(demo):
     directory, _ = demo
     before = rows(directory / "vecsql-demo.db", "SELECT * FROM pydoc_vec")
@@ -76,9 +77,7 @@ def test_changed_and_vanished_texts_are_brought_up_to_date(tmp_path):
 
 def test_search_prints_json_with_the_columns_of_the_base_table(demo):
     directory, _ = demo
-    out = process(
-        "search", directory / "vecsql-demo.db", "pydoc", "greatest common divisor", "--json"
-    )
+    out = cli("search", directory / "vecsql-demo.db", "pydoc", "greatest common divisor", "--json")
     found = json.loads(out)
     assert len(found) == 10
     assert found[0]["name"] == "math.gcd"
@@ -92,7 +91,7 @@ def test_search_prints_json_with_the_columns_of_the_base_table(demo):
 @pytest.mark.parametrize("table", ["pydoc", "pydoc_vec", "PYDOC_VEC"])
 def test_search_filters_by_sql(demo, table):
     directory, _ = demo
-    out = process(
+    out = cli(
         "search", directory / "vecsql-demo.db", table, "wait for several futures",
         "-k", 4, "--where", "kind = 'class' OR module = 'asyncio'", "--json",
     )  # fmt: skip
@@ -103,14 +102,14 @@ def test_search_filters_by_sql(demo, table):
 
 def test_search_prints_a_table(demo):
     directory, _ = demo
-    out = process("search", directory / "vecsql-demo.db", "pydoc_vec", "sort a list", "-k", 2)
+    out = cli("search", directory / "vecsql-demo.db", "pydoc_vec", "sort a list", "-k", 2)
     assert len(out.splitlines()) == 4
     assert out.split()[:4] == ["distance", "id", "module", "kind"]
 
 
 def test_search_of_what_is_no_vector_table_names_those_there_are(demo):
     directory, _ = demo
-    err = process("search", directory / "vecsql-demo.db", "modules", "x", code=1)
+    err = cli("search", directory / "vecsql-demo.db", "modules", "x", code=1)
     assert err == (
         "Error: modules has no vecsql index (tables that have one: pydoc_vec): "
         "vecsql index DB modules --text COLUMN\n"
@@ -119,38 +118,36 @@ def test_search_of_what_is_no_vector_table_names_those_there_are(demo):
 
 def test_search_of_other_dimensions_is_refused(tmp_path):
     rows(tmp_path / "a.db", "CREATE VIRTUAL TABLE t USING vecsql(a TEXT, v FLOAT[3])")
-    err = process("search", tmp_path / "a.db", "t", "x", code=1)
+    err = cli("search", tmp_path / "a.db", "t", "x", code=1)
     assert "t.v has 3 dimensions, vecsql-static-en-256 makes 256" in err
 
 
 def test_wrong_sql_is_one_line(demo):
     directory, _ = demo
-    err = process(
-        "search", directory / "vecsql-demo.db", "pydoc", "x", "--where", "nope = 1", code=1
-    )
+    err = cli("search", directory / "vecsql-demo.db", "pydoc", "x", "--where", "nope = 1", code=1)
     assert err == "Error: --where 'nope = 1': no such column: nope\n"
 
 
 def test_info_counts_rows(demo):
     directory, _ = demo
     ((n,),) = rows(directory / "vecsql-demo.db", "SELECT count(*) FROM pydoc_vec")
-    out = process("info", directory / "vecsql-demo.db")
+    out = cli("info", directory / "vecsql-demo.db")
     assert f"pydoc_vec: {n:,} rows; embedding[256] cosine" in out
     assert apsw.sqlite_lib_version() in out
 
 
 def test_info_of_a_plain_database_finds_nothing(tmp_path):
     sqlite3.connect(tmp_path / "a.db").execute("CREATE TABLE t(x)")
-    assert "no vecsql tables" in process("info", tmp_path / "a.db")
+    assert "no vecsql tables" in cli("info", tmp_path / "a.db")
 
 
 def test_info_of_a_file_that_is_no_database_is_one_line(tmp_path):
     (tmp_path / "a.db").write_text("no database " * 100)
-    assert process("info", tmp_path / "a.db", code=1).startswith("Error: ")
+    assert cli("info", tmp_path / "a.db", code=1).startswith("Error: ")
 
 
 def test_missing_file_is_not_created(tmp_path):
-    process("info", tmp_path / "none.db", code=2)
+    cli("info", tmp_path / "none.db", code=2)
     assert not (tmp_path / "none.db").exists()
 
 

@@ -81,7 +81,7 @@ def texts():
         "naïve—“q”",
         "a\u00a0b",
     ]
-    docs = [o.doc for o in pydoc_corpus.walk()][:3000]
+    docs = [o.doc for o in pydoc_corpus.walk()][:1000]
     return hard + noise + docs
 
 
