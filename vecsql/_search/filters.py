@@ -18,7 +18,7 @@ import datetime
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from vecsql._base.bind import without_numpy
@@ -26,7 +26,8 @@ from vecsql._base.errors import FilterError
 from vecsql._base.fragments import bracketed
 from vecsql._base.types import Parameters
 from vecsql._connection.driver import Db, literal, quote
-from vecsql._tables.catalog import IndexInfo, columns, has_table
+from vecsql._tables.catalog import IndexInfo, columns
+from vecsql._tables.json_paths import JsonPath, Paths
 
 Where = str | Mapping[str, object]
 
@@ -131,7 +132,7 @@ class _Filter:
         self._table = table
         rows = db.rows("SELECT name, type, hidden FROM pragma_table_xinfo(?, 'main')", (table,))
         self._kinds = {n.lower(): (n, _kind(t)) for n, t, hidden in rows if hidden != 1}
-        self._has_metadata = "meta" in self._kinds and has_table(db, f"{table}_sources")
+        self._paths = Paths(db, table)
 
     def compiled(self, where: Mapping[str, Any], depth: int) -> Compiled:
         """A dict: all of its entries."""
@@ -200,13 +201,9 @@ class _Filter:
             sql = quote(name)
             array = f"(json_valid({sql}) AND json_type({sql}) = 'array')"
             return _Operand(key, sql, kind, f"{sql} IS NOT NULL", sql, array)
-        parts = key.split(".")
-        for n in range(len(parts) - 1, 0, -1):
-            column = ".".join(parts[:n]).lower()
-            if column in self._kinds:
-                return _path(key, self._kinds[column][0], parts[n:])
-        if self._has_metadata:
-            return _path(key, self._kinds["meta"][0], parts)
+        place = self._paths.find(key)
+        if place is not None:
+            return _operand_of(key, place)
         have = ", ".join(name for name, _ in self._kinds.values())
         raise FilterError(f"where=: {self._table} has no column {key}; it has {have}")
 
@@ -219,19 +216,14 @@ def _kind(declared: str) -> str:
     return "text" if any(t in declared for t in ("CHAR", "CLOB", "TEXT")) else "any"
 
 
-def _path(key: str, column: str, names: Sequence[str]) -> _Operand:
-    if any(not name or '"' in name or "\0" in name for name in names):
-        raise FilterError(f"where=: {key}: expected names with dots between them")
-    path = literal("$" + "".join(f'."{name}"' for name in names))
-    json_column = f"CASE WHEN json_valid({quote(column)}) THEN {quote(column)} END"
-    kind = f"json_type({json_column}, {path})"
+def _operand_of(key: str, place: JsonPath) -> _Operand:
     return _Operand(
         key,
-        f"json_extract({json_column}, {path})",
+        place.value,
         "any",
-        f"{kind} IS NOT NULL",
-        f"{json_column}, {path}",
-        f"{kind} = 'array'",
+        f"{place.kind} IS NOT NULL",
+        f"{place.json}, {place.path}",
+        f"{place.kind} = 'array'",
     )
 
 

@@ -30,6 +30,7 @@ from vecsql._tables.catalog import (
     standby_of,
 )
 from vecsql._tables.followed import require_followed
+from vecsql._tables.json_paths import Paths
 from vecsql._tables.registry import default_embedder, enroll, register_embedder, registry_of
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ def drop_index(
 def add_metadata_index(conn: Connection, table: str, *names: str) -> str:
     """Creates a b-tree index on columns of an indexed table, which makes filters on them fast.
 
-    Returns the name of the SQL index; does nothing if it is there.
+    A name may be a path into a column of JSON, as in ``where=``: ``"meta.author"``. A dict as
+    ``where=`` then asks the index. Returns the name of the SQL index; does nothing if it is there.
 
     >>> import vecsql
     >>> db = vecsql.connect(":memory:")
@@ -217,10 +219,13 @@ def add_metadata_index(conn: Connection, table: str, *names: str) -> str:
         )
     if not names:
         raise SchemaError(f"add_metadata_index({table}): expected the names of columns, got none")
+    have, paths = {c.lower() for c in columns(db, info.table)}, Paths(db, info.table)
+    parts = []
     for name in names:
-        _column_name(db, info.table, name)
+        place = None if name.lower() in have else paths.find(name)
+        parts.append(place.value if place else quote(_column_name(db, info.table, name)))
     index = "_".join((info.table, "by", *names))
-    listed = ", ".join(map(quote, names))
+    listed = ", ".join(parts)
     with db.transaction():
         db.run(f"CREATE INDEX IF NOT EXISTS main.{quote(index)} ON {quote(info.table)}({listed})")
     return index

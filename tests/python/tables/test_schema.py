@@ -8,6 +8,7 @@ import pytest
 import vecsql
 from tests.support.indexed import Lengths, commit, nearest, rows
 from vecsql._connection.driver import driver_of
+from vecsql._search.filters import condition
 from vecsql._tables.catalog import index_of
 
 
@@ -235,6 +236,43 @@ def test_metadata_index_is_an_index_of_the_table(db):
     assert "notes_by_author_body" in plan[0][3]
 
 
+def asked(db, table, where):
+    """What SQLite reads for a filter."""
+    c = condition(driver_of(db), vecsql.indexes(db)[0], where, ())
+    plan = f"EXPLAIN QUERY PLAN SELECT rowid FROM {c.source} WHERE {c.sql}"
+    return " ".join(row[3] for row in driver_of(db).rows(plan, c.params))
+
+
+@pytest.mark.parametrize(
+    "wanted", ["b", {"$gt": "b"}, {"$in": ["b", "z"]}, {"$between": ["a", "b"]}]
+)
+def test_a_filter_on_a_path_into_json_asks_its_index(db, wanted):
+    db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, e BLOB, meta TEXT)")
+    vecsql.create_index(db, "t", dim=1, column="e", metric="l2")
+    values = ['{"author": "a"}', '{"author": "b"}', '{"author": ["b"]}', "no {json", None, "{}"]
+    rows = [(i + 1, np.float32([i]).tobytes(), meta) for i, meta in enumerate(values)]
+    db.executemany("INSERT INTO t VALUES(?, ?, ?)", rows)
+    where = {"META.author": wanted}
+    before = vecsql.search(db, "t", [0.0], where=where)
+    assert vecsql.add_metadata_index(db, "t", "meta.author") == "t_by_meta.author"
+    assert vecsql.add_metadata_index(db, "t", "meta.author") == "t_by_meta.author"
+    assert "USING INDEX t_by_meta.author" in asked(db, "t", where).replace("COVERING ", "")
+    assert vecsql.search(db, "t", [0.0], where=where) == before
+    db.execute("""INSERT INTO t VALUES(9, x'00000000', '{"author": "b"}')""")
+    both = {"meta.author": "b"}
+    assert [hit.id for hit in vecsql.search(db, "t", [0.0], where=both)] == [9, 2]
+
+
+def test_an_index_has_columns_and_paths_and_metadata_of_ingest(db):
+    docs = [{"source": f"s{i}", "text": f"text {i}", "author": "ab"[i % 2]} for i in range(6)]
+    vecsql.ingest(db, "docs", docs)
+    name = vecsql.add_metadata_index(db, "docs", "source", "author")
+    assert name == "docs_by_source_author"
+    where = {"source": "s1", "author": "b"}
+    assert f"INDEX {name}" in asked(db, "docs", where)
+    assert [hit["source"] for hit in vecsql.search(db, "docs", "text", where=where)] == ["s1"]
+
+
 def test_indexes_made_by_plain_sql_are_listed(db):
     db.execute("CREATE TABLE docs(k INTEGER PRIMARY KEY, e BLOB)")
     db.execute(
@@ -264,12 +302,15 @@ def test_indexes_made_by_plain_sql_are_listed(db):
         (lambda db: vecsql.drop_index(db, "t"), "t has no vecsql index"),
         (lambda db: vecsql.drop_index(db, "none"), "there is no table none"),
         (lambda db: vecsql.add_metadata_index(db, "t", "body"), "t has no vecsql index"),
+        (lambda db: vecsql.add_metadata_index(db, "i", "a.b"), "own has no column a.b; it has"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name_and_changes_nothing(db, call, message):
     db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT)")
     db.execute("CREATE TABLE u(name TEXT PRIMARY KEY)")
     db.execute("CREATE VIEW v AS SELECT * FROM t")
+    db.execute("CREATE TABLE own(id INTEGER PRIMARY KEY, e BLOB)")
+    db.execute("CREATE VIRTUAL TABLE i USING vecsql(content=own, e FLOAT[2])")
     before = schema_of(db)
     with pytest.raises(vecsql.SchemaError, match=message):
         call(db)
