@@ -40,6 +40,7 @@ from vecsql._connection.dbapi import (
     TimestampFromTicks,
     apilevel,
     paramstyle,
+    sqlite_version_info,
     threadsafety,
 )
 from vecsql._connection.load import connect, load, loadable_path
@@ -56,7 +57,7 @@ from vecsql._rows.ingest import Ingested, forget, ingest
 from vecsql._rows.rows import delete, insert, update, upsert
 from vecsql._rows.sqlite_vec import import_sqlite_vec
 from vecsql._search.context import Citation, Context, context
-from vecsql._search.fusion import Arm
+from vecsql._search.fusion import Arm, mmr
 from vecsql._search.search import Hit, search
 from vecsql._table import Table, table
 from vecsql._tables.catalog import IndexInfo, indexes
@@ -143,6 +144,7 @@ __all__ = [
     "int8",
     "load",
     "loadable_path",
+    "mmr",
     "paramstyle",
     "read_beir",
     "read_qrels",
@@ -153,6 +155,7 @@ __all__ = [
     "register_embedder",
     "score",
     "search",
+    "sqlite_version_info",
     "sync",
     "table",
     "threadsafety",

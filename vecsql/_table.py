@@ -86,9 +86,16 @@ class Table:
         """Changes the named columns of rows; returns how many. See `vecsql.update`."""
         return rows_module.update(self.conn, self.name, rows, key)
 
-    def delete(self, keys: Key | Iterable[Key]) -> int:
-        """Deletes rows by primary key; returns how many there were. See `vecsql.delete`."""
-        return rows_module.delete(self.conn, self.name, keys)
+    def delete(
+        self,
+        keys: Key | Iterable[Key] | Iterable[Sequence[Key]],
+        key: str | Sequence[str] | None = None,
+    ) -> int:
+        """Deletes rows by primary key, or by other columns; returns how many there were.
+
+        See `vecsql.delete`.
+        """
+        return rows_module.delete(self.conn, self.name, keys, key)
 
     def get(self, key: Key, columns: Sequence[str] | None = None) -> dict[str, Value] | None:
         """The row with a primary key, without its vectors; None if there is none.

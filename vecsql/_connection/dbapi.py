@@ -39,6 +39,7 @@ from vecsql._connection.sharing import (
 apilevel = "2.0"
 paramstyle = "qmark"
 threadsafety = sqlite3.threadsafety
+sqlite_version_info = sqlite3.sqlite_version_info  # what SQLAlchemy asks of a module
 
 Date = datetime.date
 Time = datetime.time

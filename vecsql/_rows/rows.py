@@ -20,6 +20,7 @@ from vecsql._model.embed import Embedder
 from vecsql._tables.cache import encode_texts, row_of
 from vecsql._tables.catalog import (
     IndexInfo,
+    columns,
     has_table,
     indexes,
     no_table,
@@ -106,26 +107,60 @@ def update(
         return sum(change_row(db, table, row, keys, typed) for row in named)
 
 
-def delete(conn: Connection, table: str, keys: Key | Iterable[Key]) -> int:
+def delete(
+    conn: Connection,
+    table: str,
+    keys: Key | Iterable[Key] | Iterable[Sequence[Key]],
+    key: str | Sequence[str] | None = None,
+) -> int:
     """Deletes rows by primary key (one, or an iterable of them); returns how many there were.
+
+    ``key`` names another column to find them by, or several; of several columns each of ``keys``
+    is a tuple. All rows that have the value go.
 
     >>> import vecsql
     >>> db = vecsql.connect(":memory:")
     >>> _ = vecsql.create_table(db, "notes", {"body": str}, text="body")
     >>> ids = vecsql.insert(db, "notes", [{"body": "night train"}, {"body": "rye bread"}])
-    >>> vecsql.delete(db, "notes", ids)
-    2
+    >>> vecsql.delete(db, "notes", ids[0])
+    1
+    >>> vecsql.delete(db, "notes", ["rye bread", "plum cake"], key="body")
+    1
     """
     db = driver_of(conn)
     one = isinstance(keys, (int, str, bytes)) or not isinstance(keys, Iterable)
     many: Iterable[object] = [keys] if one else cast("Iterable[object]", keys)
     with db.transaction():
-        key = quote(_primary_key(db, table))
+        names = _columns_of_keys(db, table, key)
+        where = " AND ".join(f"{quote(name)} = ?" for name in names)
         deleted = 0
         for value in many:
-            db.run(f"DELETE FROM main.{quote(table)} WHERE {key} = ?", (bound(value),))
+            values = [value] if isinstance(key, str) or key is None else _parts(names, value)
+            db.run(f"DELETE FROM main.{quote(table)} WHERE {where}", [*map(bound, values)])
             deleted += db.changes
         return deleted
+
+
+def _columns_of_keys(db: Db, table: str, key: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The columns to find rows by. A name that is no column would be a text in SQL."""
+    if key is None:
+        return (_primary_key(db, table),)
+    names = (key,) if isinstance(key, str) else tuple(key)
+    if not has_table(db, table):
+        raise SchemaError(no_table(db, table))
+    have = columns(db, table)
+    for name in names:
+        if name.lower() not in {c.lower() for c in have}:
+            raise SchemaError(f"{table} has no column {name}; it has {', '.join(have)}")
+    if not names:
+        raise SchemaError(f"{table}: key= names no column")
+    return names
+
+
+def _parts(names: tuple[str, ...], value: object) -> Sequence[object]:
+    if not isinstance(value, (tuple, list)) or len(value) != len(names):
+        raise SchemaError(f"expected keys as tuples ({', '.join(names)}), got {value!r}")
+    return value
 
 
 # --- parts ---------------------------------------------------------------------------------------

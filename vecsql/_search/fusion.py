@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
 RRF_K = 60
 
@@ -88,20 +87,30 @@ def _key(id: Any) -> tuple[bool, Any]:
 
 
 def mmr(
-    relevance: Sequence[float], vectors: NDArray[np.float32], k: int, diversity: float
+    relevance: Sequence[float], vectors: ArrayLike, k: int, diversity: float = 0.3
 ) -> list[int]:
-    """Maximal marginal relevance (Carbonell and Goldstein, 1998): the order to take candidates in.
+    """Takes k candidates that are relevant and differ; returns their places, in order.
 
-    Each step takes the candidate with the largest ``(1 - diversity) x relevance - diversity x``
-    cosine similarity to the most similar one taken before; relevance is scaled to 0..1. With
-    diversity 0 the order stays. ``vectors`` has a row for each candidate; NaN rows are
-    similar to nothing.
+    This is maximal marginal relevance (Carbonell and Goldstein, 1998), which `search` does with
+    ``diversity=``; here it is for candidates that come from elsewhere. Each step takes the
+    candidate with the largest ``(1 - diversity) x relevance - diversity x`` cosine similarity to
+    the most similar one taken before. Relevance is scaled to 0..1. With diversity 0 the order
+    stays. ``vectors`` has a row for each candidate; NaN rows are similar to
+    nothing. Raises ValueError unless there is a vector for each relevance.
+
+    >>> mmr([0.9, 0.8, 0.1], [[1, 0], [1, 0], [0, 1]], k=2, diversity=0.6)
+    [0, 2]
     """
     import numpy as np
 
+    rows = np.asarray(vectors, np.float64)
+    if rows.ndim != 2 or len(rows) != len(relevance):
+        raise ValueError(f"expected {len(relevance)} vectors, got an array of shape {rows.shape}")
+    if not 0 <= diversity <= 1:
+        raise ValueError(f"diversity is a number from 0 to 1, got {diversity}")
     wanted = min(k, len(relevance))
     gain = np.array(scaled(list(relevance)))
-    unit = np.nan_to_num(vectors.astype(np.float64))
+    unit = np.nan_to_num(rows)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     nearest = np.full(len(gain), -1.0)
     left = np.ones(len(gain), bool)

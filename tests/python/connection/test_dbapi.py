@@ -43,6 +43,7 @@ def connect(dbapi):
 
 def test_globals_are_those_of_pep_249():
     assert (vecsql.apilevel, vecsql.paramstyle) == ("2.0", "qmark")
+    assert vecsql.sqlite_version_info == sqlite3.sqlite_version_info
     assert vecsql.threadsafety in (0, 1, 3)
     assert vecsql.Date(2026, 1, 2) == datetime.date(2026, 1, 2)
     assert vecsql.Time(1, 2, 3) == datetime.time(1, 2, 3)

@@ -104,6 +104,33 @@ def test_delete_takes_one_key_or_many_and_counts(notes):
     assert state(notes)[1:] == ([(4,), (5,)], [(4,), (5,)])
 
 
+def test_delete_finds_rows_by_other_columns(notes):
+    vecsql.insert(notes, "notes", [{"body": f"x{i}", "url": f"u{i % 3}"} for i in range(3, 6)])
+    assert vecsql.delete(notes, "notes", "u0", key="url") == 1
+    assert vecsql.delete(notes, "notes", ["u1", "none"], key="URL") == 1
+    rowids = [row for (row,) in notes.execute("SELECT id FROM notes ORDER BY id")]
+    (body,) = notes.execute("SELECT body FROM notes WHERE url = 'u2'").fetchone()
+    keys = [("u2", body), ("u2", "other")]
+    assert vecsql.table(notes, "notes").delete(keys, key=("url", "body")) == 1
+    assert state(notes)[1] == [(row,) for row in rowids if row != rowids[-1]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "message"),
+    [
+        (["nope"], "nope", "notes has no column nope; it has id, url"),
+        ([1], [], "key= names no column"),
+        ([1], ("id", "body"), "expected keys as tuples"),
+        ([(1, 2, 3)], ("id", "body"), "expected keys as tuples"),
+    ],
+)
+def test_delete_by_what_is_no_column_deletes_nothing(notes, keys, key, message):
+    before = state(notes)
+    with pytest.raises(vecsql.SchemaError, match=message):
+        vecsql.delete(notes, "notes", keys, key=key)
+    assert state(notes) == before
+
+
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize(
     "call",

@@ -218,6 +218,17 @@ def test_diversity_0_keeps_the_order_and_1_takes_the_most_different():
     assert mmr(relevance, vectors, 2, 0.3) == [0, 1]
 
 
+def test_mmr_takes_lists_and_refuses_what_does_not_fit():
+    assert vecsql.mmr([1.0, 0.9], [[1, 0], [1, 0]], 5) == [0, 1]
+    for relevance, vectors, diversity, message in (
+        ([1.0], [[1, 0], [1, 0]], 0.3, "expected 1 vectors"),
+        ([1.0, 2.0], [1, 0], 0.3, "expected 2 vectors"),
+        ([1.0], [[1, 0]], 1.5, "diversity is a number from 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            vecsql.mmr(relevance, vectors, 1, diversity)
+
+
 def test_mmr_is_the_textbook_formula():
     r = np.random.default_rng(2)
     vectors = r.normal(size=(30, 8)).astype(np.float32)
