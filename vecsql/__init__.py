@@ -43,7 +43,7 @@ from vecsql._connection.dbapi import (
     sqlite_version_info,
     threadsafety,
 )
-from vecsql._connection.load import connect, load, loadable_path
+from vecsql._connection.load import autoload, connect, load, loadable_path
 from vecsql._files.sources import Skipped
 from vecsql._judge.collections import Collection, read_beir, read_qrels, read_run, write_run
 from vecsql._judge.evaluate import Evaluation, Tuning, evaluate, tune
@@ -121,6 +121,7 @@ __all__ = [
     "add_full_text",
     "add_metadata_index",
     "apilevel",
+    "autoload",
     "bit",
     "bulk_insert",
     "chunk",

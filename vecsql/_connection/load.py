@@ -5,6 +5,7 @@ Three facts shape this file:
 - A sqlite3 module may be built without ``enable_load_extension`` (pyenv, macOS). Its SQLite
   library can still be reached: ``sqlite3_auto_extension`` makes that library run our entry point
   for every connection it opens, so ``connect`` registers it around the one call that opens.
+  ``autoload`` registers it for as long as a program likes.
 - A process can hold several SQLite libraries (apsw and pysqlite3 bring their own). One loaded
   copy of the extension can serve only one of them: it keeps that library's function table. Its
   entry point refuses a second library, and we answer by loading a private copy of the file.
@@ -23,7 +24,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -47,6 +48,7 @@ _ENTRY = "sqlite3_vecsql_init"
 _ENTRY_VEC0 = "sqlite3_vecsqlvec0_init"  # registers the module vec0 besides
 _ANOTHER_LIBRARY = "another SQLite library"  # part of the entry point's message
 _OF_THE_FILE = ("not a database", "malformed", "unable to open", "disk I/O")
+_REFUSALS = (sqlite3.Error, OSError, AttributeError)  # of SQLite, or of a file that is no library
 _REMEDY = (
     "Install another driver (pip install pysqlite3-binary, then driver='pysqlite3'), "
     "use driver='apsw', or use a Python built with --enable-loadable-sqlite-extensions."
@@ -56,6 +58,7 @@ _REMEDY = (
 # in which the entry point is an automatic extension.
 _lock = ForkSafeLock()
 _copies: dict[str, str] = {}
+_autoloads: dict[int, int] = {}  # address of an entry point -> calls of autoload that hold it
 
 
 def loadable_path() -> str:
@@ -97,7 +100,8 @@ def load(conn: Connection, *, vec0: bool = False) -> None:
             raise LoadError(
                 "this Python's sqlite3 module was built without extension loading, and a "
                 "connection that is already open cannot be served. Open it with "
-                "vecsql.connect(path), which can. Otherwise: " + _REMEDY
+                "vecsql.connect(path), which can, or call vecsql.autoload() before another "
+                "program opens it. Otherwise: " + _REMEDY
             )
         raise LoadError(
             f"{type(conn).__module__}.{type(conn).__name__} cannot load extensions; pass the "
@@ -187,6 +191,61 @@ def connect(
     return conn
 
 
+def autoload(*, vec0: bool = False) -> Callable[[], None]:
+    """Loads the extension into every connection that the module sqlite3 opens from now on.
+
+    For libraries that open connections themselves: SQLAlchemy, Django, sqlite-utils, Datasette. It
+    works where Python was built without extension loading, too. Connections that are open already
+    stay as they are; so do those of apsw and pysqlite3, which take `load`. ``vec0``: see `load`.
+
+    Returns a function that ends it. Connections that have the extension keep it. Where several
+    parts of a program call it, each ends its own. Raises `LoadError`, and changes nothing, if the
+    SQLite library does not take the extension; a plugin that must not break its host catches that.
+
+    >>> import sqlite3
+    >>> stop = autoload()
+    >>> sqlite3.connect(":memory:").execute("SELECT vec_length('[1, 2, 3]')").fetchone()
+    (3,)
+    >>> stop()
+    """
+    entry_point = _ENTRY_VEC0 if vec0 else _ENTRY
+    with _lock:
+        path = _copies.get("sqlite3") or loadable_path()
+        try:
+            address = _hold(path, entry_point)
+        except _REFUSALS as e:
+            if _ANOTHER_LIBRARY not in str(e) or "sqlite3" in _copies:
+                raise LoadError(f"cannot load {path}: {e}") from e
+            path = _private_copy("sqlite3")
+            try:
+                address = _hold(path, entry_point)
+            except _REFUSALS as e2:
+                raise LoadError(f"cannot load {path} (a private copy): {e2}") from e2
+    ended = False
+
+    def stop() -> None:
+        nonlocal ended
+        with _lock:
+            if ended:
+                return
+            ended = True
+            _autoloads[address] -= 1
+            if not _autoloads[address]:
+                _sqlite_library().sqlite3_cancel_auto_extension(ctypes.c_void_p(address))
+
+    return stop
+
+
+def _hold(path: str, entry_point: str) -> int:
+    """Registers an entry point that a connection takes; returns its address."""
+    with _automatic_extension(path, entry_point) as address:
+        with contextlib.closing(sqlite3.connect(":memory:")) as probe:
+            if not _is_loaded(probe):
+                raise LoadError("SQLite ignores automatic extensions. " + _REMEDY)
+        _autoloads[address] = _autoloads.get(address, 0) + 1
+    return address
+
+
 def _import(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
@@ -264,7 +323,8 @@ def _connect_automatic(
 
 
 @contextlib.contextmanager
-def _automatic_extension(path: str, entry_point: str) -> Iterator[None]:
+def _automatic_extension(path: str, entry_point: str) -> Iterator[int]:
+    """Registers an entry point, and gives its address; `autoload` may hold it beyond the block."""
     library = _sqlite_library()
     # The handle is never closed, so the code stays mapped while any connection uses it.
     entry = ctypes.cast(getattr(ctypes.CDLL(path), entry_point), ctypes.c_void_p)
@@ -272,10 +332,12 @@ def _automatic_extension(path: str, entry_point: str) -> Iterator[None]:
     library.sqlite3_cancel_auto_extension.argtypes = [ctypes.c_void_p]
     if library.sqlite3_auto_extension(entry) != 0:  # SQLITE_OK
         raise LoadError("SQLite refuses automatic extensions. " + _REMEDY)
+    address = entry.value or 0
     try:
-        yield
+        yield address
     finally:
-        library.sqlite3_cancel_auto_extension(entry)
+        if not _autoloads.get(address):
+            library.sqlite3_cancel_auto_extension(entry)
 
 
 @functools.lru_cache(maxsize=1)

@@ -210,3 +210,96 @@ def test_loading_reads_nothing_of_the_database(tmp_path):
     other.close()
     (tmp_path / "b.db").write_bytes(b"no database " * 1000)
     vecsql.load(apsw.Connection(str(tmp_path / "b.db")))
+
+
+# --- autoload ------------------------------------------------------------------------------------
+
+HAS = """
+import sqlite3, vecsql
+
+def has(conn=None):
+    conn = conn or sqlite3.connect(":memory:")
+    try:
+        return bool(conn.execute("SELECT vecsql_version()").fetchall())
+    except sqlite3.OperationalError:
+        return False
+"""
+
+
+def test_autoload_serves_connections_that_others_open_until_it_is_ended():
+    code = HAS + textwrap.dedent("""
+        before = sqlite3.connect(":memory:")
+        first, second = vecsql.autoload(), vecsql.autoload()
+        served = sqlite3.connect(":memory:")
+        print(has(before), has(served))
+        first(), first()
+        print(has(), has(vecsql.connect(":memory:")), has())  # ours does not end it
+        second()
+        print(has(), has(served), has(vecsql.connect(":memory:")))
+        third = vecsql.autoload()
+        print(has())
+    """)
+    assert run(code).split("\n") == ["False True", "True True True", "False True True", "True", ""]
+
+
+@pytest.mark.parametrize("first", ["autoload", "apsw", "pysqlite3"])
+def test_autoload_beside_other_libraries_serves_each_with_a_copy_of_its_own(first):
+    if first == "pysqlite3":
+        pytest.importorskip("pysqlite3")
+    code = HAS + textwrap.dedent("""
+        import sys
+        driver = sys.argv[1]
+        other = driver if driver != "autoload" else "apsw"
+        if driver != "autoload":
+            early = vecsql.connect(":memory:", driver=other)
+        vecsql.autoload()
+        late = vecsql.connect(":memory:", driver=other)
+        for conn in (sqlite3.connect(":memory:"), late):
+            conn.execute("CREATE VIRTUAL TABLE t USING vecsql(v FLOAT[1])")
+            conn.execute("INSERT INTO t(v) VALUES('[1]')")
+            print(conn.execute("SELECT rowid FROM t WHERE v MATCH '[1]' AND k = 1").fetchall())
+    """)
+    assert run(code, first) == "[(1,)]\n[(1,)]\n"
+
+
+def test_helpers_work_on_a_connection_that_autoload_serves():
+    code = HAS + textwrap.dedent("""
+        vecsql.autoload()
+        db = sqlite3.connect(":memory:")
+        vecsql.create_table(db, "notes", {"body": str}, text="body")
+        vecsql.insert(db, "notes", [{"body": "night train"}, {"body": "rye bread"}])
+        print(vecsql.search(db, "notes", "railway", k=1)[0]["body"])
+    """)
+    assert run(code) == "night train\n"
+
+
+def test_autoload_has_vec0_where_it_is_asked_for():
+    code = HAS + textwrap.dedent("""
+        stop = vecsql.autoload(vec0=True)
+        sqlite3.connect(":memory:").execute("CREATE VIRTUAL TABLE t USING vec0(v FLOAT[1])")
+        vecsql.connect(":memory:", vec0=True), vecsql.connect(":memory:")
+        stop()
+        vecsql.autoload()
+        for call in (
+            lambda: vecsql.connect(":memory:", vec0=True),
+            lambda: vecsql.autoload(vec0=True),
+        ):
+            try:
+                call()
+            except vecsql.LoadError as e:
+                print("loaded already without vec0" in str(e), has())
+    """)
+    assert run(code) == "True True\nTrue True\n"
+
+
+def test_autoload_that_fails_leaves_the_process_as_it_was():
+    code = HAS + textwrap.dedent("""
+        import sys, tempfile, pathlib
+        from vecsql._connection import load
+        load.loadable_path = lambda: load._sqlite_library()._name  # has no such entry point
+        try:
+            vecsql.autoload()
+        except vecsql.LoadError as e:
+            print("LoadError", has())
+    """)
+    assert run(code) == "LoadError False\n"
