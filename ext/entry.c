@@ -18,6 +18,7 @@ SQLITE_EXTENSION_INIT1
 #include "ext/vec0/vec0.h"
 #include "ext/table/shadow.h"
 #include "ext/table/errors.h"
+#include "ext/table/vector_cache.h"
 #include "ext/table/doubts.h"
 #include "ext/txn/txn.h"
 #include "ext/content/content.h"
@@ -388,7 +389,11 @@ static int register_all(sqlite3 *db, Dialect dialect) {
     if (global == NULL) {
         return SQLITE_NOMEM;
     }
-    *global = (VsxGlobal){.db = db, .refs = 1, .threads = 1, .vec0 = dialect == VEC0};
+    *global = (VsxGlobal){.db = db,
+                          .refs = 1,
+                          .threads = 1,
+                          .vec0 = dialect == VEC0,
+                          .vector_cache = VSX_CACHE_AUTO};
     vsx_global_remember(global);
     int rc = vsx_register_functions(db, dialect == VEC0 ? VSX_VEC0 : VSX_NATIVE);
     rc = rc == SQLITE_OK ? vsx_register_embed(global) : rc;

@@ -153,6 +153,9 @@ VsStatus vsx_prefetch_cached(VsxVector *v, VsxReader *reader, const VsCandidate 
                              size_t n) {
     const VsxCache *cache = vsx_reader_cache(reader, v);
     VsStatus st = VS_OK;
+    for (size_t i = 0; cache != NULL && i < n; i++) {
+        vsx_cache_prefetch_place(cache, found[i].node);
+    }
     for (size_t i = 0; st == VS_OK && cache != NULL && i < n; i++) {
         const VsNode *node = NULL;
         st = vs_node(v->graph, found[i].node, &node);

@@ -14,34 +14,60 @@ static VsxIndex *try_schema(VsxGlobal *global, const char *schema, const char *t
                : NULL;
 }
 
-int vsx_visit(VsxGlobal *global, const char *name, VsxVisit *out, char **err) {
-    *out = (VsxVisit){0};
-    VsxIndex *index = try_schema(global, "main", name);
-    index = index == NULL ? try_schema(global, "temp", name) : index;
+/* The statement was prepared for this schema, and SQLite did not have to do it again: its
+ * table is the one that was found by name before. */
+static int is_settled(const VsxVisit *visit) {
+    return sqlite3_stmt_status(visit->snapshot, SQLITE_STMTSTATUS_REPREPARE, 0) == 0;
+}
+
+/* A table of main that was visited before, if the schema is as it was then. */
+static int visit_again(VsxGlobal *global, const char *name, VsxVisit *out) {
+    VsxIndex *index = vsx_index_find(global, "main", name);
+    if (index == NULL || index->row_stmt[VSX_ROW_SNAPSHOT] == NULL) {
+        return 0;
+    }
+    if (vsx_visit_index(index, out) == SQLITE_OK && is_settled(out)) {
+        return 1;
+    }
+    vsx_visit_end(out);
+    return 0;
+}
+
+static int find_index(VsxGlobal *global, const char *name, VsxIndex **out, char **err) {
     const char *dot = strchr(name, '.');
-    if (index == NULL && dot != NULL) {
+    *out = try_schema(global, "main", name);
+    *out = *out == NULL ? try_schema(global, "temp", name) : *out;
+    if (*out == NULL && dot != NULL) {
         char *schema = sqlite3_mprintf("%.*s", (int)(dot - name), name);
         if (schema == NULL) {
             return SQLITE_NOMEM;
         }
-        index = try_schema(global, schema, dot + 1);
+        *out = try_schema(global, schema, dot + 1);
         sqlite3_free(schema);
     }
-    if (index == NULL) {
+    if (*out == NULL) {
         *err = sqlite3_mprintf("there is no vecsql table %s", name);
         return SQLITE_ERROR;
     }
-    int rc = vsx_visit_index(index, out);
-    return rc == SQLITE_OK ? vsx_index_searchable(index, err) : rc;
+    return SQLITE_OK;
+}
+
+int vsx_visit(VsxGlobal *global, const char *name, VsxVisit *out, char **err) {
+    VsxIndex *index = NULL;
+    int rc = SQLITE_OK;
+    *out = (VsxVisit){0};
+    if (!visit_again(global, name, out)) {
+        rc = find_index(global, name, &index, err);
+        rc = rc == SQLITE_OK ? vsx_visit_index(index, out) : rc;
+    }
+    return rc == SQLITE_OK ? vsx_index_searchable(out->index, err) : rc;
 }
 
 int vsx_visit_index(VsxIndex *index, VsxVisit *out) {
-    int rc = SQLITE_OK;
+    int rc = vsx_row_stmt(index, VSX_ROW_SNAPSHOT, &out->snapshot);
     index->refs++;
     out->index = index;
-    out->snapshot = vsx_prepare(
-        index, &rc,
-        sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema LIMIT 1", index->schema));
+    index->row_stmt[VSX_ROW_SNAPSHOT] = NULL; /* a visit within this one has its own */
     if (rc == SQLITE_OK) {
         rc = sqlite3_step(out->snapshot); /* and is not reset until the end */
         rc = rc == SQLITE_ROW ? SQLITE_OK : vsx_reset(out->snapshot, rc);
@@ -50,9 +76,16 @@ int vsx_visit_index(VsxIndex *index, VsxVisit *out) {
 }
 
 void vsx_visit_end(VsxVisit *visit) {
+    VsxIndex *index = visit->index;
+    if (index != NULL && visit->snapshot != NULL && !index->dropped &&
+        index->row_stmt[VSX_ROW_SNAPSHOT] == NULL && is_settled(visit)) {
+        sqlite3_reset(visit->snapshot); /* likewise */
+        index->row_stmt[VSX_ROW_SNAPSHOT] = visit->snapshot;
+        visit->snapshot = NULL;
+    }
     sqlite3_finalize(visit->snapshot); /* a failed step was reported when it was made */
-    if (visit->index != NULL) {
-        vsx_index_release(visit->index);
+    if (index != NULL) {
+        vsx_index_release(index);
     }
     *visit = (VsxVisit){0};
 }

@@ -8,7 +8,9 @@
 
 /* A table that a function reads. The statement that called the function holds no read
  * transaction on it, so a visit does: everything until its end sees one snapshot, and no
- * read takes locks of its own. */
+ * read takes locks of its own. The statement of a visit is kept for the next one: while SQLite
+ * did not have to prepare it again the schema is as it was, and the name need not be looked up
+ * (25 of 55 us of a vecsql_search with one query). */
 typedef struct VsxVisit {
     VsxIndex *index;
     sqlite3_stmt *snapshot;

@@ -48,6 +48,7 @@ typedef enum VsxRowSql {
     VSX_ROW_UPDATE,  /* change some columns, the rowid too */
     VSX_ROW_DELETE,
     VSX_ROW_COOKIE, /* the schema's version */
+    VSX_ROW_SNAPSHOT, /* holds a read transaction while it is not reset (visit.c) */
     VSX_ROW_STATEMENTS
 } VsxRowSql;
 
@@ -93,7 +94,7 @@ typedef struct VsxGlobal {
     VsxIndex *former;           /* those that others took the place of, still in use */
     sqlite3_uint64 marks;       /* the last mark that was given */
     unsigned threads;           /* for linking, and for searching many at once */
-    sqlite3_int64 vector_cache; /* bytes for vectors of rows, per vector column */
+    sqlite3_int64 vector_cache; /* bytes for vectors of rows, per vector column; < 0: auto */
     char *progress;             /* the user's function to call meanwhile; NULL: none */
     int vec0;                   /* the module vec0 is registered besides */
     char *model[VSX_MODELS];    /* that embed texts here, by number (functions/embed.c) */

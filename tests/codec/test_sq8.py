@@ -147,6 +147,7 @@ def test_a_walk_reads_few_rows_more_than_it_returns(metric):
     r = np.random.default_rng(7)
     data = r.standard_t(5, size=(4000, 32)).astype(np.float32)
     db = table(f"distance_metric={metric} ef_construction=100", data)
+    db.execute("INSERT INTO t(t) VALUES('vector_cache=0')")  # every row is read
     found, read = 0, []
     for query in data[:100] + r.normal(scale=0.3, size=(100, 32)).astype(np.float32):
         query = query.astype(np.float32)

@@ -927,8 +927,8 @@ CACHE = [
     Mutant(
         "vectors of a write transaction are kept",
         "ext/table/vector_cache.c",
-        " || sqlite3_txn_state(i->global->db, i->schema) == SQLITE_TXN_WRITE",
-        "",
+        "    c->fills = !writes;",
+        "    c->fills = 1;",
         "pytest:tests/query/test_vector_cache.py::test_rows_of_an_open_write_transaction_are_not_kept",
     ),
     Mutant(
@@ -962,16 +962,30 @@ CACHE = [
     Mutant(
         "a vector is known by its node alone",
         "ext/table/vector_cache.c",
-        "p->node == node && p->seq == seq ?",
-        "p->node == node ?",
+        "p->node == node && p->seq == seq &&",
+        "p->node == node &&",
         "pytest:tests/query/test_vector_cache.py::test_answers_stay_right_whatever_happens_to_the_rows",
     ),
     Mutant(
-        "vectors of a content table are kept",
+        "vectors of a content table are kept over our own changes",
         "ext/table/vector_cache.c",
-        "i->def->content == NULL ? i->global->vector_cache : 0",
-        "i->global->vector_cache",
-        "pytest:tests/query/test_vector_cache.py::test_a_content_table_is_read_every_time",
+        " || changes != c->changes;",
+        ";",
+        "pytest:tests/query/test_vector_cache.py::test_a_content_table_that_changed_untold_is_read_anew",
+    ),
+    Mutant(
+        "vectors of a content table are kept over the changes of others",
+        "ext/table/vector_cache.c",
+        " || version != c->data_version ||",
+        " ||",
+        "pytest:tests/query/test_vector_cache.py::test_a_content_table_that_changed_untold_is_read_anew",
+    ),
+    Mutant(
+        "vectors of a content table are kept in a transaction",
+        "ext/table/vector_cache.c",
+        "writes && (i->def->content != NULL || v->cache == NULL)",
+        "writes && v->cache == NULL",
+        "pytest:tests/query/test_vector_cache.py::test_a_content_table_that_changed_untold_is_read_anew",
     ),
 ]
 
