@@ -47,7 +47,7 @@ typedef enum VsxRowSql {
     VSX_ROW_REPLACE, /* write a row, new or in the place of another */
     VSX_ROW_UPDATE,  /* change some columns, the rowid too */
     VSX_ROW_DELETE,
-    VSX_ROW_COOKIE, /* the schema's version */
+    VSX_ROW_COOKIE,   /* the schema's version */
     VSX_ROW_SNAPSHOT, /* holds a read transaction while it is not reset (visit.c) */
     VSX_ROW_STATEMENTS
 } VsxRowSql;
@@ -91,16 +91,17 @@ typedef struct VsxGlobal {
     sqlite3 *db;
     int refs; /* modules and functions that hold it */
     VsxIndex *first;
-    VsxIndex *former;           /* those that others took the place of, still in use */
-    sqlite3_uint64 marks;       /* the last mark that was given */
-    unsigned threads;           /* for linking, and for searching many at once */
-    sqlite3_int64 vector_cache; /* bytes for vectors of rows, per vector column; < 0: auto */
-    char *progress;             /* the user's function to call meanwhile; NULL: none */
-    int vec0;                   /* the module vec0 is registered besides */
-    char *model[VSX_MODELS];    /* that embed texts here, by number (functions/embed.c) */
-    VsxEmbedder *embedder;      /* its functions */
-    int asking_model;           /* vecsql_embed looks whether the program has its own */
-    struct VsxGlobal *next;     /* of another connection */
+    VsxIndex *former;     /* those that others took the place of, still in use */
+    sqlite3_uint64 marks; /* the last mark that was given */
+    unsigned threads;     /* for linking, and for searching many at once */
+    sqlite3_int64
+        vector_cache;        /* bytes for vectors of rows, per vector column; < 0: auto */
+    char *progress;          /* the user's function to call meanwhile; NULL: none */
+    int vec0;                /* the module vec0 is registered besides */
+    char *model[VSX_MODELS]; /* that embed texts here, by number (functions/embed.c) */
+    VsxEmbedder *embedder;   /* its functions */
+    int asking_model;        /* vecsql_embed looks whether the program has its own */
+    struct VsxGlobal *next;  /* of another connection */
 } VsxGlobal;
 
 /* The b-tree of the row table, at a data version of the database (row_prefetch.c). */

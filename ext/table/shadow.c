@@ -544,7 +544,8 @@ static char *row_sql(const VsxIndex *index, VsxRowSql which) {
     case VSX_ROW_COOKIE:
         return sqlite3_mprintf("PRAGMA \"%w\".schema_version", index->schema);
     case VSX_ROW_SNAPSHOT:
-        return sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema LIMIT 1", index->schema);
+        return sqlite3_mprintf("SELECT 1 FROM \"%w\".sqlite_schema LIMIT 1",
+                               index->schema);
     case VSX_ROW_FIND:
         return sqlite3_mprintf("SELECT rowid, %s FROM %s WHERE %s = ?1",
                                index->def->column[index->def->text_key].source, rows,

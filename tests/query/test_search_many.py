@@ -7,6 +7,7 @@ import apsw
 import numpy as np
 import pytest
 
+import vecsql
 from tests.support.oracle import connect
 
 DIMS = 8
@@ -307,3 +308,45 @@ def test_recall_passes_over_deleted_rows():
 def test_wrong_arguments_of_recall_are_named(args, message):
     with pytest.raises(apsw.SQLError, match=message):
         recall(new(n=5), *args)
+
+
+# --- the table is looked up again only when the schema has changed --------------------------------
+
+
+def ids(conn, name="t"):
+    blob = conn.execute(
+        "SELECT vecsql_search(?, NULL, ?, 3)", (name, vecsql.f32([0, 0]))
+    ).fetchall()
+    found = np.frombuffer(blob[0][0], [("id", "<i8"), ("distance", "<f4")])["id"]
+    return [int(i) for i in found if i >= 0]
+
+
+def make(conn, first, name="t"):
+    conn.execute(f"CREATE VIRTUAL TABLE {name} USING vecsql(id INTEGER PRIMARY KEY, e FLOAT[2])")
+    conn.execute(f"INSERT INTO {name} VALUES(?, '[0,0]'), (?, '[1,0]')", (first, first + 1))
+
+
+@pytest.mark.parametrize("by", ["this connection", "another"])
+def test_a_search_finds_the_table_that_has_the_name_now(tmp_path, by):
+    conn = connect(tmp_path / "a.db")
+    on = conn if by == "this connection" else connect(tmp_path / "a.db")
+    make(on, 1)
+    assert ids(conn) == ids(conn) == [1, 2]
+    on.execute("DROP TABLE t")
+    make(on, 10)
+    assert ids(conn) == ids(conn) == [10, 11]
+    on.execute("BEGIN; DROP TABLE t")
+    make(on, 20)
+    assert ids(on) == [20, 21]
+    on.execute("ROLLBACK")
+    assert ids(conn) == ids(on) == [10, 11]
+    on.execute("ALTER TABLE t RENAME TO u")
+    make(on, 30)
+    assert ids(conn) == [30, 31]
+    assert ids(conn, "u") == [10, 11]
+    on.execute("DROP TABLE t")
+    with pytest.raises(apsw.SQLError, match="there is no vecsql table t"):
+        ids(conn)
+    on.execute("CREATE TABLE t(x)")
+    with pytest.raises(apsw.SQLError, match="there is no vecsql table t"):
+        ids(conn)
