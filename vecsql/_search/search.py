@@ -8,7 +8,7 @@ so that it is counted before k. docs/howto/hybrid-search.md has the search as on
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -29,7 +29,7 @@ from vecsql._tables.registry import embedder_for, recognised
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 Mode = Literal["vector", "text", "hybrid"]
 Fusion = Literal["rrf", "scores"]
@@ -73,6 +73,10 @@ class Hit(Mapping[str, "Value"]):
         )
 
 
+# Scores of hits for a question, one each, higher is better.
+Rerank = Callable[["str | NDArray[np.float32]", "list[Hit]"], "Sequence[float] | ArrayLike"]
+
+
 class RankingOptions(TypedDict, total=False):
     """The keyword arguments of `search` that say how rows are ranked, but for the mode."""
 
@@ -86,6 +90,7 @@ class RankingOptions(TypedDict, total=False):
     exact: bool
     ef_search: int | None
     max_distance: float | None
+    rerank: Rerank | None
 
 
 class SearchSettings(RankingOptions, total=False):
@@ -126,6 +131,7 @@ class Settings:
     exact: bool = False
     ef_search: int | None = None
     max_distance: float | None = None
+    rerank: Rerank | None = None
 
     def __post_init__(self) -> None:
         for name, what in (("candidates", "rows"), ("ef_search", "nodes")):
@@ -273,32 +279,49 @@ class Searcher:
         k: int,
         wanted: Sequence[str] | None = None,
     ) -> list[Hit]:
-        """The k best rows."""
-        with self.db.lock:  # between the arms and the rows nothing changes
-            return self._hits(vector, text, k, wanted)
+        """The k best rows, with the wanted columns, or with all but vectors."""
+        s = self.settings
+        if s.rerank is None:
+            with self.db.lock:  # between the arms and the rows nothing changes
+                fused, distances = self._candidates(vector, text, k)
+                fused = fused[:k] if s.diversity == 0 else self._diverse(fused, k)
+                return self._as_hits(fused, distances, wanted)
+        with self.db.lock:
+            fused, distances = self._candidates(vector, text, k)
+            found = self._as_hits(fused, distances, None)
+        asked = vector if text is None else text
+        assert asked is not None
+        scores = _scores(s.rerank, asked, found)  # a model: others may use the connection meanwhile
+        order = sorted(range(len(found)), key=lambda i: -scores[i])
+        with self.db.lock:
+            fused = [fused[i]._replace(score=scores[i]) for i in order]
+            fused = fused[:k] if s.diversity == 0 else self._diverse(fused, k)
+            return self._as_hits(fused, distances, wanted)
 
-    def _hits(
-        self,
-        vector: NDArray[np.float32] | None,
-        text: str | None,
-        k: int,
-        wanted: Sequence[str] | None,
-    ) -> list[Hit]:
+    def _candidates(
+        self, vector: NDArray[np.float32] | None, text: str | None, k: int
+    ) -> tuple[list[Fused], dict[Any, float]]:
+        """At least k rows if there are so many, best first, and their distances."""
         s = self.settings
         pool = s.mode == "hybrid" or s.diversity > 0 or s.group_by is not None
+        pool = pool or s.rerank is not None
         n = max(k, s.candidates or (max(100, 4 * k) if pool else k))
         while True:
             fused, distances, more = self.ranked(vector, text, n)
             if s.group_by is not None:
                 fused = self._best_of_groups(fused, s.group_by)
             if len(fused) >= k or not more or s.group_by is None:
-                break
+                return fused, distances
             n *= 4
-        if s.diversity > 0:
-            vectors = self._vectors([f.id for f in fused])
-            order = mmr([f.score for f in fused], vectors, k, s.diversity)
-            fused = [fused[i] for i in order]
-        fused = fused[:k]
+
+    def _diverse(self, fused: list[Fused], k: int) -> list[Fused]:
+        vectors = self._vectors([f.id for f in fused])
+        order = mmr([f.score for f in fused], vectors, k, self.settings.diversity)
+        return [fused[i] for i in order]
+
+    def _as_hits(
+        self, fused: list[Fused], distances: dict[Any, float], wanted: Sequence[str] | None
+    ) -> list[Hit]:
         rows = self.rows(
             [f.id for f in fused], visible_columns(self.db, self.info) if wanted is None else wanted
         )
@@ -332,6 +355,21 @@ class Searcher:
             if vector is not None:
                 out[i] = vector
         return out
+
+
+def _scores(rerank: Rerank, asked: str | NDArray[np.float32], found: list[Hit]) -> list[float]:
+    """What the reranker says. Raises ValueError unless it is a number for each hit."""
+    import numpy as np
+
+    if not found:
+        return []
+    scores = np.asarray(rerank(asked, found), np.float64)
+    if scores.shape != (len(found),) or not np.isfinite(scores).all():
+        raise ValueError(
+            f"rerank= returns a finite number for each of {len(found)} hits, got an array of "
+            f"shape {scores.shape}"
+        )
+    return [float(score) for score in scores]
 
 
 def query_vector(
@@ -387,6 +425,7 @@ def search(
     exact: bool = False,
     ef_search: int | None = None,
     max_distance: float | None = None,
+    rerank: Rerank | None = None,
 ) -> list[Hit]:
     """Finds the ``k`` rows of a table that fit a query best, as a list of `Hit`, best first.
 
@@ -407,6 +446,12 @@ def search(
     names the vector column where a table has several. ``exact`` gives what a brute-force scan
     gives, ``ef_search`` is the width of the walk for this query. ``embedder`` embeds the text for
     an index whose model is not known.
+
+    ``rerank`` is any function that takes the question and the hits, and returns a score for each
+    hit, higher is better: ``lambda question, hits: model.predict([(question, hit["body"]) for hit
+    in hits])`` for a cross-encoder. It gets ``candidates`` rows (100 or 4 k by default) with all
+    columns but vectors; its score becomes that of the hit. The question is the text, or the vector
+    where there is no text.
 
     Raises `SchemaError`, `FilterError`, `ConversionError` or `ModelMismatchError`; an error in the
     SQL of ``where`` is the driver's own.
@@ -436,6 +481,7 @@ def search(
         exact,
         ef_search,
         max_distance,
+        rerank,
     )
     searcher = Searcher(conn, table, column, where, params, settings)
     vector = None

@@ -408,3 +408,79 @@ def test_two_runs_give_the_same_hits(db):
     for mode, fusion in itertools.product(["hybrid"], ["rrf", "scores"]):
         a = vecsql.search(db, "notes", "stone river night", 50, mode=mode, fusion=fusion)
         assert a == vecsql.search(db, "notes", "stone river night", 50, mode=mode, fusion=fusion)
+
+
+# --- reranking -----------------------------------------------------------------------------------
+
+
+def by_year(asked, hits):
+    return [hit["year"] for hit in hits]
+
+
+@pytest.fixture
+def years(driver):
+    db = vecsql.connect(":memory:", driver=driver)
+    columns = {"body": str, "year": int}
+    vecsql.create_table(db, "t", columns, text="body", fts=True)
+    rows = [{"body": f"night train {i}", "year": i * 7 % 30} for i in range(30)]
+    vecsql.insert(db, "t", [*rows, {"body": "rye bread", "year": 99}])
+    return db
+
+
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_a_reranker_orders_the_candidates_and_gives_their_scores(years, mode):
+    asked = []
+
+    def rerank(question, hits):
+        asked.append((question, len(hits)))
+        assert all(set(hit) == {"id", "body", "year"} and hit.arms for hit in hits)
+        return np.array(by_year(question, hits), np.float32)
+
+    found = vecsql.search(
+        years, "t", "train", 3, mode=mode, columns=["body"], where="year < 50", rerank=rerank
+    )
+    assert [hit.score for hit in found] == [29, 28, 27]
+    assert [list(hit) for hit in found] == [["body"]] * 3
+    assert asked == [("train", 30)]
+    few = vecsql.search(years, "t", "train", 3, mode=mode, candidates=5, rerank=by_year)
+    plain = vecsql.search(years, "t", "train", 10, mode=mode, candidates=5)[:5]
+    assert {hit.id for hit in few} <= {hit.id for hit in plain} or mode == "hybrid"
+
+
+def test_equal_scores_of_a_reranker_keep_the_order(years):
+    plain = vecsql.search(years, "t", "train", 5)
+    same = vecsql.search(years, "t", "train", 5, rerank=lambda question, hits: [1] * len(hits))
+    assert [hit.id for hit in same] == [hit.id for hit in plain]
+    assert vecsql.search(years, "t", "train", where="0", rerank=by_year) == []
+
+
+def test_a_reranker_of_a_vector_gets_the_vector_or_the_text(years):
+    seen = []
+
+    def rerank(question, hits):
+        seen.append(question)
+        return by_year(question, hits)
+
+    vector = vecsql.StaticEmbedder().encode(["train"])[0]
+    vecsql.search(years, "t", vector, 1, rerank=rerank)
+    vecsql.search(years, "t", vector, 1, text="a train", rerank=rerank)
+    assert np.array_equal(seen[0], vector)
+    assert seen[1] == "a train"
+
+
+def test_reranked_hits_are_spread_and_measured_and_cited(years):
+    best = vecsql.search(years, "t", "train", 1, rerank=by_year)[0]
+    spread = vecsql.search(years, "t", "train", 2, rerank=by_year, diversity=1.0)
+    assert spread[0].id == best.id
+    measured = vecsql.evaluate(
+        years, "t", {"q": "train"}, {"q": {str(best.id): 1}}, k=1, rerank=by_year
+    )
+    assert measured["nDCG@1"] == 1.0
+    cited = vecsql.context(years, "t", "train", k=1, rerank=by_year)
+    assert "rye bread" in str(cited)
+
+
+@pytest.mark.parametrize("scores", [[1.0], [[1.0]] * 31, [float("nan")] * 31, [float("inf")] * 31])
+def test_scores_that_do_not_fit_are_refused(years, scores):
+    with pytest.raises(ValueError, match="a finite number for each of 31 hits"):
+        vecsql.search(years, "t", "train", rerank=lambda question, hits: scores)
