@@ -16,12 +16,10 @@ from engines_memory import (
     Usearch,
     UsearchI8,
 )
-from engines_sql import Sql, SqliteVec, Vec1, Vecsql, VecsqlCached, Vectorlite
+from engines_sql import Sql, SqliteVec, Vec1, Vecsql, VecsqlCached, VecsqlUncached, Vectorlite
 from engines_stores import QdrantEdge, Zvec
 
-SQL_ENGINES: dict[str, type[Sql]] = {
-    c.name: c for c in (Vecsql, VecsqlCached, SqliteVec, Vectorlite, Vec1)
-}
+SQL_ENGINES: dict[str, type[Sql]] = {c.name: c for c in (Vecsql, SqliteVec, Vectorlite, Vec1)}
 MEMORY_ENGINES: dict[str, type[Engine]] = {
     c.name: c
     for c in (
@@ -39,6 +37,7 @@ STORES: dict[str, type[Engine]] = {c.name: c for c in (Zvec, QdrantEdge)}
 ENGINES: dict[str, type[Engine]] = {
     Vecsql.name: Vecsql,
     VecsqlCached.name: VecsqlCached,
+    VecsqlUncached.name: VecsqlUncached,
     **MEMORY_ENGINES,
     **STORES,
     **SQL_ENGINES,

@@ -190,16 +190,27 @@ class VecsqlCached(Vecsql):
     """The same with room for all vectors in memory (the command vector_cache)."""
 
     name = "vecsql-cached"
+    cache_mib = CACHE_KIB >> 10
 
     def finish(self, db: Any, rows: int, metric: str) -> None:
-        db.execute(f"INSERT INTO v(v) VALUES ('vector_cache={CACHE_KIB >> 10}')")
+        db.execute(f"INSERT INTO v(v) VALUES ('vector_cache={self.cache_mib}')")
 
     def reopen(self, data: Dataset) -> None:
         super().reopen(data)
         self.finish(self.db, len(data.base), data.metric)
 
     def searchers(self) -> dict[str, Search]:
-        return {**Sql.searchers(self), "vecsql_search-cached": self.batch}
+        return {
+            **Sql.searchers(self),
+            f"vecsql_search{self.name.removeprefix('vecsql')}": self.batch,
+        }
+
+
+class VecsqlUncached(VecsqlCached):
+    """The same with no vector in memory."""
+
+    name = "vecsql-nocache"
+    cache_mib = 0
 
 
 class SqliteVec(Sql):

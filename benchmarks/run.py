@@ -27,7 +27,7 @@ import plot
 import results
 from datasets import Dataset
 from engine import Effort, Engine, Search
-from engines import Core, Vecsql, VecsqlCached
+from engines import Core, Vecsql, VecsqlCached, VecsqlUncached
 from engines_modes import VecsqlModes
 from tables import Table, number
 
@@ -38,7 +38,8 @@ BASELINE = "hnswlib"
 # cpu: of all threads of the process, since some engines search in threads of their own
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 KNOWN = {**engines.ENGINES, Vecsql.name: VecsqlModes}
-del KNOWN[VecsqlCached.name]  # a mode here
+for other in (VecsqlCached, VecsqlUncached):
+    del KNOWN[other.name]  # a mode here
 SECONDS_A_RUN = 1.0  # slow settings are asked fewer queries than this takes, at least 20
 
 
