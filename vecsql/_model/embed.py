@@ -7,7 +7,7 @@ needs numpy only, knows English, and does not know word order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -61,7 +61,36 @@ class _EmbedsDocuments(Protocol):
         """Returns one row for each text."""
 
 
-AnyEmbedder = Embedder | _Encodes | _EmbedsDocuments | Callable[[list[str]], object]
+class _EmbedsBatches(Protocol):
+    """What LlamaIndex calls an embedding model."""
+
+    def get_text_embedding_batch(self, texts: list[str], /) -> object:
+        """Returns one row for each text."""
+
+
+class _EmbedsPassages(Protocol):
+    """What fastembed calls a model."""
+
+    def passage_embed(self, texts: list[str], /) -> object:
+        """Gives one row for each text."""
+
+
+class _EmbedsMany(Protocol):
+    """What llm calls an embedding model."""
+
+    def embed_multi(self, items: list[str], /) -> object:
+        """Gives one row for each text."""
+
+
+AnyEmbedder = (
+    Embedder
+    | _Encodes
+    | _EmbedsDocuments
+    | _EmbedsBatches
+    | _EmbedsPassages
+    | _EmbedsMany
+    | Callable[[list[str]], object]
+)
 
 
 class StaticEmbedder:
@@ -204,10 +233,13 @@ def _as_rows(name: str, rows: Any) -> NDArray[np.float32]:
 def _adapted(embedder: Any) -> Adapted | None:
     """What other libraries call an embedder; None for what none of them does."""
     kind = type(embedder).__name__
-    if callable(getattr(embedder, "embed_documents", None)):  # LangChain
-        query = getattr(embedder, "embed_query", None)
-        one_by_one = partial(_one_by_one, query) if callable(query) else None
-        return Adapted(embedder, _name_of(embedder, kind), embedder.embed_documents, one_by_one)
+    for documents_name, query_name, takes_lists in _METHODS:
+        documents = getattr(embedder, documents_name, None)
+        if not callable(documents):
+            continue
+        query = getattr(embedder, query_name, None) if query_name else None
+        queries = partial(_listed if takes_lists else _one_by_one, query) if query else None
+        return Adapted(embedder, _name_of(embedder, kind), partial(_listed, documents), queries)
     documents = getattr(embedder, "encode_document", None) or getattr(embedder, "encode", None)
     if callable(documents) and not isinstance(embedder, (str, bytes)):  # sentence-transformers
         query = getattr(embedder, "encode_query", None)
@@ -219,6 +251,21 @@ def _adapted(embedder: Any) -> Adapted | None:
         name = getattr(inner, "__name__", kind)
         return Adapted(embedder, "lambda" if name == "<lambda>" else name, embedder)
     return None
+
+
+# The methods for documents and for a query, and whether that of a query takes a list.
+_METHODS = (
+    ("embed_documents", "embed_query", False),  # LangChain
+    ("get_text_embedding_batch", "get_query_embedding", False),  # LlamaIndex
+    ("passage_embed", "query_embed", True),  # fastembed
+    ("embed_multi", None, True),  # llm
+)
+
+
+def _listed(method: Callable[[list[str]], Any], texts: list[str]) -> Any:
+    """What a method returns, and all that a generator gives."""
+    rows = method(texts)
+    return list(rows) if isinstance(rows, Iterator) else rows
 
 
 def _one_by_one(query: Callable[[str], Any], texts: list[str]) -> list[Any]:
@@ -258,8 +305,8 @@ def as_embedder(embedder: AnyEmbedder | None) -> Embedder:
         return adapted
     raise EmbedderError(
         "an embedder has model_id, dim and encode(list of texts), or is a function from a list of "
-        "texts to an array of vectors, or an object of sentence-transformers (encode) or LangChain "
-        f"(embed_documents); got {type(embedder).__name__}"
+        "texts to an array of vectors, or a model of sentence-transformers, model2vec, fastembed, "
+        f"LangChain, LlamaIndex or llm; got {type(embedder).__name__}"
     )
 
 

@@ -191,9 +191,52 @@ class LangChain:
         raise AssertionError("not asked")
 
 
+class LlamaIndex:
+    """The interface of llama_index.core.base.embeddings.base.BaseEmbedding."""
+
+    model_name = "intfloat/e5-small"
+
+    def get_text_embedding_batch(self, texts, show_progress=False, **kwargs):
+        return lengths(["passage: " + t for t in texts])
+
+    def get_query_embedding(self, query):
+        return lengths(["query: " + query])[0]
+
+    def __call__(self, nodes, **kwargs):
+        raise AssertionError("not asked")
+
+
+class FastEmbed:
+    """The interface of fastembed.TextEmbedding, which gives generators."""
+
+    model_name = "BAAI/bge-small-en-v1.5"
+
+    def passage_embed(self, texts, **kwargs):
+        yield from np.array(lengths(["passage: " + t for t in texts]), np.float32)
+
+    def query_embed(self, query, **kwargs):
+        texts = [query] if isinstance(query, str) else query
+        yield from np.array(lengths(["query: " + t for t in texts]), np.float32)
+
+    def embed(self, documents, batch_size=256, parallel=None, **kwargs):
+        raise AssertionError("not asked")
+
+
+class Llm:
+    """The interface of llm.EmbeddingModel, which knows no questions."""
+
+    model_id = "sentence-transformers/all-MiniLM-L6-v2"
+
+    def embed_multi(self, items, batch_size=None, *, key=None):
+        yield from lengths(list(items))
+
+
 @pytest.mark.parametrize(
     ("embedder", "name", "document", "question"),
     [
+        (LlamaIndex(), "e5-small", 12, 10),
+        (FastEmbed(), "bge-small-en-v1.5", 12, 10),
+        (Llm(), "all-MiniLM-L6-v2", 3, 3),
         (SentenceTransformer(), "all-MiniLM-L6-v2", 3, 3),
         (SentenceTransformer5(), "all-MiniLM-L6-v2", 12, 10),
         (LangChain(), "e5-small", 12, 10),
@@ -219,6 +262,29 @@ def test_objects_of_other_libraries_are_embedders(db, embedder, name, document, 
     assert vecsql.reembed(db, "t", lengths).model_id.startswith(
         "lengths-" if document > 3 else name
     )
+
+
+def test_a_model_of_llm_itself_is_an_embedder(db):
+    llm = pytest.importorskip("llm")
+
+    class Model(llm.EmbeddingModel):
+        model_id = "lengths"
+
+        def embed_batch(self, items):
+            yield from lengths(list(items))
+
+    info = vecsql.create_table(db, "t", {"b": str}, text="b", embedder=Model(), metric="l2")
+    vecsql.insert(db, "t", [{"b": "abc"}, {"b": "abcdef"}])
+    assert info.model_id.startswith("lengths-")
+    assert vecsql.search(db, "t", "fedcba", k=1)[0]["b"] == "abcdef"
+
+
+def test_a_model_of_llama_index_itself_is_an_embedder(db):
+    mock = pytest.importorskip("llama_index.core.embeddings").MockEmbedding(embed_dim=8)
+    info = vecsql.create_table(db, "t", {"b": str}, text="b", embedder=mock)
+    vecsql.insert(db, "t", [{"b": "night train"}])
+    assert info.dim == 8
+    assert round(vecsql.search(db, "t", "rye bread", k=1)[0].distance, 5) == 0
 
 
 @pytest.mark.skipif(importlib.util.find_spec("langchain_core") is None, reason="not installed")
