@@ -40,3 +40,15 @@ VsKeyed *vs_sort_keyed(VsKeyed *at, VsKeyed *other, size_t n) {
     }
     return at;
 }
+
+size_t vs_keep_smallest(double *smallest, size_t n, size_t most, double x) {
+    if (n == most && x >= smallest[n - 1]) {
+        return n;
+    }
+    size_t at = n < most ? n : n - 1;
+    for (; at > 0 && x < smallest[at - 1]; at--) {
+        smallest[at] = smallest[at - 1];
+    }
+    smallest[at] = x;
+    return n < most ? n + 1 : n;
+}

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "csrc/base/sort.h"
+
 #define QUERIES 64
 
 /* What lies in the scratch memory, in this order. */
@@ -42,35 +44,22 @@ size_t vs_nav_keep(const VsCodecParams *params, const float *sample, size_t n,
     return t.n;
 }
 
-/* Puts x among the `kept` smallest so far, in order; returns how many there are then. */
-static size_t put(float *smallest, size_t kept, size_t most, float x) {
-    if (kept == most && x >= smallest[kept - 1]) {
-        return kept;
-    }
-    size_t at = kept < most ? kept : kept - 1;
-    for (; at > 0 && x < smallest[at - 1]; at--) {
-        smallest[at] = smallest[at - 1];
-    }
-    smallest[at] = x;
-    return kept < most ? kept + 1 : kept;
-}
-
 /* How far down the order of four bits VS_NAV_HELD of the nearest are: they, and the others
  * that come before the last of them. The query itself has the order INFINITY in both. */
 static size_t depth_of(const Trial *t) {
-    float near[VS_NAV_NEAR], found[VS_NAV_HELD];
+    double near[VS_NAV_NEAR], found[VS_NAV_HELD];
     size_t n_near = 0, n_found = 0, n = VS_NAV_HELD;
     for (size_t i = 0; i < t->n; i++) {
-        n_near = put(near, n_near, VS_NAV_NEAR, t->full[i]);
+        n_near = vs_keep_smallest(near, n_near, VS_NAV_NEAR, (double)t->full[i]);
     }
-    float reach = near[VS_NAV_NEAR - 1];
+    double reach = near[VS_NAV_NEAR - 1];
     for (size_t i = 0; i < t->n; i++) {
-        if (t->full[i] <= reach) {
-            n_found = put(found, n_found, VS_NAV_HELD, t->high[i]);
+        if ((double)t->full[i] <= reach) {
+            n_found = vs_keep_smallest(found, n_found, VS_NAV_HELD, (double)t->high[i]);
         }
     }
     for (size_t i = 0; i < t->n; i++) {
-        n += t->full[i] > reach && t->high[i] < found[VS_NAV_HELD - 1];
+        n += (double)t->full[i] > reach && (double)t->high[i] < found[VS_NAV_HELD - 1];
     }
     return n;
 }

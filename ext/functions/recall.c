@@ -13,6 +13,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "csrc/base/sort.h"
 #include "ext/query/search_many.h"
 #include "ext/functions/table_function.h"
 #include "ext/table/shadow.h"
@@ -95,20 +96,6 @@ static int draw(Sample *s, size_t want) {
     return rc;
 }
 
-static void offer(Sample *s, size_t i, double distance) {
-    double *nearest = s->nearest + i * s->k;
-    size_t n = s->n_nearest[i], at = n;
-    if (n == s->k && distance >= nearest[n - 1]) {
-        return;
-    }
-    at = n == s->k ? n - 1 : n;
-    for (; at > 0 && nearest[at - 1] > distance; at--) {
-        nearest[at] = nearest[at - 1];
-    }
-    nearest[at] = distance;
-    s->n_nearest[i] += n < s->k;
-}
-
 /* One pass over all rows. */
 static int scan(Sample *s) {
     VsxFilter none = {0};
@@ -123,7 +110,8 @@ static int scan(Sample *s) {
             double distance = 0;
             if (s->rowid[i] != rowid) {
                 rc = vsx_value_distance(&knn, sqlite3_column_value(stmt, 1), &distance);
-                offer(s, i, distance);
+                s->n_nearest[i] = vs_keep_smallest(s->nearest + i * s->k, s->n_nearest[i],
+                                                   s->k, distance);
             }
         }
         if (rc == SQLITE_OK && ++polled % 64 == 0 && vsx_poll(s->v)) {

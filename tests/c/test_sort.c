@@ -1,5 +1,5 @@
 /* Risk: an item is lost, or comes before one of a smaller key, or changes places with one of
- * the same key. */
+ * the same key; or a number is kept in the place of a smaller one. */
 #include <stdlib.h>
 
 #include "csrc/base/sort.h"
@@ -52,7 +52,30 @@ static void test_sorting_gives_what_comparing_gives(void) {
     }
 }
 
+static int compare_numbers(const void *a, const void *b) {
+    const double *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static void test_the_smallest_are_the_first_of_all_sorted(void) {
+    Random r = {2};
+    for (size_t most = 1; most < 30; most++) {
+        double all[40], smallest[30];
+        size_t n = 0, total = most + most % 11;
+        for (size_t i = 0; i < total; i++) {
+            all[i] = (double)(random_next(&r) % 16);
+            n = vs_keep_smallest(smallest, n, most, all[i]);
+        }
+        qsort(all, total, sizeof *all, compare_numbers);
+        CHECK(n == most);
+        for (size_t i = 0; i < n; i++) {
+            CHECKF(compare_numbers(&all[i], &smallest[i]) == 0, "%zu of %zu", i, most);
+        }
+    }
+}
+
 int main(void) {
+    test_the_smallest_are_the_first_of_all_sorted();
     test_sorting_gives_what_comparing_gives();
     return check_report();
 }
