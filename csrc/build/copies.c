@@ -49,26 +49,22 @@ static VsStatus next_copy(VsGraph *g, const VsQuery *q, float own, uint32_t from
                           uint32_t *next) {
     const VsNode *at = NULL;
     VsFront front;
-    VsStatus st = vs_node(g, from, &at);
-    uint32_t youngest = st == VS_OK ? at->seq : 0;
-    st = st == VS_OK ? vs_front_all(g, from, 0, &front) : st;
     *next = VS_NIL;
-    if (st != VS_OK) {
-        return st;
-    }
-    st = vs_front_score(g, q, &front);
-    for (uint32_t i = 0; st == VS_OK && i < front.n; i++) {
+    VS_TRY(vs_node(g, from, &at));
+    uint32_t youngest = at->seq;
+    VS_TRY(vs_front_all(g, from, 0, &front));
+    VS_TRY(vs_front_score(g, q, &front));
+    for (uint32_t i = 0; i < front.n; i++) {
         const VsNode *v = NULL;
         if (front.order[i] <= own) {
-            st = vs_node(g, front.node[i], &v);
-            if (st == VS_OK && v->seq > youngest &&
-                (v->flags & VS_STATUS_MASK) == VS_LIVE) {
+            VS_TRY(vs_node(g, front.node[i], &v));
+            if (v->seq > youngest && (v->flags & VS_STATUS_MASK) == VS_LIVE) {
                 youngest = v->seq;
                 *next = front.node[i];
             }
         }
     }
-    return st;
+    return VS_OK;
 }
 
 /* Makes the first of a chain link to its last, instead of to what it took for the last. */
@@ -92,18 +88,18 @@ VsStatus vs_copies_append(VsGraph *g, uint32_t node, uint32_t twin, uint32_t *la
     float own = 0;
     int done = 0;
     VsQuery q;
-    VsStatus st = vs_query_of_node(g, &g->apart, node, 0, &q);
-    st = st == VS_OK ? vs_order(g, &q, node, &own) : st;
-    for (int i = 0; st == VS_OK && i < FOLLOWED && next != VS_NIL; i++) {
+    VS_TRY(vs_query_of_node(g, &g->apart, node, 0, &q));
+    VS_TRY(vs_order(g, &q, node, &own));
+    for (int i = 0; i < FOLLOWED && next != VS_NIL; i++) {
         at = next;
-        st = next_copy(g, &q, own, at, &next);
+        VS_TRY(next_copy(g, &q, own, at, &next));
         next = next == node ? VS_NIL : next;
         second = i == 0 ? next : second;
     }
-    st = st == VS_OK ? vs_take_in(g, at, node, &done) : st;
-    if (st == VS_OK && done && at != twin) {
-        st = link_last(g, twin, second, node);
+    VS_TRY(vs_take_in(g, at, node, &done));
+    if (done && at != twin) {
+        VS_TRY(link_last(g, twin, second, node));
     }
     *last = done ? at : VS_NIL;
-    return st;
+    return VS_OK;
 }

@@ -31,24 +31,22 @@ static VsStatus copy_list(VsGraph *g, uint32_t node, uint32_t layer, uint32_t *l
  * have, is 0. */
 static VsStatus bury(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
-    VsStatus st = vs_node(g, node, &n);
-    if (st == VS_OK && (n->flags & VS_STATUS_MASK) != VS_LIVE) {
+    VS_TRY(vs_node(g, node, &n));
+    if ((n->flags & VS_STATUS_MASK) != VS_LIVE) {
         return VS_CORRUPT;
     }
-    if (st == VS_OK && (n->flags & VS_IS_ROOT) != 0) {
-        st = vs_root_remove(g, node);
+    if ((n->flags & VS_IS_ROOT) != 0) {
+        VS_TRY(vs_root_remove(g, node));
     }
-    st = st == VS_OK ? vs_node(g, node, &n) : st;
-    if (st == VS_OK && n->indeg_old > 0) {
+    VS_TRY(vs_node(g, node, &n));
+    if (n->indeg_old > 0) {
         unsigned char zero[2] = {0};
-        st = vs_edit(g, VS_NODE, node, offsetof(VsNode, indeg_old), zero, 2);
+        VS_TRY(vs_edit(g, VS_NODE, node, offsetof(VsNode, indeg_old), zero, 2));
     }
-    st = st == VS_OK ? vs_node_set_status(g, node, VS_DEAD) : st;
-    if (st == VS_OK) {
-        g->state.n_live--;
-        g->state.n_dead++;
-    }
-    return st;
+    VS_TRY(vs_node_set_status(g, node, VS_DEAD));
+    g->state.n_live--;
+    g->state.n_dead++;
+    return VS_OK;
 }
 
 /* The nodes that had an older in-link from `node` lose it; who had no other gets one. */
@@ -57,25 +55,23 @@ static VsStatus release_younger(VsGraph *g, uint32_t node, const uint32_t *links
     VsHit ranked[4 * VS_MAX_M];
     uint32_t near[4 * VS_MAX_M];
     const VsNode *gone = NULL, *x = NULL;
-    VsStatus st = VS_OK;
-    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
-        st = vs_node(g, node, &gone);
-        st = st == VS_OK ? vs_node(g, links[i], &x) : st;
-        if (st != VS_OK || (x->flags & VS_STATUS_MASK) != VS_LIVE || gone->seq > x->seq) {
+    for (uint32_t i = 0; i < n; i++) {
+        VS_TRY(vs_node(g, node, &gone));
+        VS_TRY(vs_node(g, links[i], &x));
+        if ((x->flags & VS_STATUS_MASK) != VS_LIVE || gone->seq > x->seq) {
             continue;
         }
         if (x->indeg_old == 1) {
             size_t n_ranked = 0;
             uint32_t n_near = 0;
-            st = copy_list(g, links[i], 0, near, &n_near);
+            VS_TRY(copy_list(g, links[i], 0, near, &n_near));
             memcpy(near + n_near, links, n * sizeof *links);
-            st = st == VS_OK ? vs_rank(g, links[i], near, n_near + n, ranked, &n_ranked)
-                             : st;
-            st = st == VS_OK ? vs_rescue(g, links[i], ranked, n_ranked) : st;
+            VS_TRY(vs_rank(g, links[i], near, n_near + n, ranked, &n_ranked));
+            VS_TRY(vs_rescue(g, links[i], ranked, n_ranked));
         }
-        st = st == VS_OK ? vs_count_links(g, links[i], 0, -1) : st;
+        VS_TRY(vs_count_links(g, links[i], 0, -1));
     }
-    return st;
+    return VS_OK;
 }
 
 /* Adds the out-links of a dead node to the candidates. */
@@ -206,19 +202,18 @@ static void start_over(VsGraph *g) {
 static VsStatus delete_from_hnsw(VsGraph *g, uint32_t node) {
     uint32_t links[2 * VS_MAX_M], top[2 * VS_MAX_M], n = 0, n_top = 0;
     const VsNode *v = NULL;
-    VsStatus st = bury(g, node);
-    st = st == VS_OK ? vs_count_links(g, node, 1, 0)
-                     : st; /* holds it until its lists are done */
-    st = st == VS_OK ? vs_node(g, node, &v) : st;
-    uint32_t level = st == VS_OK ? v->level : 0;
-    st = st == VS_OK ? copy_list(g, node, level, top, &n_top) : st;
-    for (uint32_t layer = level; st == VS_OK; layer--) {
-        st = copy_list(g, node, layer, links, &n);
-        if (st == VS_OK && layer == 0) {
-            st = release_younger(g, node, links, n);
+    VS_TRY(bury(g, node));
+    VS_TRY(vs_count_links(g, node, 1, 0)); /* holds it until its lists are done */
+    VS_TRY(vs_node(g, node, &v));
+    uint32_t level = v->level;
+    VS_TRY(copy_list(g, node, level, top, &n_top));
+    for (uint32_t layer = level;; layer--) {
+        VS_TRY(copy_list(g, node, layer, links, &n));
+        if (layer == 0) {
+            VS_TRY(release_younger(g, node, links, n));
         }
-        st = st == VS_OK ? unlink_layer(g, node, layer, links, n) : st;
-        if (st == VS_OK && g->state.entry == node && n_top == 0) {
+        VS_TRY(unlink_layer(g, node, layer, links, n));
+        if (g->state.entry == node && n_top == 0) {
             memcpy(top, links, n * sizeof *links);
             n_top = n;
         }
@@ -226,15 +221,14 @@ static VsStatus delete_from_hnsw(VsGraph *g, uint32_t node) {
             break;
         }
     }
-    if (st == VS_OK && g->state.entry == node) {
-        st = move_entry(g, top, n_top);
+    if (g->state.entry == node) {
+        VS_TRY(move_entry(g, top, n_top));
     }
-    st = st == VS_OK ? vs_count_links(g, node, -1, 0) : st;
-    st = st == VS_OK ? vs_reap(g, node) : st;
-    if (st == VS_OK && g->state.n_dead > g->state.n_live / DEAD_SHARE) {
-        st = vs_consolidate(g, CONSOLIDATED);
-    }
-    return st;
+    VS_TRY(vs_count_links(g, node, -1, 0));
+    VS_TRY(vs_reap(g, node));
+    return g->state.n_dead > g->state.n_live / DEAD_SHARE
+               ? vs_consolidate(g, CONSOLIDATED)
+               : VS_OK;
 }
 
 VsStatus vs_delete(VsGraph *g, uint32_t node) {

@@ -20,20 +20,14 @@ static VsStatus add_upper(VsGraph *g, uint32_t level, uint32_t *first) {
         uint32_t at = g->state.upper_free;
         if (at != VS_NIL) {
             const unsigned char *p = NULL;
-            VsStatus st = vs_slot(g, VS_UPPER, at, &p);
-            if (st != VS_OK) {
-                return st;
-            }
+            VS_TRY(vs_slot(g, VS_UPPER, at, &p));
             g->state.upper_free = vs_get_u32(p);
         } else {
             at = g->state.n_upper;
         }
         memset(slot, 0xFF, sizeof slot);
         vs_put_u32(slot, next);
-        VsStatus st = vs_edit(g, VS_UPPER, at, 0, slot, size);
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(vs_edit(g, VS_UPPER, at, 0, slot, size));
         g->state.n_upper += at == g->state.n_upper;
         next = at;
     }
@@ -55,16 +49,12 @@ static VsStatus add_node(VsGraph *g, uint32_t node, int64_t rowid, uint8_t flags
                          .level = (uint8_t)level,
                          .flags = flags,
                          .error = error};
-    VsStatus st = level > 0 ? add_upper(g, level, &slot.head.upper) : VS_OK;
-    if (st == VS_OK) {
-        st = vs_edit(g, VS_NODE, node, 0, &slot, g->geo[VS_NODE].slot_size);
-    }
-    if (st == VS_OK) {
-        g->state.next_seq++;
-        g->state.n_live++;
-        g->state.n_nodes += node == g->state.n_nodes;
-    }
-    return st;
+    VS_TRY(add_upper(g, level, &slot.head.upper));
+    VS_TRY(vs_edit(g, VS_NODE, node, 0, &slot, g->geo[VS_NODE].slot_size));
+    g->state.next_seq++;
+    g->state.n_live++;
+    g->state.n_nodes += node == g->state.n_nodes;
+    return VS_OK;
 }
 
 /* Takes a node id: the first free one, or the next. */
@@ -114,20 +104,22 @@ VsStatus vs_insert_pending(VsGraph *g, int64_t rowid, const void *v, uint32_t *n
     int first = g->state.entry == VS_NIL, linked = g->params.kind == VS_HNSW;
     uint16_t error = 0;
     int far = 0;
-    VsStatus st = vs_model_before_insert(g, v);
-    st = st == VS_OK ? take_node(g, node) : st;
-    st = st == VS_OK ? add_code(g, *node, v, &error, &far) : st;
-    if (st == VS_OK) {
-        st = add_node(g, *node, rowid, linked && !first ? VS_LIVE | VS_PENDING : VS_LIVE,
-                      error);
+    VS_TRY(vs_model_before_insert(g, v));
+    VS_TRY(take_node(g, node));
+    VS_TRY(add_code(g, *node, v, &error, &far));
+    VS_TRY(add_node(g, *node, rowid, linked && !first ? VS_LIVE | VS_PENDING : VS_LIVE,
+                    error));
+    if (far && vs_raw_helps(g)) {
+        VS_TRY(add_raw(g, *node, v));
     }
-    st = st == VS_OK && far && vs_raw_helps(g) ? add_raw(g, *node, v) : st;
-    st = st == VS_OK && linked ? vs_root_add(g, *node) : st;
-    if (st == VS_OK && linked && first) {
+    if (linked) {
+        VS_TRY(vs_root_add(g, *node));
+    }
+    if (linked && first) {
         g->state.entry = *node;
         g->state.max_level = vs_level_of(&g->params, rowid);
     }
-    return st;
+    return VS_OK;
 }
 
 VsStatus vs_insert(VsGraph *g, int64_t rowid, const void *v, uint32_t *node) {

@@ -96,7 +96,8 @@ static VsStatus count_link(VsGraph *g, uint32_t from, uint32_t layer, uint32_t t
 
 /* ---- lists ---------------------------------------------------------------------- */
 
-VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target) {
+/* Appends one link to a list that has room. */
+static VsStatus list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target) {
     VsList list;
     VS_TRY(vs_list(g, node, layer, &list));
     uint32_t n = vs_list_length(&list);
@@ -199,26 +200,19 @@ VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t targ
 VsStatus vs_node_release(VsGraph *g, uint32_t node) {
     const VsNode *n = NULL;
     VS_TRY(vs_node(g, node, &n));
-    VsStatus st = VS_OK;
-    for (uint32_t slot = n->upper, i = 0; st == VS_OK && i < n->level; i++) {
+    for (uint32_t slot = n->upper, level = n->level; level > 0; level--) {
         const unsigned char *p = NULL;
-        st = slot < g->state.n_upper ? vs_slot(g, VS_UPPER, slot, &p) : VS_CORRUPT;
-        if (st == VS_OK) {
-            uint32_t next = vs_get_u32(p);
-            st = vs_edit(g, VS_UPPER, slot, 0, &g->state.upper_free, 4);
-            g->state.upper_free = slot;
-            slot = next;
-        }
+        VS_TRY(slot < g->state.n_upper ? vs_slot(g, VS_UPPER, slot, &p) : VS_CORRUPT);
+        uint32_t next = vs_get_u32(p);
+        VS_TRY(vs_edit(g, VS_UPPER, slot, 0, &g->state.upper_free, 4));
+        g->state.upper_free = slot;
+        slot = next;
     }
     VsNode freed = {.flags = VS_FREE, .upper = g->state.free_head};
-    st = st == VS_OK ? vs_raw_drop(g, node) : st;
-    if (st == VS_OK) {
-        st = vs_edit(g, VS_NODE, node, 0, &freed, VS_NODE_STORED);
-    }
-    if (st == VS_OK) {
-        g->state.free_head = node;
-    }
-    return st;
+    VS_TRY(vs_raw_drop(g, node));
+    VS_TRY(vs_edit(g, VS_NODE, node, 0, &freed, VS_NODE_STORED));
+    g->state.free_head = node;
+    return VS_OK;
 }
 
 /* Takes the last link out of a dead node. *target is VS_NIL when it had none left. */
@@ -300,7 +294,7 @@ VsStatus vs_take_in(VsGraph *g, uint32_t from, uint32_t node, int *done) {
     memcpy(links, list.links, n * sizeof *links);
     *done = 1;
     if (n < list.cap) {
-        return vs_list_append(g, from, 0, node);
+        return list_append(g, from, 0, node);
     }
     VsStatus st = vs_rank(g, from, links, n, ranked, &n_ranked);
     for (size_t i = n_ranked; st == VS_OK && i-- > 0;) {
@@ -321,18 +315,15 @@ VsStatus vs_take_in(VsGraph *g, uint32_t from, uint32_t node, int *done) {
 static VsStatus take_in_by_any(VsGraph *g, uint32_t node, const VsHit *candidates,
                                size_t n, int *done) {
     *done = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !*done; i++) {
         const VsNode *from = NULL, *to = NULL;
         VsList list;
-        VsStatus st = vs_node(g, candidates[i].node, &from);
-        st = st == VS_OK ? vs_node(g, node, &to) : st;
-        st = st == VS_OK ? vs_list(g, candidates[i].node, 0, &list) : st;
-        if (st == VS_OK && (from->flags & (VS_STATUS_MASK | VS_PENDING)) == VS_LIVE &&
+        VS_TRY(vs_node(g, candidates[i].node, &from));
+        VS_TRY(vs_node(g, node, &to));
+        VS_TRY(vs_list(g, candidates[i].node, 0, &list));
+        if ((from->flags & (VS_STATUS_MASK | VS_PENDING)) == VS_LIVE &&
             from->seq < to->seq && !vs_list_holds(&list, node)) {
-            st = vs_take_in(g, candidates[i].node, node, done);
-        }
-        if (st != VS_OK || *done) {
-            return st;
+            VS_TRY(vs_take_in(g, candidates[i].node, node, done));
         }
     }
     return VS_OK;

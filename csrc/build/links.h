@@ -38,9 +38,6 @@ VsStatus vs_list_change(VsGraph *g, uint32_t node, uint32_t layer,
 /* What is needed to change the first bytes of a node's slot, on its way into the cache. */
 void vs_prefetch_node(const VsGraph *g, uint32_t node, size_t bytes);
 
-/* Appends one link to a list that has room. */
-VsStatus vs_list_append(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target);
-
 /* True in *out if dropping the link node -> target on `layer` would leave the live
  * `target` without an older in-link. */
 VsStatus vs_link_needed(VsGraph *g, uint32_t node, uint32_t layer, uint32_t target,

@@ -37,18 +37,17 @@ static VsStatus group(VsBatch *b) {
  * keep an older-to-newer path to their target (graph.h) are marked. */
 static VsStatus rank_links(VsGraph *g, uint32_t target, uint32_t layer,
                            const VsFront *list, VsPool *out) {
-    VsStatus st = VS_OK;
-    for (uint32_t i = 0; st == VS_OK && i < list->n; i++) {
+    for (uint32_t i = 0; i < list->n; i++) {
         const VsNode *v = NULL;
         int needed = 0;
-        st = vs_node(g, list->node[i], &v);
-        if (st == VS_OK && (v->flags & VS_STATUS_MASK) == VS_LIVE) {
-            st = vs_link_needed(g, target, layer, list->node[i], &needed);
+        VS_TRY(vs_node(g, list->node[i], &v));
+        if ((v->flags & VS_STATUS_MASK) == VS_LIVE) {
+            VS_TRY(vs_link_needed(g, target, layer, list->node[i], &needed));
             vs_pool_offer(
                 out, (VsHit){list->order[i], list->node[i] | (needed ? VS_NEEDED : 0)});
         }
     }
-    return st;
+    return VS_OK;
 }
 
 /* Chooses anew for a target whose list is full. */
@@ -57,24 +56,18 @@ static VsStatus choose_anew(VsGraph *g, VsGroup *to, const VsHit *back, uint32_t
     VsHit hits[4 * VS_MAX_M];
     VsPool pool = {hits, 0, 4 * VS_MAX_M};
     VsQuery q;
-    VsStatus st = vs_query_of_node(g, &g->params.code, to->target, 0, &q);
-    if (st == VS_OK) {
-        st = vs_front_score(g, &q, list);
-    }
-    if (st == VS_OK) {
-        st = rank_links(g, to->target, to->layer, list, &pool);
-    }
+    VS_TRY(vs_query_of_node(g, &g->params.code, to->target, 0, &q));
+    VS_TRY(vs_front_score(g, &q, list));
+    VS_TRY(rank_links(g, to->target, to->layer, list, &pool));
     for (uint32_t i = 0; i < to->n && i < cap; i++) {
         vs_pool_offer(&pool, back[i]);
     }
-    st = st == VS_OK ? vs_choose(g, to->target, hits, &pool.n, cap) : st;
-    for (size_t i = 0; st == VS_OK && i < pool.n; i++) {
+    VS_TRY(vs_choose(g, to->target, hits, &pool.n, cap));
+    for (size_t i = 0; i < pool.n; i++) {
         out[i] = hits[i].node;
     }
-    if (st == VS_OK) {
-        to->change = vs_list_compare(list->node, list->n, out, (uint32_t)pool.n, dropped);
-    }
-    return st;
+    to->change = vs_list_compare(list->node, list->n, out, (uint32_t)pool.n, dropped);
+    return VS_OK;
 }
 
 static VsStatus merge_group(void *ctx, VsGraph *g, unsigned worker, size_t item) {

@@ -99,23 +99,19 @@ static VsStatus rearrange(VsGraph *g) {
     for (;;) {
         uint32_t a = VS_NIL, b = VS_NIL;
         int pending = 0;
-        VsStatus st = VS_OK;
-        for (; st == VS_OK && from < to && !pending; from += !pending) {
-            st = root_at(g, from, &a);
-            st = st == VS_OK ? is_pending(g, a, &pending) : st;
+        for (; from < to && !pending; from += !pending) {
+            VS_TRY(root_at(g, from, &a));
+            VS_TRY(is_pending(g, a, &pending));
         }
-        for (; st == VS_OK && from < to && pending; to -= pending != 0) {
-            st = root_at(g, to - 1, &b);
-            st = st == VS_OK ? is_pending(g, b, &pending) : st;
+        for (; from < to && pending; to -= pending != 0) {
+            VS_TRY(root_at(g, to - 1, &b));
+            VS_TRY(is_pending(g, b, &pending));
         }
-        if (st != VS_OK || from >= to) {
-            return st;
+        if (from >= to) {
+            return VS_OK;
         }
-        st = put_root(g, from, b);
-        st = st == VS_OK ? put_root(g, to - 1, a) : st;
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(put_root(g, from, b));
+        VS_TRY(put_root(g, to - 1, a));
     }
 }
 
@@ -148,20 +144,18 @@ static VsStatus batch_open(VsGraph *g, unsigned threads, VsBatch *b) {
  * layer is a batch by itself: whoever comes next must see it there. */
 static VsStatus take_batch(VsBatch *b, uint32_t n) {
     VsGraph *g = b->readers.graph;
-    VsStatus st =
-        vs_grow(&g->alloc, (void **)&b->newcomer, &b->cap, n, sizeof *b->newcomer);
     b->n = 0;
     b->n_lists = 0;
-    while (st == VS_OK && b->n < n) {
+    VS_TRY(vs_grow(&g->alloc, (void **)&b->newcomer, &b->cap, n, sizeof *b->newcomer));
+    while (b->n < n) {
         const VsNode *v = NULL;
         uint32_t node = VS_NIL;
-        st = root_at(g, g->state.n_roots - 1 - (uint32_t)b->n, &node);
-        st = st == VS_OK ? vs_node(g, node, &v) : st;
-        if (st == VS_OK &&
-            (v->flags & (VS_PENDING | VS_IS_ROOT)) != (VS_PENDING | VS_IS_ROOT)) {
-            st = VS_CORRUPT;
+        VS_TRY(root_at(g, g->state.n_roots - 1 - (uint32_t)b->n, &node));
+        VS_TRY(vs_node(g, node, &v));
+        if ((v->flags & (VS_PENDING | VS_IS_ROOT)) != (VS_PENDING | VS_IS_ROOT)) {
+            return VS_CORRUPT;
         }
-        if (st != VS_OK || (v->level > g->state.max_level && b->n > 0)) {
+        if (v->level > g->state.max_level && b->n > 0) {
             break;
         }
         b->newcomer[b->n++] =
@@ -169,12 +163,10 @@ static VsStatus take_batch(VsBatch *b, uint32_t n) {
         b->n_lists += v->level + 1u;
         n = v->level > g->state.max_level ? 1 : n;
     }
-    st = st == VS_OK ? vs_grow(&g->alloc, (void **)&b->links, &b->cap_links,
-                               (size_t)b->n_lists * g->params.m, sizeof *b->links)
-                     : st;
-    return st == VS_OK ? vs_grow(&g->alloc, (void **)&b->length, &b->cap_length,
-                                 b->n_lists, sizeof *b->length)
-                       : st;
+    VS_TRY(vs_grow(&g->alloc, (void **)&b->links, &b->cap_links,
+                   (size_t)b->n_lists * g->params.m, sizeof *b->links));
+    return vs_grow(&g->alloc, (void **)&b->length, &b->cap_length, b->n_lists,
+                   sizeof *b->length);
 }
 
 /* The newcomers are no roots any more, and get their ages: in the order of linking, so
@@ -217,29 +209,29 @@ static VsStatus write_list(VsBatch *b, const VsNewcomer *x, uint32_t layer,
     const VsHit *links = b->links + (size_t)(x->first + layer) * g->params.m;
     uint32_t targets[VS_MAX_M], n = 0, node = x->node, most = VS_MAX_M;
     VsList list;
-    VsStatus st = VS_OK;
     if (before != VS_NIL && layer == 0) {
         most = VS_COPY_LINKS;
         targets[n++] = before;
-        st = vs_count_links(g, before, 1, 0);
+        VS_TRY(vs_count_links(g, before, 1, 0));
     }
-    for (uint32_t i = 0; st == VS_OK && i < b->length[x->first + layer] && n < most;
-         i++) {
+    for (uint32_t i = 0; i < b->length[x->first + layer] && n < most; i++) {
         const VsNode *v = NULL;
-        st = vs_node(g, links[i].node, &v);
-        if (st == VS_OK && v->indeg < VS_MAX_INDEG &&
+        VS_TRY(vs_node(g, links[i].node, &v));
+        if (v->indeg < VS_MAX_INDEG &&
             (before == VS_NIL || (links[i].node != before && links[i].node != x->twin))) {
             targets[n++] = links[i].node;
-            st = vs_count_links(g, links[i].node, 1, 0); /* newer to older */
-            st = st == VS_OK && before == VS_NIL
-                     ? offer_back(b, links[i].node, layer, (VsHit){links[i].order, node})
-                     : st;
+            VS_TRY(vs_count_links(g, links[i].node, 1, 0)); /* newer to older */
+            if (before == VS_NIL) {
+                VsHit back = {links[i].order, node};
+                VS_TRY(offer_back(b, links[i].node, layer, back));
+            }
         }
     }
-    st = st == VS_OK && n > 0 ? vs_list(g, node, layer, &list) : st;
-    return st == VS_OK && n > 0
-               ? vs_edit(g, list.kind, list.slot, list.offset, targets, 4 * n)
-               : st;
+    if (n == 0) {
+        return VS_OK;
+    }
+    VS_TRY(vs_list(g, node, layer, &list));
+    return vs_edit(g, list.kind, list.slot, list.offset, targets, 4 * n);
 }
 
 /* Counters of nodes all over the graph change: memory brings those of the next newcomer

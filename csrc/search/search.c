@@ -14,13 +14,8 @@ static VsStatus refine(VsGraph *g, const VsQuery *q, VsPool *pool) {
         for (front.n = 0; front.n < n; front.n++) {
             front.node[front.n] = pool->at[from + front.n].node;
         }
-        VsStatus st = vs_front_codes(g, &front, 0, 0);
-        st = st == VS_OK
-                 ? vs_full_orders(g, q, front.node, front.code, front.n, front.order)
-                 : st;
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(vs_front_codes(g, &front, 0, 0));
+        VS_TRY(vs_full_orders(g, q, front.node, front.code, front.n, front.order));
         for (uint32_t i = 0; i < front.n; i++) {
             pool->at[from + i].order = front.order[i];
         }
@@ -69,21 +64,20 @@ static VsStatus find_copies(VsGraph *g, VsHit hit, VsHit *queue, size_t *n, size
  * that they lead to. queue: room for `cap`. */
 static VsStatus keep_with_copies(VsGraph *g, const VsPool *pool, VsHit *queue, size_t cap,
                                  Results *out) {
-    VsStatus st = VS_OK;
     vs_forget_visits(g->scratch);
     for (size_t i = 0; i < pool->n; i++) {
         (void)vs_visit(g->scratch, pool->at[i].node);
     }
-    for (size_t i = 0; st == VS_OK && i < pool->n && out->n < out->k; i++) {
+    for (size_t i = 0; i < pool->n && out->n < out->k; i++) {
         size_t n = 0;
-        st = keep_result(g, pool->at[i], out);
-        st = st == VS_OK ? find_copies(g, pool->at[i], queue, &n, cap) : st;
-        for (size_t at = 0; st == VS_OK && at < n && out->n < out->k; at++) {
-            st = keep_result(g, queue[at], out);
-            st = st == VS_OK ? find_copies(g, queue[at], queue, &n, cap) : st;
+        VS_TRY(keep_result(g, pool->at[i], out));
+        VS_TRY(find_copies(g, pool->at[i], queue, &n, cap));
+        for (size_t at = 0; at < n && out->n < out->k; at++) {
+            VS_TRY(keep_result(g, queue[at], out));
+            VS_TRY(find_copies(g, queue[at], queue, &n, cap));
         }
     }
-    return st;
+    return VS_OK;
 }
 
 /* Keeps what may be returned: the first k live ones. */

@@ -68,34 +68,34 @@ static uint32_t places(const VsGraph *g) {
  * rows, or where nothing of them may stay, the index is made anew from the rows, which
  * costs at most as much as making those that are left. */
 static int optimize_vector(VsxVector *v, int erase) {
-    VsxIndex *index = v->index;
-    int rc = vsx_refresh(v);
+    VSX_TRY(vsx_refresh(v));
     uint32_t live = v->graph->state.n_live, empty = places(v->graph) - live;
-    if (rc == SQLITE_OK && (live == 0 || empty > (erase ? 0 : live))) {
-        rc = vsx_rebuild_vector(v);
+    if (live == 0 || empty > (erase ? 0 : live)) {
+        VSX_TRY(vsx_rebuild_vector(v));
     } else {
-        rc = rc == SQLITE_OK ? vsx_link(v) : rc;
-        rc = rc == SQLITE_OK ? vsx_mark(v) : rc;
-        rc = rc == SQLITE_OK ? tidy(v, erase) : rc;
+        VSX_TRY(vsx_link(v));
+        VSX_TRY(vsx_mark(v));
+        VSX_TRY(tidy(v, erase));
     }
-    rc = rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
-    rc = rc == SQLITE_OK ? vsx_checkpoint(v) : rc;
-    rc = rc == SQLITE_OK && erase ? trim_all(v) : rc;
-    if (rc == SQLITE_OK) {
-        vs_history_push(v->graph, &v->history);
+    VSX_TRY(vsx_flush(v->index, 1));
+    VSX_TRY(vsx_checkpoint(v));
+    if (erase) {
+        VSX_TRY(trim_all(v));
     }
-    return rc;
+    vs_history_push(v->graph, &v->history);
+    return SQLITE_OK;
 }
 
 static int optimize(VsxTable *t) {
     VsxIndex *index = t->index;
-    int erase = 0, rc = vsx_usable(t);
-    rc = rc == SQLITE_OK ? vsx_content_settle(index) : rc;
-    rc = rc == SQLITE_OK ? wants_erasure(index, &erase) : rc;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        rc = optimize_vector(&index->vector[i], erase);
+    int erase = 0;
+    VSX_TRY(vsx_usable(t));
+    VSX_TRY(vsx_content_settle(index));
+    VSX_TRY(wants_erasure(index, &erase));
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        VSX_TRY(optimize_vector(&index->vector[i], erase));
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 /* ---- other commands ------------------------------------------------------------- */
@@ -133,17 +133,14 @@ static int set_ef_search(VsxTable *t, const char *text) {
                         "%s: ef_search must be from 1 to 100000, not '%s'", index->table,
                         text);
     }
-    int rc = SQLITE_OK;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
+    for (int i = 0; i < index->def->n_vectors; i++) {
         VsGraph *g = index->vector[i].graph;
-        rc = vsx_refresh(&index->vector[i]);
-        rc = rc == SQLITE_OK ? vsx_mark(&index->vector[i]) : rc;
-        if (rc == SQLITE_OK) {
-            g->state.ef_search = (uint32_t)n;
-            g->changed = 1; /* a flush without edits */
-        }
+        VSX_TRY(vsx_refresh(&index->vector[i]));
+        VSX_TRY(vsx_mark(&index->vector[i]));
+        g->state.ef_search = (uint32_t)n;
+        g->changed = 1; /* a flush without edits */
     }
-    return rc;
+    return SQLITE_OK;
 }
 
 int vsx_command(VsxTable *t, sqlite3_value *value) {

@@ -169,12 +169,16 @@ int vsx_rebuild_vector(VsxVector *v) {
 
 int vsx_rebuild(VsxTable *t) {
     VsxIndex *index = t->index;
-    int rc = vsx_content_check(t);
-    rc = rc == SQLITE_OK && index->def->config_lost ? vsx_shadow_configure(index) : rc;
-    rc = rc == SQLITE_OK ? vsx_usable(t) : rc;
-    rc = rc == SQLITE_OK && index->def->content != NULL ? vsx_content_restore(index) : rc;
-    for (int i = 0; rc == SQLITE_OK && i < index->def->n_vectors; i++) {
-        rc = vsx_rebuild_vector(&index->vector[i]);
+    VSX_TRY(vsx_content_check(t));
+    if (index->def->config_lost) {
+        VSX_TRY(vsx_shadow_configure(index));
     }
-    return rc == SQLITE_OK ? vsx_flush(index, 1) : rc;
+    VSX_TRY(vsx_usable(t));
+    if (index->def->content != NULL) {
+        VSX_TRY(vsx_content_restore(index));
+    }
+    for (int i = 0; i < index->def->n_vectors; i++) {
+        VSX_TRY(vsx_rebuild_vector(&index->vector[i]));
+    }
+    return vsx_flush(index, 1);
 }

@@ -220,16 +220,12 @@ static int check_old(const Change *c, int *gone) {
 
 static int check_change(Change *c, sqlite3_value *rowid) {
     const VsxSchema *def = c->t->index->def;
-    int rc = check_values(c);
-    rc = rc == SQLITE_OK ? choose_rowid(c, rowid) : rc;
-    if (rc == SQLITE_OK && def->text_key >= 0) {
-        rc = check_text_key(c, rowid);
-    } else if (rc == SQLITE_OK) {
-        rc = check_conflict(c);
-    }
-    return rc == SQLITE_OK && def->dialect->check_row != NULL && !c->has_old
+    VSX_TRY(check_values(c));
+    VSX_TRY(choose_rowid(c, rowid));
+    VSX_TRY(def->text_key >= 0 ? check_text_key(c, rowid) : check_conflict(c));
+    return def->dialect->check_row != NULL && !c->has_old
                ? def->dialect->check_row(c->t, c->argv, 1)
-               : rc;
+               : SQLITE_OK;
 }
 
 /* ---- changing ------------------------------------------------------------------- */
@@ -247,21 +243,24 @@ static int find_nodes(Change *c, int i) {
     VectorChange *change = &c->vector[i];
     int moves = c->has_old && c->has_new && c->new_rowid != c->old_rowid;
     change->old_node = change->victim_node = change->new_node = VS_NIL;
-    int rc = vsx_refresh(v), edits = !change->keep || moves || c->replaces;
-    rc = rc == SQLITE_OK && edits ? vsx_link_due(v) : rc;
-    if (rc == SQLITE_OK && change->keep && moves) {
-        rc = read_kept(c, i);
+    VSX_TRY(vsx_refresh(v));
+    if (!change->keep || moves || c->replaces) {
+        VSX_TRY(vsx_link_due(v));
     }
-    if (rc == SQLITE_OK && c->has_old && (!change->keep || moves)) {
-        rc = vsx_node_of(v, c->old_rowid, &change->old_node);
+    if (change->keep && moves) {
+        VSX_TRY(read_kept(c, i));
     }
-    if (rc == SQLITE_OK && c->replaces) {
-        rc = vsx_node_of(v, c->victim, &change->victim_node);
+    if (c->has_old && (!change->keep || moves)) {
+        VSX_TRY(vsx_node_of(v, c->old_rowid, &change->old_node));
     }
-    edits = change->old_node != VS_NIL || change->victim_node != VS_NIL ||
-            change->vector.n > 0;
-    rc = rc == SQLITE_OK && edits ? vsx_mark(v) : rc;
-    return rc == SQLITE_OK ? vsx_rowmap_reserve(v->map, 3) : rc;
+    if (c->replaces) {
+        VSX_TRY(vsx_node_of(v, c->victim, &change->victim_node));
+    }
+    if (change->old_node != VS_NIL || change->victim_node != VS_NIL ||
+        change->vector.n > 0) {
+        VSX_TRY(vsx_mark(v));
+    }
+    return vsx_rowmap_reserve(v->map, 3);
 }
 
 static VsStatus change_graph(const Change *c, VectorChange *change, VsGraph *g) {

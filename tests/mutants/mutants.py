@@ -366,14 +366,14 @@ GRAPH = [
     Mutant(
         "a deleted seed stays a seed",
         "csrc/build/delete.c",
-        "if (st == VS_OK && (n->flags & VS_IS_ROOT) != 0) {",
+        "if ((n->flags & VS_IS_ROOT) != 0) {",
         "if (0) {",
         "test_graph",
     ),
     Mutant(
         "the entry point is not moved when it is deleted",
         "csrc/build/delete.c",
-        "        st = move_entry(g, top, n_top);\n",
+        "        VS_TRY(move_entry(g, top, n_top));\n",
         "",
         "test_graph",
     ),
@@ -457,7 +457,7 @@ GRAPH = [
     Mutant(
         "the first of a chain does not link to its last",
         "csrc/build/copies.c",
-        "if (st == VS_OK && done && at != twin) {",
+        "if (done && at != twin) {",
         "if (0) {",
         "test_copies",
     ),
@@ -559,7 +559,7 @@ CODES = [
     Mutant(
         "the vector of a freed node stays behind",
         "csrc/build/links.c",
-        "    st = st == VS_OK ? vs_raw_drop(g, node) : st;\n",
+        "    VS_TRY(vs_raw_drop(g, node));\n",
         "",
         "test_raw",
     ),
@@ -825,14 +825,14 @@ WRITES = [
     Mutant(
         "a row that is replaced stays in the graph",
         "ext/write/update.c",
-        "    if (rc == SQLITE_OK && c->replaces) {\n",
+        "    if (c->replaces) {\n",
         "    if (0) {\n",
         "pytest:tests/write/test_dml.py::test_conflicts_resolve_as_in_an_ordinary_table",
     ),
     Mutant(
         "a kept vector does not move with its key",
         "ext/write/update.c",
-        "    if (rc == SQLITE_OK && change->keep && moves) {\n",
+        "    if (change->keep && moves) {\n",
         "    if (0) {\n",
         "pytest:tests/write/test_dml.py::test_update_of_the_key_moves_vector_and_metadata",
     ),
@@ -896,7 +896,7 @@ WRITES = [
     Mutant(
         "the log keeps deleted vectors under secure_delete",
         "ext/write/command.c",
-        "    rc = rc == SQLITE_OK && erase ? trim_all(v) : rc;\n",
+        "        VSX_TRY(trim_all(v));\n",
         "",
         "pytest:tests/write/test_optimize.py::test_nothing_of_a_deleted_vector_stays_under_secure_delete",
     ),
