@@ -111,14 +111,14 @@ VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, uint32_t node, VsHit *hit
     Left left = {.hit = hits, .n = *n < VS_PRUNED ? *n : VS_PRUNED};
     float own = 0;
     VsQuery q;
-    VsStatus st = vs_query_of_node(g, by, node, 1, &q);
-    st = st == VS_OK ? vs_order(g, &q, node, &own) : st;
+    VS_TRY(vs_query_of_node(g, by, node, 1, &q));
+    VS_TRY(vs_order(g, &q, node, &own));
     uint32_t kept = 0, needed = 0;
-    for (size_t i = 0; st == VS_OK && i < left.n; i++) {
-        st = vs_slot(g, VS_CODE, hits[i].node & ~VS_NEEDED, &left.code[i]);
+    for (size_t i = 0; i < left.n; i++) {
+        VS_TRY(vs_slot(g, VS_CODE, hits[i].node & ~VS_NEEDED, &left.code[i]));
         needed += (hits[i].node & VS_NEEDED) != 0;
     }
-    for (size_t at = 0; st == VS_OK && at < left.n && kept < cap; at++) {
+    for (size_t at = 0; at < left.n && kept < cap; at++) {
         VsHit hit = hits[at];
         if ((hit.node & VS_NEEDED) != 0) {
             needed--;
@@ -130,11 +130,11 @@ VsStatus vs_prune(VsGraph *g, const VsCodecParams *by, uint32_t node, VsHit *hit
         if (kept < cap && hit.order == own) {
             drop_equal(&left, at + 1, own);
         } else if (kept < cap) {
-            st = drop_covered(g, by, &left, at + 1, hit.node);
+            VS_TRY(drop_covered(g, by, &left, at + 1, hit.node));
         }
     }
     *n = kept;
-    return st;
+    return VS_OK;
 }
 
 void vs_hits_without(VsHit *hits, size_t *n, const VsHit *others, size_t n_others) {

@@ -150,17 +150,18 @@ static VsStatus links_to(VsGraph *g, uint32_t from, uint32_t layer, uint32_t nod
 
 static VsStatus unlink_layer(VsGraph *g, uint32_t node, uint32_t layer,
                              const uint32_t *links, uint32_t n) {
-    VsStatus st = VS_OK;
-    for (uint32_t i = 0; st == VS_OK && i < n; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         const VsNode *from = NULL;
         int mutual = 0;
-        st = vs_node(g, links[i], &from);
-        if (st == VS_OK && (from->flags & VS_STATUS_MASK) == VS_LIVE) {
-            st = links_to(g, links[i], layer, node, &mutual);
-            st = st == VS_OK && mutual ? repair_list(g, links[i], layer, 1) : st;
+        VS_TRY(vs_node(g, links[i], &from));
+        if ((from->flags & VS_STATUS_MASK) == VS_LIVE) {
+            VS_TRY(links_to(g, links[i], layer, node, &mutual));
+        }
+        if (mutual) {
+            VS_TRY(repair_list(g, links[i], layer, 1));
         }
     }
-    return st;
+    return VS_OK;
 }
 
 /* The entry point is gone: the highest live node around it takes its place, else a root.
@@ -169,12 +170,12 @@ static VsStatus move_entry(VsGraph *g, const uint32_t *links, uint32_t n) {
     const uint32_t *roots = NULL;
     size_t n_roots = 0;
     uint32_t best = VS_NIL, best_level = 0;
-    VsStatus st = vs_roots(g, &roots, &n_roots);
-    for (size_t i = 0; st == VS_OK && i < n + n_roots; i++) {
+    VS_TRY(vs_roots(g, &roots, &n_roots));
+    for (size_t i = 0; i < n + n_roots; i++) {
         const VsNode *v = NULL;
         uint32_t candidate = i < n ? links[i] : roots[i - n];
-        st = vs_node(g, candidate, &v);
-        if (st == VS_OK && (v->flags & VS_STATUS_MASK) == VS_LIVE &&
+        VS_TRY(vs_node(g, candidate, &v));
+        if ((v->flags & VS_STATUS_MASK) == VS_LIVE &&
             (best == VS_NIL || v->level > best_level)) {
             best = candidate;
             best_level = v->level;
@@ -182,7 +183,7 @@ static VsStatus move_entry(VsGraph *g, const uint32_t *links, uint32_t n) {
     }
     g->state.entry = best;
     g->state.max_level = best_level;
-    return st;
+    return VS_OK;
 }
 
 /* Nothing is live: every slot is given up at once. Ages go on: (node, seq) names one
@@ -252,25 +253,25 @@ VsStatus vs_delete(VsGraph *g, uint32_t node) {
 /* ---- consolidation -------------------------------------------------------------- */
 
 VsStatus vs_consolidate(VsGraph *g, uint32_t budget) {
-    VsStatus st = VS_OK;
     uint32_t node = g->state.cursor < g->state.n_nodes ? g->state.cursor : 0;
-    for (uint32_t i = 0; st == VS_OK && g->state.n_dead > 0 && i < budget; i++) {
+    for (uint32_t i = 0; g->state.n_dead > 0 && i < budget; i++) {
         const VsNode *v = NULL;
-        st = vs_node(g, node, &v);
-        uint32_t status = st == VS_OK ? v->flags & VS_STATUS_MASK : VS_FREE;
+        VS_TRY(vs_node(g, node, &v));
+        uint32_t status = v->flags & VS_STATUS_MASK;
         uint32_t level = status == VS_FREE ? 0 : v->level;
-        for (uint32_t layer = 0; st == VS_OK && status != VS_FREE && layer <= level;
-             layer++) {
-            st = repair_list(g, node, layer, status == VS_LIVE);
-            st = st == VS_OK ? vs_node(g, node, &v) : st;
-            status = st == VS_OK ? v->flags & VS_STATUS_MASK : status;
+        for (uint32_t layer = 0; status != VS_FREE && layer <= level; layer++) {
+            VS_TRY(repair_list(g, node, layer, status == VS_LIVE));
+            VS_TRY(vs_node(g, node, &v));
+            status = v->flags & VS_STATUS_MASK;
         }
-        st = status == VS_DEAD && st == VS_OK ? vs_reap(g, node) : st;
-        if (st == VS_OK && i % 256 == 255 && vs_interrupted(g)) {
-            st = VS_INTERRUPT;
+        if (status == VS_DEAD) {
+            VS_TRY(vs_reap(g, node));
+        }
+        if (i % 256 == 255 && vs_interrupted(g)) {
+            return VS_INTERRUPT;
         }
         node = node + 1 < g->state.n_nodes ? node + 1 : 0;
     }
     g->state.cursor = node;
-    return st;
+    return VS_OK;
 }

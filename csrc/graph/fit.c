@@ -135,31 +135,32 @@ static VsStatus row_vector(VsGraph *g, const VsNode *n, void *out, int *found) {
 static VsStatus take_sample(VsGraph *g, size_t want, void *room, float *sample,
                             size_t *n) {
     size_t dims = g->params.code.dims, stride = g->state.n_nodes / want + 1;
-    VsStatus st = VS_OK;
     *n = 0;
-    for (size_t u = 0; st == VS_OK && u < g->state.n_nodes && *n < want; u += stride) {
+    for (size_t u = 0; u < g->state.n_nodes && *n < want; u += stride) {
         const VsNode *node = NULL;
         const unsigned char *code = NULL;
         const float *raw = NULL;
+        float *to = sample + *n * dims;
         int found = 0;
-        st = vs_node(g, (uint32_t)u, &node);
-        int live = st == VS_OK && (node->flags & VS_STATUS_MASK) == VS_LIVE;
-        st = live ? row_vector(g, node, room, &found) : st;
-        if (st == VS_OK && found) {
-            vs_element_to_f32(g->params.code.element, room, sample + *n * dims, dims);
-            ++*n;
-        } else if (st == VS_OK && live && g->model != NULL) {
-            st = vs_raw(g, (uint32_t)u, &raw);
-            st = st == VS_OK ? vs_slot(g, VS_CODE, (uint32_t)u, &code) : st;
-            if (st == VS_OK && raw != NULL) {
-                memcpy(sample + *n * dims, raw, dims * sizeof *raw);
-            } else if (st == VS_OK) {
-                g->codec->decode(&g->params.code, g->model, code, sample + *n * dims);
-            }
-            *n += st == VS_OK;
+        VS_TRY(vs_node(g, (uint32_t)u, &node));
+        if ((node->flags & VS_STATUS_MASK) != VS_LIVE) {
+            continue;
         }
+        VS_TRY(row_vector(g, node, room, &found));
+        if (found) {
+            vs_element_to_f32(g->params.code.element, room, to, dims);
+        } else if (g->model != NULL) {
+            VS_TRY(vs_raw(g, (uint32_t)u, &raw));
+            VS_TRY(vs_slot(g, VS_CODE, (uint32_t)u, &code));
+            if (raw != NULL) {
+                memcpy(to, raw, dims * sizeof *raw);
+            } else {
+                g->codec->decode(&g->params.code, g->model, code, to);
+            }
+        }
+        *n += found || g->model != NULL;
     }
-    return st;
+    return VS_OK;
 }
 
 typedef struct Recoding {
@@ -186,46 +187,40 @@ static VsStatus recode_unread(VsGraph *g, uint32_t node, const Recoding *r, floa
     VsCodecParams params = g->params.code;
     const unsigned char *old = NULL;
     const float *raw = NULL;
-    VsStatus st = vs_raw(g, node, &raw);
-    st = st == VS_OK && raw == NULL ? vs_slot(g, VS_CODE, node, &old) : st;
-    if (st == VS_OK && raw == NULL) {
+    VS_TRY(vs_raw(g, node, &raw));
+    if (raw == NULL) {
+        VS_TRY(vs_slot(g, VS_CODE, node, &old));
         g->codec->decode(&params, r->from, old, r->floats);
-    } else if (st == VS_OK) {
+    } else {
         memcpy(r->floats, raw, params.dims * sizeof *raw);
         *error = 0;
     }
-    if (st == VS_OK) {
-        params.element = VS_F32;
-        *error += g->codec->encode(&params, r->to, r->floats, r->code, clipped);
-        *error = nextafterf(*error, INFINITY);
-    }
-    return st;
+    params.element = VS_F32;
+    *error += g->codec->encode(&params, r->to, r->floats, r->code, clipped);
+    *error = nextafterf(*error, INFINITY);
+    return VS_OK;
 }
 
 static VsStatus recode_node(VsGraph *g, uint32_t node, const Recoding *r) {
     const VsNode *n = NULL;
+    unsigned char packed[2];
     int found = 0, clipped = 0;
-    VsStatus st = vs_node(g, node, &n);
-    if (st != VS_OK || (n->flags & VS_STATUS_MASK) == VS_FREE) {
-        return st;
+    VS_TRY(vs_node(g, node, &n));
+    if ((n->flags & VS_STATUS_MASK) == VS_FREE) {
+        return VS_OK;
     }
     float error = vs_error(n->error);
-    st = row_vector(g, n, r->vector, &found);
-    if (st == VS_OK && found) {
+    VS_TRY(row_vector(g, n, r->vector, &found));
+    if (found) {
         error = g->codec->encode(&g->params.code, r->to, r->vector, r->code, &clipped);
-    } else if (st == VS_OK) {
-        st = recode_unread(g, node, r, &error, &clipped);
+    } else {
+        VS_TRY(recode_unread(g, node, r, &error, &clipped));
     }
     g->state.clipped += clipped != 0;
-    if (st == VS_OK) {
-        st = vs_edit(g, VS_CODE, node, 0, r->code, g->geo[VS_CODE].fixed_size);
-    }
-    if (st == VS_OK) {
-        unsigned char packed[2];
-        vs_put_u16(packed, vs_error_pack(error));
-        st = vs_edit(g, VS_NODE, node, offsetof(VsNode, error), packed, sizeof packed);
-    }
-    return st == VS_OK && found ? keep_raw(g, node, r, error) : st;
+    VS_TRY(vs_edit(g, VS_CODE, node, 0, r->code, g->geo[VS_CODE].fixed_size));
+    vs_put_u16(packed, vs_error_pack(error));
+    VS_TRY(vs_edit(g, VS_NODE, node, offsetof(VsNode, error), packed, sizeof packed));
+    return found ? keep_raw(g, node, r, error) : VS_OK;
 }
 
 static VsStatus recode_all(VsGraph *g, const Recoding *r) {

@@ -376,22 +376,16 @@ static void share_replayed(VsGraph *g, uint64_t ver, const unsigned char *edits,
 VsStatus vs_replay(VsGraph *g, const VsState *state, const unsigned char *edits,
                    size_t len) {
     g->changes++;
-    VsStatus st = vs_overlay_add(g->overlay, state->ver, edits, len);
-    for (size_t at = 0; st == VS_OK && at < len;) {
+    VS_TRY(vs_overlay_add(g->overlay, state->ver, edits, len));
+    for (size_t at = 0; at < len;) {
         VsEdit e;
-        st = vs_edit_read(g->geo, edits, len, &at, &e);
-        if (st == VS_OK) {
-            st = replay_edit(g, &e);
-        }
+        VS_TRY(vs_edit_read(g->geo, edits, len, &at, &e));
+        VS_TRY(replay_edit(g, &e));
     }
-    if (st == VS_OK) {
-        g->state = *state;
-        st = judge_replayed(g, edits, len);
-    }
-    if (st == VS_OK) {
-        share_replayed(g, state->ver, edits, len);
-    }
-    return st;
+    g->state = *state;
+    VS_TRY(judge_replayed(g, edits, len));
+    share_replayed(g, state->ver, edits, len);
+    return VS_OK;
 }
 
 void vs_checkpointed_elsewhere(VsGraph *g, uint64_t checkpoint_ver) {

@@ -59,21 +59,19 @@ VsStatus vs_raw_add(VsGraph *g, uint32_t node, const float *v) {
     const unsigned char *p = NULL;
     unsigned char word[4];
     uint32_t slot, bytes = g->geo[VS_RAW].slot_size - VS_RAW_HEAD;
-    VsStatus st = slot_of(g, node, &slot, &p);
-    if (st != VS_OK || slot != VS_NIL) {
-        return st;
+    VS_TRY(slot_of(g, node, &slot, &p));
+    if (slot != VS_NIL) {
+        return VS_OK;
     }
-    st = take_slot(g, &slot);
+    VS_TRY(take_slot(g, &slot));
     vs_put_u32(word, node);
-    st = st == VS_OK ? vs_edit(g, VS_RAW, slot, 0, word, sizeof word) : st;
-    st = st == VS_OK ? vs_edit(g, VS_RAW, slot, VS_RAW_HEAD, v, bytes) : st;
+    VS_TRY(vs_edit(g, VS_RAW, slot, 0, word, sizeof word));
+    VS_TRY(vs_edit(g, VS_RAW, slot, VS_RAW_HEAD, v, bytes));
     vs_put_u32(word, slot + 1);
-    st = st == VS_OK ? vs_edit(g, VS_RAW_AT, node, 0, word, sizeof word) : st;
-    if (st == VS_OK) {
-        g->state.n_raw += slot == g->state.n_raw;
-        g->state.raw_rows++;
-    }
-    return st;
+    VS_TRY(vs_edit(g, VS_RAW_AT, node, 0, word, sizeof word));
+    g->state.n_raw += slot == g->state.n_raw;
+    g->state.raw_rows++;
+    return VS_OK;
 }
 
 VsStatus vs_raw_drop(VsGraph *g, uint32_t node) {
@@ -167,10 +165,7 @@ VsStatus vs_raw_score(VsGraph *g, const VsQuery *q, VsScore score, const uint32_
         float out[CHUNK];
         for (uint32_t i = from; i < n && i < from + CHUNK; i++) {
             const float *v = NULL;
-            VsStatus st = vs_raw(g, node[i], &v);
-            if (st != VS_OK) {
-                return st;
-            }
+            VS_TRY(vs_raw(g, node[i], &v));
             put(v != NULL ? &raw : &coded, i, v != NULL ? (const void *)v : code[i]);
         }
         batch((const unsigned char *)q->floats, raw.data, raw.n, q->params->dims, out);
@@ -180,10 +175,7 @@ VsStatus vs_raw_score(VsGraph *g, const VsQuery *q, VsScore score, const uint32_
         score(q, coded.data, coded.n, out);
         for (uint32_t i = 0; i < coded.n; i++) {
             float more = 0;
-            VsStatus st = !middles ? VS_OK : short_by(g, q, node[coded.at[i]], &more);
-            if (st != VS_OK) {
-                return st;
-            }
+            VS_TRY(middles ? short_by(g, q, node[coded.at[i]], &more) : VS_OK);
             order[coded.at[i]] = out[i] + more;
         }
     }

@@ -118,20 +118,16 @@ static VsStatus reserve_row(VsMemoryIndex *index, int64_t row) {
 static VsStatus add_row(VsMemoryIndex *index, int64_t row, const VsBuild *build) {
     VsGraph *g = index->graph;
     uint32_t node;
-    VsStatus st = vs_pending_due(g) ? vs_link_pending(g, build) : VS_OK;
-    st = st == VS_OK ? reserve_row(index, row) : st;
-    if (st == VS_OK && index->node_of[row] != NO_NODE) {
-        st = VS_RANGE;
+    VS_TRY(vs_pending_due(g) ? vs_link_pending(g, build) : VS_OK);
+    VS_TRY(reserve_row(index, row));
+    if (index->node_of[row] != NO_NODE) {
+        return VS_RANGE;
     }
-    if (st == VS_OK) {
-        const float *v = index->vectors + (size_t)row * g->params.code.dims;
-        vs_begin(g);
-        st = (VsStatus)finish(index, vs_insert_pending(g, row, v, &node));
-    }
-    if (st == VS_OK) {
-        index->node_of[row] = node;
-    }
-    return st;
+    const float *v = index->vectors + (size_t)row * g->params.code.dims;
+    vs_begin(g);
+    VS_TRY((VsStatus)finish(index, vs_insert_pending(g, row, v, &node)));
+    index->node_of[row] = node;
+    return VS_OK;
 }
 
 int vs_memory_add(VsMemoryIndex *index, const float *vectors, const int64_t *rows,
@@ -269,11 +265,8 @@ static VsStatus likely(VsGraph *g, const VsQuery *q, const VsHit *hits, size_t n
     for (size_t i = 0; i < n; i++) {
         const VsNode *node = NULL;
         float part = share;
-        VsStatus st = vs_node(g, hits[i].node, &node);
-        st = st == VS_OK ? vs_share_of(g, hits[i].node, share, &part) : st;
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(vs_node(g, hits[i].node, &node));
+        VS_TRY(vs_share_of(g, hits[i].node, share, &part));
         out[i] = (Candidate){-INFINITY, node->rowid};
         if (bounded) {
             vs_bounds(q, hits[i].order, vs_error(node->error), part, &out[i].low, &high);

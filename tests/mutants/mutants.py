@@ -349,8 +349,8 @@ PAGE_CACHE = [
     Mutant(
         "replayed links are believed",
         "csrc/graph/log.c",
-        "        st = judge_replayed(g, edits, len);\n",
-        "        (void)judge_replayed(g, edits, len);\n",
+        "    VS_TRY(judge_replayed(g, edits, len));\n",
+        "    (void)judge_replayed(g, edits, len);\n",
         "test_shelf",
     ),
 ]
