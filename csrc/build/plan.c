@@ -16,10 +16,7 @@ static VsStatus drop_unfit(VsGraph *g, VsHit *hits, size_t *n) {
     size_t kept = 0;
     for (size_t i = 0; i < *n; i++) {
         const VsNode *v = NULL;
-        VsStatus st = vs_node(g, hits[i].node, &v);
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(vs_node(g, hits[i].node, &v));
         if ((v->flags & (VS_STATUS_MASK | VS_PENDING)) == VS_LIVE &&
             v->indeg < VS_MAX_INDEG) {
             hits[kept++] = hits[i];
@@ -63,10 +60,7 @@ static VsStatus spread_of_clipped(VsGraph *g, const VsHit *hits, uint32_t n, flo
     double expected = VS_LEAVES * (typical + g->params.code.dims * step * step / 12);
     for (uint32_t i = 0; i < n; i++) {
         const VsNode *v = NULL;
-        VsStatus st = vs_node(g, hits[i].node, &v);
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(vs_node(g, hits[i].node, &v));
         double lost = (double)vs_error(v->error), beyond = lost * lost - expected;
         sum += beyond > 0 ? sqrt(beyond) : 0;
         squares += beyond > 0 ? beyond : 0;

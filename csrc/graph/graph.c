@@ -159,10 +159,7 @@ VsStatus vs_graph_reset(VsGraph *g, const VsState *state) {
         uint32_t used = vs_slots_used(state, (VsPageKind)kind),
                  per = g->geo[kind].per_page;
         uint32_t pages = used / per + (used % per != 0);
-        VsStatus st = vs_table_reserve(&g->alloc, &g->table[kind], pages);
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(vs_table_reserve(&g->alloc, &g->table[kind], pages));
         if (g->geo[kind].page_cache != NULL) {
             vs_page_cache_expect(g->geo[kind].page_cache, (VsPageKind)kind, pages);
         } else if (g->geo[kind].arena != NULL) {

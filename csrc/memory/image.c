@@ -59,10 +59,7 @@ static unsigned char *write_model(const VsGraph *g, unsigned char *out) {
 static VsStatus write_pages(VsGraph *g, VsPageKind kind, unsigned char **out) {
     uint32_t per = g->geo[kind].per_page, used = vs_slots_used(&g->state, kind);
     for (uint32_t page = 0; page < pages_of(g, kind); page++) {
-        VsStatus st = vs_page_touch(g, kind, page);
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(vs_page_touch(g, kind, page));
         uint32_t rest = used - page * per;
         *out = end_part(*out, vs_page_encode(&g->geo[kind], kind, page, IMAGE_VER,
                                              vs_table_get(&g->table[kind], page),

@@ -13,10 +13,7 @@ VsStatus vs_load_all(VsGraph *g) {
         uint32_t used = vs_slots_used(&g->state, kind), per = g->geo[kind].per_page;
         uint32_t n_pages = used / per + (used % per != 0);
         for (uint32_t page = 0; page < n_pages; page++) {
-            VsStatus st = vs_page_touch(g, kind, page);
-            if (st != VS_OK) {
-                return st;
-            }
+            VS_TRY(vs_page_touch(g, kind, page));
             if (page % 256 == 255 && vs_interrupted(g)) {
                 return VS_INTERRUPT;
             }

@@ -161,10 +161,7 @@ VsStatus vs_search(VsGraph *g, const VsQuery *q, size_t k, size_t ef, VsHit *hit
     int finished = 0;
     *n = 0;
     if (g->params.kind == VS_HNSW && beam * 8 < live) {
-        VsStatus st = beam_search(g, q, k, (size_t)beam, live, hits, n, &finished);
-        if (st != VS_OK) {
-            return st;
-        }
+        VS_TRY(beam_search(g, q, k, (size_t)beam, live, hits, n, &finished));
     }
     return finished && *n >= want ? VS_OK : vs_scan(g, q, k, hits, n);
 }

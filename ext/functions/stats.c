@@ -223,10 +223,7 @@ static int value(const StatsCursor *c, const Figure *f, sqlite3_context *ctx) {
 static int stats_column(VsxFunctionCursor *base, sqlite3_context *ctx, int i) {
     StatsCursor *c = (StatsCursor *)base;
     int vector = (int)(base->at / c->figures);
-    int rc = vector == c->vector ? SQLITE_OK : collect(c, vector);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
+    VSX_TRY(vector == c->vector ? SQLITE_OK : collect(c, vector));
     const Figure *f = &c->figure[base->at % c->figures];
     const VsxSchema *def = c->index->def;
     if (i == STATS_VECTOR) {

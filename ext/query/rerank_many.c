@@ -34,12 +34,8 @@ static int grow(void **at, size_t bytes) {
 static int add_read(VsxReads *reads, VsxRead read) {
     if (reads->n == reads->cap) {
         size_t cap = reads->cap == 0 ? 1024 : reads->cap * 2;
-        int rc = grow((void **)&reads->at, cap * sizeof *reads->at);
-        rc = rc == SQLITE_OK ? grow((void **)&reads->keys, 2 * cap * sizeof *reads->keys)
-                             : rc;
-        if (rc != SQLITE_OK) {
-            return rc;
-        }
+        VSX_TRY(grow((void **)&reads->at, cap * sizeof *reads->at));
+        VSX_TRY(grow((void **)&reads->keys, 2 * cap * sizeof *reads->keys));
         reads->cap = cap;
     }
     reads->at[reads->n++] = read;

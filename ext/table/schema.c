@@ -227,10 +227,7 @@ static int parse_options(VsxColumn *c, const char *at, char **err) {
                                    key.text);
             return SQLITE_ERROR;
         }
-        int rc = parse_option(c, key, value, err);
-        if (rc != SQLITE_OK) {
-            return rc;
-        }
+        VSX_TRY(parse_option(c, key, value, err));
     }
     return SQLITE_OK;
 }
@@ -419,10 +416,7 @@ static int parse_scalar(VsxColumn *c, const char *at, char **err) {
             }
             c->indexed |= token_is(t, "partition");
         } else if (token_is(t, "collate")) {
-            int rc = parse_collation(c, next_token(&at), err);
-            if (rc != SQLITE_OK) {
-                return rc;
-            }
+            VSX_TRY(parse_collation(c, next_token(&at), err));
         } else if (is_constraint(t)) {
             *err = sqlite3_mprintf("column %s: constraints (%.*s) are not supported",
                                    c->name, t.len, t.text);

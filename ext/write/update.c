@@ -74,10 +74,7 @@ static int check_values(Change *c) {
         }
     }
     for (int i = 0; i < index->def->n_vectors; i++) {
-        int rc = check_vector(c, i, c->argv[index->def->vector[i]]);
-        if (rc != SQLITE_OK) {
-            return rc;
-        }
+        VSX_TRY(check_vector(c, i, c->argv[index->def->vector[i]]));
     }
     return SQLITE_OK;
 }
