@@ -236,7 +236,7 @@ UNDO = [
     ),
     Mutant(
         "a column that an authorizer ignores counts as NULL",
-        "ext/table/shadow.c",
+        "ext/table/statement.c",
         "if (sqlite3_column_decltype(stmt, i) == NULL) {",
         "if (stmt == NULL) {",
         "pytest:tests/table/test_security.py::test_an_authorizer_stops_a_statement_whole",
@@ -264,7 +264,7 @@ UNDO = [
     ),
     Mutant(
         "a write that an authorizer ignores counts as done",
-        "ext/table/shadow.c",
+        "ext/table/statement.c",
         "rc == SQLITE_DONE && sqlite3_stmt_readonly(stmt) ? SQLITE_AUTH : rc;",
         "rc;",
         "pytest:tests/table/test_security.py::test_an_authorizer_stops_a_statement_whole",
