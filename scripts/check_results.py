@@ -3,8 +3,9 @@
     python scripts/check_results.py [FILE...]
 
 A bind that fails leaves NULL in a statement, which then writes NULL and succeeds. So the results
-of sqlite3_bind_*, _exec, _step, _prepare* and of our own wrappers must go into an expression; a
-cast to void is no excuse. What a loop does with sqlite3_step is found by finalize and reset.
+of sqlite3_bind_*, _exec, _step, _prepare* and of our own wrappers must go into an expression, as
+VSX_TRY(...) is one; a cast to void is no excuse. What a loop does with sqlite3_step is found by
+finalize and reset.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ def test_a_file_in_any_folder_of_the_extension_is_looked_at(tmp_path):
         "rc = 1; /* fine; */ vsx_exec(db, sql);",
         "if (a) b(); else sqlite3_step(stmt);",
         "case 1: vsx_write(stmt);",
+        "VSX_TRY(f()); vsx_number(stmt, rc, &n);",
     ],
 )
 def test_an_ignored_result_is_found(tmp_path, body):
@@ -54,6 +55,7 @@ def test_an_ignored_result_is_found(tmp_path, body):
     "body",
     [
         "rc = sqlite3_bind_int64(stmt, 1, rowid);",
+        "if (a) {\n        VSX_TRY(sqlite3_bind_int64(stmt, 1, rowid));\n    }",
         "return rc == SQLITE_OK ? sqlite3_step(stmt) : sqlite3_exec(db, s, 0, 0, 0);",
         "while (rc == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW) {}",
         "rc = a ? b\n : sqlite3_step(stmt);",
