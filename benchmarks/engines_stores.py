@@ -92,7 +92,7 @@ class QdrantEdge(Engine):
 
     name = "qdrant-edge"
     full_scan_kb = 10_000  # its default: where fewer bytes pass a filter, it walks no graph
-    oversampling: float | None = None  # of candidates to rescore
+    oversampling = 1.5  # candidates to rescore for each row wanted; with 1 recall ends at 0.98
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -145,7 +145,7 @@ class QdrantEdge(Engine):
 
     def calls(self, query: Floats, k: int, effort: Effort, only: Any = None) -> Ids:
         lib = self.lib
-        rescored = lib.QuantizationSearchParams(oversampling=self.oversampling)
+        rescored = lib.QuantizationSearchParams(rescore=True, oversampling=self.oversampling)
         params = lib.SearchParams(hnsw_ef=int(effort or k), quantization=rescored)
         found = []
         for q in query:
