@@ -141,11 +141,6 @@ int vsx_leaves_float32(float order) {
     return order < -1e37f || order > 1e37f;
 }
 
-/* One row needs no index; and a content table can change without telling it. */
-static int only_rows(const VsxKnn *knn) {
-    return knn->single || (knn->exact && knn->vector->index->def->content != NULL);
-}
-
 static int more(VsxKnn *knn) {
     VsxVector *v = knn->vector;
     int rc = vsx_refresh(v);
@@ -157,7 +152,7 @@ static int more(VsxKnn *knn) {
         knn->changes = v->graph->changes;
     }
     knn->ef = knn->ef > 0 ? knn->ef : v->graph->state.ef_search;
-    if (only_rows(knn)) {
+    if (knn->single) { /* one row needs no index */
         knn->figures.plan = "rows";
         rc = vsx_nearest_rows(knn);
         knn->figures.admitted = (sqlite3_int64)knn->result.n;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import apsw
+import numpy as np
 import pytest
 
 import vecsql
@@ -822,3 +823,32 @@ def test_a_row_with_one_bad_vector_of_two_changes_neither(db):
         db.execute("INSERT INTO j(vecsql_sync) VALUES(1)")
     db.execute("UPDATE two SET a = '[1,0]', b = '[0,1]'; COMMIT")
     assert intact(db)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_an_exact_search_is_that_of_brute_force_and_scans_the_codes(metric):
+    """Rows that have gone without telling cost no other row its place."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(3000, 16)).astype(np.float32)
+    rows[100:110] = rows[0]  # ties
+    db = vecsql.connect(":memory:", driver="apsw")
+    db.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, v BLOB)")
+    db.execute(
+        f"CREATE VIRTUAL TABLE i USING vecsql(content=d, v FLOAT[16] distance_metric={metric})"
+    )
+    db.executemany("INSERT INTO d VALUES(?, ?)", ((n, x.tobytes()) for n, x in enumerate(rows)))
+    query = rows[0] + np.float32(0.01)
+    sql = f"SELECT id, vec_distance_{metric}(v, ?) FROM d"
+    distance = dict(db.execute(sql, (query.tobytes(),)))
+    order = sorted(distance, key=lambda n: (distance[n], n))
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
+    db.executemany("DELETE FROM d WHERE id = ?", ((n,) for n in order[5:25]))
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
+    want = order[:5] + order[25:]
+    for k in (1, 5, 6, 40, 2980, 5000):
+        sql = "SELECT rowid FROM i WHERE v MATCH ? AND exact = 1 AND k = ?"
+        assert [r for (r,) in db.execute(sql, (query.tobytes(), k))] == want[:k]
+    sql = "SELECT rowid FROM i WHERE v MATCH ? AND exact = 1 AND k = 9"
+    list(db.execute(sql, (query.tobytes(),)))
+    plan = "SELECT value FROM vecsql_stats('i') WHERE name = 'last_query_plan'"
+    assert list(db.execute(plan)) == [("exact scan",)]
