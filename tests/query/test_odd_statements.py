@@ -7,23 +7,12 @@ import apsw
 import pytest
 
 import vecsql
+from tests.support.thirty_rows import ids, intact, thirty_rows
 
 
 @pytest.fixture
 def db():
-    conn = vecsql.connect(":memory:", driver="apsw")
-    conn.execute("CREATE VIRTUAL TABLE t USING vecsql(e FLOAT[2], cat TEXT indexed, n INTEGER)")
-    rows = [(i, f"[{i},1]", f"c{i % 5}", i) for i in range(1, 31)]
-    conn.executemany("INSERT INTO t(rowid, e, cat, n) VALUES(?,?,?,?)", rows)
-    return conn
-
-
-def ids(db, where: str, *args: object) -> list[int]:
-    return [r[0] for r in db.execute(f"SELECT rowid FROM t WHERE {where}", args)]
-
-
-def intact(db) -> bool:
-    return db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    return thirty_rows()
 
 
 @pytest.mark.parametrize(
