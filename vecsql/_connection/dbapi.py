@@ -21,7 +21,7 @@ import itertools
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from vecsql._base.bind import Binder, vector
@@ -197,7 +197,7 @@ _ATTRIBUTES = {"in_transaction", "total_changes"}
 @functools.cache
 def _in_turn_too(cursor_class: Any) -> Any:
     """A class of cursors of sqlite3 or pysqlite3 whose calls take turns."""
-    # execute and the fetches are written out: a call more would be a measurable part of them.
+    # The lock of execute is written out: a call more would be a measurable part of it.
     base_execute, base_next = cursor_class.execute, cursor_class.__next__
     base_one, base_all = cursor_class.fetchone, cursor_class.fetchall
 
@@ -221,26 +221,7 @@ def _in_turn_too(cursor_class: Any) -> Any:
                     self._ahead = iter(base_all(self))
                 return self
 
-        def __next__(self) -> Any:
-            lock = self.connection.vecsql_lock
-            with lock.calls:
-                if lock.blocks:
-                    lock.await_turn()
-                return base_next(self) if self._ahead is None else next(self._ahead)
-
-        def fetchone(self) -> Any:
-            lock = self.connection.vecsql_lock
-            with lock.calls:
-                if lock.blocks:
-                    lock.await_turn()
-                return base_one(self) if self._ahead is None else next(self._ahead, None)
-
-        def fetchall(self) -> Any:
-            lock = self.connection.vecsql_lock
-            with lock.calls:
-                if lock.blocks:
-                    lock.await_turn()
-                return base_all(self) if self._ahead is None else list(self._ahead)
+        __next__, fetchone, fetchall = _fetches(base_next, base_one, base_all)
 
         @in_turn
         def fetchmany(self, size: int | None = None) -> Any:
@@ -267,6 +248,40 @@ def _in_turn_too(cursor_class: Any) -> Any:
     Cursor.__name__, Cursor.__qualname__ = cursor_class.__name__, cursor_class.__qualname__
     Cursor.__doc__ = cursor_class.__doc__
     return Cursor
+
+
+def _fetches(
+    base_next: Callable[[Any], Any],
+    base_one: Callable[[Any], Any],
+    base_all: Callable[[Any], Any],
+) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]:
+    """``__next__``, ``fetchone`` and ``fetchall`` that take turns and know the rows that ran ahead.
+
+    The lock is written out in each: a call more would be a measurable part of a fetch.
+    """
+
+    def __next__(self: Any) -> Any:
+        lock = self.connection.vecsql_lock
+        with lock.calls:
+            if lock.blocks:
+                lock.await_turn()
+            return base_next(self) if self._ahead is None else next(self._ahead)
+
+    def fetchone(self: Any) -> Any:
+        lock = self.connection.vecsql_lock
+        with lock.calls:
+            if lock.blocks:
+                lock.await_turn()
+            return base_one(self) if self._ahead is None else next(self._ahead, None)
+
+    def fetchall(self: Any) -> Any:
+        lock = self.connection.vecsql_lock
+        with lock.calls:
+            if lock.blocks:
+                lock.await_turn()
+            return base_all(self) if self._ahead is None else list(self._ahead)
+
+    return __next__, fetchone, fetchall
 
 
 def _may_write(sql: str) -> bool:
@@ -405,26 +420,7 @@ def _apsw_cursor_class() -> Any:
                     self._columns = described, super().description, super().description_full
                     self._ahead = iter(every(self))
 
-        def __next__(self) -> Any:
-            lock = self.connection.vecsql_lock
-            with lock.calls:
-                if lock.blocks:
-                    lock.await_turn()
-                return base_next(self) if self._ahead is None else next(self._ahead)
-
-        def fetchone(self) -> Any:
-            lock = self.connection.vecsql_lock
-            with lock.calls:
-                if lock.blocks:
-                    lock.await_turn()
-                return base_one(self) if self._ahead is None else next(self._ahead, None)
-
-        def fetchall(self) -> Any:
-            lock = self.connection.vecsql_lock
-            with lock.calls:
-                if lock.blocks:
-                    lock.await_turn()
-                return every(self) if self._ahead is None else list(self._ahead)
+        __next__, fetchone, fetchall = _fetches(base_next, base_one, every)
 
         @property
         def get(self) -> Any:
