@@ -31,8 +31,7 @@ struct VsxCache {
     sqlite3_int64 limit, option;
     uint32_t filling;  /* one more each time that all is forgotten; never 0 */
     uint32_t next_seq; /* of the graph when the cache was last used */
-    int changes;       /* of a content table: what its vectors stand for */
-    unsigned data_version;
+    unsigned data_version; /* of a content table: what its vectors stand for */
     int fills; /* what the running statement reads may be kept */
 };
 
@@ -199,13 +198,11 @@ static void renew(VsxVector *v, VsxCache *c) {
     int left = state->next_seq < c->next_seq; /* ages have begun again */
     if (v->index->def->content != NULL) {
         unsigned version = 0;
-        int changes = sqlite3_total_changes(db),
-            rc = sqlite3_file_control(db, v->index->schema, SQLITE_FCNTL_DATA_VERSION,
+        int rc = sqlite3_file_control(db, v->index->schema, SQLITE_FCNTL_DATA_VERSION,
                                       &version);
-        left |= rc != SQLITE_OK || version != c->data_version || changes != c->changes;
+        left |= rc != SQLITE_OK || version != c->data_version;
         c->fills &= rc == SQLITE_OK;
         c->data_version = version;
-        c->changes = changes;
     }
     if (left) {
         forget(c);

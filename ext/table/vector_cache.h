@@ -25,12 +25,11 @@
  *     gone down since the last use. A table that gets there again between two uses has
  *     outrun the log, so that its graph starts over;
  *   - a content table, whose rows can change without telling. Its cache stands for one data
- *     version of the file and one total_changes of the connection, and is emptied when
- *     either is another. It rests while the connection has a write transaction.
+ *     version of the file, which every commit changes, this connection's too, and is emptied
+ *     when that is another. It rests while the connection has a write transaction.
  *
  * No vector is kept that was not read through SQLite and accepted. A row table that is
- * written by hand (no defensive mode) is not noticed, as it is not by the codes; nor is
- * sqlite3_blob_write() into a content table by the same connection until its next change.
+ * written by hand (no defensive mode) is not noticed, as it is not by the codes.
  *
  * Node n has place n modulo their number: while the table fits, each vector has its own;
  * when not, the last one read has it. Places come in leaves that are made when they are

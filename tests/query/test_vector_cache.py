@@ -216,7 +216,8 @@ def untold(conn, sql):
     conn.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
 
 
-ALMOST = f"UPDATE c SET embedding = x'{vecsql.f32(point(5) + 0.001).hex()}' WHERE id = 5"
+CHANGED = point(5) * np.float32(1.001)  # its code stays
+UNTOLD = f"UPDATE c SET embedding = x'{vecsql.f32(CHANGED).hex()}' WHERE id = 5"
 
 
 def test_a_second_search_of_a_content_table_reads_no_rows():
@@ -235,9 +236,10 @@ def test_a_content_table_that_changed_untold_is_read_anew(tmp_path, by, how):
     on = conn if by == "this connection" else connect(tmp_path / "a.db")
     was = distances(conn)
     assert was == distances(conn) == lengths()
-    changed = {**was, 5: float(np.linalg.norm(point(5) + np.float32(0.001)))}
+    assert np.linalg.norm(CHANGED) > 1.0005 * was[5]
+    changed = {**was, 5: float(np.linalg.norm(CHANGED))}
     on.execute("BEGIN" if how != "alone" else "")
-    untold(on, ALMOST)
+    untold(on, UNTOLD)
     assert distances(on) == pytest.approx(changed, rel=1e-7)
     on.execute({"alone": "", "in a transaction": "COMMIT", "rolled back": "ROLLBACK"}[how])
     want = was if how == "rolled back" else changed
