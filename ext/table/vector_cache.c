@@ -29,10 +29,10 @@ struct VsxCache {
     size_t size;      /* of a vector */
     size_t charged;   /* to the account of the process */
     sqlite3_int64 limit, option;
-    uint32_t filling;  /* one more each time that all is forgotten; never 0 */
-    uint32_t next_seq; /* of the graph when the cache was last used */
+    uint32_t filling;      /* one more each time that all is forgotten; never 0 */
+    uint32_t next_seq;     /* of the graph when the cache was last used */
     unsigned data_version; /* of a content table: what its vectors stand for */
-    int fills; /* what the running statement reads may be kept */
+    int fills;             /* what the running statement reads may be kept */
 };
 
 /* The place of a node; NULL: its leaf was not made. */
